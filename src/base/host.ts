@@ -1,0 +1,114 @@
+/**
+ * The port between brig and a host: effects as data, and the few primitives that perform them.
+ * freebsd and linux hosts are real (room io); the model is a FreeBSD in memory (room model).
+ */
+
+/** One program run: absolute path, argv without the program, no shell anywhere. */
+export interface Command {
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly stdin?: string;
+  readonly timeoutMs: number;
+}
+
+/** How a command ended. `status` is 128 + n when signal n ended it, as in sh(1). */
+export interface Result {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly timedOut: boolean;
+}
+
+/** An answer that counts as success although the status is not 0: "absent" for an undo. */
+export interface Tolerance {
+  readonly status: number;
+  /** Substring of stderr; omitted: any. */
+  readonly stderr?: string;
+}
+
+/** Mode, owner and group of a file that brig makes. */
+export interface Access {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** When a probe is satisfied: its exit status, or what its stdout matches or lacks. */
+export type Until =
+  | { readonly status: number }
+  | { readonly matches: string }
+  | { readonly lacks: string };
+
+/** What a step does to the host. `brig plan` prints these; `saga/perform` runs them. */
+export type Effect =
+  | {
+      readonly do: 'run';
+      readonly command: Command;
+      readonly tolerate?: readonly Tolerance[];
+      /** stdout that must come back, byte for byte. */
+      readonly expect?: string;
+      /** Answers that are retried until `retryMs` has passed. */
+      readonly retry?: { readonly on: Tolerance; readonly forMs: number };
+    }
+  | { readonly do: 'write'; readonly path: string; readonly text: string; readonly access: Access }
+  | { readonly do: 'copy'; readonly from: string; readonly to: string; readonly access: Access; readonly keep?: boolean }
+  | { readonly do: 'allocate'; readonly path: string; readonly bytes: number; readonly access: Access }
+  | { readonly do: 'mkdir'; readonly path: string; readonly access: Access }
+  | { readonly do: 'remove'; readonly path: string }
+  | { readonly do: 'rmdir'; readonly path: string }
+  /** Text into a FIFO that somebody holds open; nobody there is success. */
+  | { readonly do: 'say'; readonly path: string; readonly text: string }
+  /** A process of its own session that outlives brigd. */
+  | { readonly do: 'spawn'; readonly command: Command }
+  | { readonly do: 'await'; readonly what: string; readonly probe: Command; readonly until: Until; readonly orIf?: Until; readonly timeoutMs: number }
+  /** Ask ever harder until the probe says gone. */
+  | { readonly do: 'escalate'; readonly gone: { readonly probe: Command; readonly until: Until }; readonly stages: readonly Stage[] };
+
+export interface Stage {
+  readonly name: string;
+  readonly effect: Effect;
+  readonly waitMs: number;
+}
+
+export interface FileStat {
+  readonly kind: 'file' | 'directory' | 'fifo' | 'device' | 'socket' | 'other';
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly bytes: number;
+}
+
+/** Both ends of a VM's serial console. */
+export interface ConsolePort {
+  onData(listener: (chunk: Buffer) => void): void;
+  onClose(listener: () => void): void;
+  write(chunk: Buffer): void;
+  close(): void;
+}
+
+export interface Host {
+  run(command: Command): Promise<Result>;
+  /** Starts a process in a session of its own; resolves once it exists. */
+  spawn(command: Command): Promise<void>;
+  /** Undefined when absent. */
+  readFile(path: string): Promise<string | undefined>;
+  list(path: string): Promise<string[] | undefined>;
+  stat(path: string): Promise<FileStat | undefined>;
+  /** Atomic: a reader sees the old text or the new. */
+  writeFile(path: string, text: string, access: Access): Promise<void>;
+  copyFile(from: string, to: string, access: Access): Promise<void>;
+  /** A sparse file of this size; refuses an existing one. */
+  allocate(path: string, bytes: number, access: Access): Promise<void>;
+  /** Parents too; present is success, access is set either way. */
+  mkdir(path: string, access: Access): Promise<void>;
+  /** A file or a whole directory that brig made; absent is success. Never crosses a mount point. */
+  remove(path: string): Promise<void>;
+  /** An empty directory; absent is success. */
+  rmdir(path: string): Promise<void>;
+  say(path: string, text: string): Promise<void>;
+  console(inPath: string, outPath: string): Promise<ConsolePort>;
+  /** Calls back when an entry of the directory changes. */
+  watch(directory: string, onChange: () => void): { close(): void };
+  sleep(ms: number): Promise<void>;
+  now(): number;
+}

@@ -1,0 +1,47 @@
+/** Every bound of brig, with its unit in the name and its reason beside it. */
+export const LIMITS = {
+  /** A host command that takes longer is a wedged host (FACTS 0.10), not a slow one. */
+  commandTimeoutMs: 30_000,
+  /** zfs(8) may wait for a busy pool to commit. */
+  zfsTimeoutMs: 120_000,
+  /** Building and compressing the base image reads 12 MB and writes 5. */
+  baseBuildTimeoutMs: 120_000,
+  /** bhyve runs iasl once before it is ready; slow emulated hosts take seconds. */
+  readyTimeoutMs: 60_000,
+  /** First pause between two looks at the same probe; doubles up to the next. */
+  probeFirstMs: 10,
+  probeMaxMs: 200,
+  /** A removed jail should be gone as soon as its devfs is unmounted. */
+  jailGoneTimeoutMs: 30_000,
+  /** umount(8) of the root may answer `Device busy` for a moment (FACTS S.4). */
+  busyTimeoutMs: 10_000,
+  /** How long a guest gets for its own shutdown unless --timeout says otherwise. */
+  stopTimeoutMs: 30_000,
+  /** After each harder stage of a stop. */
+  stopStageMs: 5_000,
+  /** Output kept of one command: error texts are short, listings of 1,000 VMs are not. */
+  commandOutputBytes: 16 * 2 ** 20,
+  /** stderr quoted in an error. */
+  quotedBytes: 2_000,
+  /** A request body: documents are small. */
+  requestBytes: 2 ** 20,
+  /** A VM document's file. */
+  documentBytes: 2 ** 20,
+  /** Console history kept on disk per VM, in two files of half this size. */
+  consoleLogBytes: 2 * 2 ** 18,
+  /** What one slow console reader may lag behind before it is cut off. */
+  consoleLagBytes: 2 ** 20,
+  /** Events kept in the store. */
+  eventsKept: 20_000,
+  /** Pause between two whole-host observations when nothing is heard. */
+  reconcileEveryMs: 5_000,
+  /** devfs(8) truncates longer patterns with a warning only. Source: sbin/devfs/rule.c. */
+  devfsPatternBytes: 199,
+  /** VMs on one node: one leased slot each. */
+  slots: 10_000,
+  /** Units of tap and epair above those that people count up from 0. Source: ifconfig(8), unit <= 32767. */
+  nicUnits: 20_000,
+  /** Guest resets within the window before the supervisor gives up on a reboot loop. */
+  resets: 10,
+  resetWindowSeconds: 60,
+} as const;

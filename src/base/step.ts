@@ -1,0 +1,34 @@
+import type { Effect } from './host.ts';
+
+/** Whether a step's resource is there: all of it, a part of it (undo has work), or nothing. */
+export type Holds = 'no' | 'partly' | 'yes';
+
+/** One change to one resource, as it is journalled: a kind of the platform's catalogue and its arguments. */
+export interface Step {
+  readonly kind: string;
+  readonly args: unknown;
+}
+
+/**
+ * What a kind of step means. `Seen` is the platform's observation.
+ * `undo` makes absent and is idempotent; `holds` asks the observation, never the log.
+ */
+export interface StepDef<Args, Seen> {
+  because(args: Args): string;
+  apply(args: Args): readonly Effect[];
+  undo(args: Args, seen: Seen): readonly Effect[];
+  holds(args: Args, seen: Seen): Holds;
+  /** Several VMs use this resource: only the last one undoes it. The key names the resource. */
+  shared?(args: Args): string;
+  /** Holds data or outlives the run: a stop leaves it. */
+  readonly keeps?: boolean;
+}
+
+// Args are erased here: a step's kind picks the definition that made its args.
+export type Catalogue<Seen> = Readonly<Record<string, StepDef<never, Seen>>>;
+
+/** One line of a plan. */
+export interface Action {
+  readonly op: 'apply' | 'undo';
+  readonly step: Step;
+}

@@ -1,0 +1,36 @@
+import type { Paths } from '../base/placed.ts';
+
+/** Every path of brig on a node, in one place. `runDir` is gone after a reboot, `stateDir` stays. */
+export const layout = (paths: Paths) => ({
+  socket: `${paths.runDir}/brigd.sock`,
+  supervisor: `${paths.runDir}/supervise.sh`,
+  /** One file per VM whose process ended; the directory that brigd watches. */
+  exits: `${paths.runDir}/exits`,
+  store: `${paths.stateDir}/brig.db`,
+  baseDir: `${paths.stateDir}/base`,
+  vm: (name: string) => {
+    const run = `${paths.runDir}/vms/${name}`;
+    const state = `${paths.stateDir}/vms/${name}`;
+    return {
+      run,
+      /** Mount point of the jail's root. */
+      root: `${run}/root`,
+      /** Read-only /vm of the guest's process: configuration and firmware. */
+      config: `${run}/vm`,
+      conIn: `${run}/con.in`,
+      conOut: `${run}/con.out`,
+      /** stderr of the running process, new for each run. */
+      err: `${run}/err`,
+      /** Its presence tells the supervisor not to restart. */
+      stop: `${run}/stop`,
+      exit: `${paths.runDir}/exits/${name}`,
+      resets: `${paths.runDir}/exits/${name}.resets`,
+      state,
+      /** Writable /disk of the guest's process: file disks and UEFI variables. */
+      disk: `${state}/disk`,
+      consoleLog: `${state}/console.log`,
+    };
+  },
+});
+
+export type Layout = ReturnType<typeof layout>;

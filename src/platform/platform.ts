@@ -1,0 +1,52 @@
+import type { Host } from '../base/host.ts';
+import type { Placement } from '../base/placed.ts';
+import type { Catalogue, Step } from '../base/step.ts';
+import type { VmSpec } from '../spec/vm.ts';
+
+/** A VM with everything leased: enough to name all it is made of. */
+export interface Vm {
+  readonly spec: VmSpec;
+  readonly place: Placement;
+}
+
+/** What the host says about one VM. */
+export interface Live {
+  /** `running`: confined and past initialisation. `booting`: a process is there, not ready. */
+  readonly phase: 'absent' | 'residue' | 'booting' | 'running';
+  readonly pid?: number;
+  readonly sinceMs?: number;
+  readonly rssBytes?: number;
+  /** False: nobody will learn the exit status. */
+  readonly supervised: boolean;
+}
+
+/** One fact about a host's fitness, with the command that mends it. */
+export interface Finding {
+  readonly level: 'ok' | 'warning' | 'problem';
+  readonly what: string;
+  readonly got: string;
+  readonly mend?: string;
+}
+
+/** How one kind of host runs a jailed VM. The engine knows nothing else of FreeBSD or Linux. */
+export interface Platform<Seen = unknown> {
+  readonly name: 'freebsd' | 'linux';
+  readonly catalogue: Catalogue<Seen>;
+  /** Makes the node ready: modules, sysctls, directories. Idempotent; once per brigd. */
+  prepare(host: Host): Promise<readonly Finding[]>;
+  /** The whole host in O(1) processes; with `focus` a few more about that VM, so that every `holds` is exact. */
+  observe(host: Host, focus?: Vm): Promise<Seen>;
+  /** What lives as long as the VM is defined: disks, firmware variables. In order. */
+  createSteps(vm: Vm): readonly Step[];
+  /**
+   * What a run is made of, in order; a stop undoes it backwards.
+   * `run` tells runs apart; `graceMs` is what an undo gives the guest to shut down, 0: killed at once.
+   */
+  startSteps(vm: Vm, run: string, graceMs: number): readonly Step[];
+  live(seen: Seen, vm: Vm): Live;
+  /** Names of VMs that the host has traces of, by brig's own marks. */
+  owned(seen: Seen): ReadonlySet<string>;
+  /** Why a start cannot work, before anything is touched. */
+  precheck(host: Host, seen: Seen, vm: Vm): Promise<readonly Finding[]>;
+  doctor(host: Host): Promise<readonly Finding[]>;
+}

@@ -1,0 +1,35 @@
+import { z } from 'zod';
+import { parseText, parseWith } from './document.ts';
+import { NAME } from './vm.ts';
+
+const path = z.string().regex(/^\/[A-Za-z0-9._/-]+$/, { error: 'expected an absolute path of [A-Za-z0-9._/-]' });
+const interfaceName = z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,14}$/, { error: 'expected an interface name' });
+
+const config = z.strictObject({
+  /** Which platform; found by uname(1) when absent. */
+  host: z.enum(['freebsd', 'linux', 'model']).optional(),
+  /** Specs, journal, base images, disks of kind file. */
+  stateDir: path.default('/var/db/brig'),
+  /** Sockets, FIFOs, mounts: nothing that must survive a reboot. */
+  runDir: path.default('/var/run/brig'),
+  /** Parent dataset of zvols. Absent: zvol disks are refused. */
+  dataset: z
+    .string()
+    .regex(/^[A-Za-z][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]+)*$/, { error: 'expected a dataset name such as zroot/brig' })
+    .optional(),
+  /** uid, gid and devfs ruleset of slot 0. */
+  slotBase: z.int().min(1000).max(55_000).default(20_000),
+  /** First unit of tap, epair and bridge that brig uses; people count up from 0. */
+  unitBase: z.int().min(100).max(30_000).default(7_000),
+  /** Extra networks: a bridge that exists already, used and never changed. `default` is brig's own. */
+  networks: z.record(z.string().regex(NAME, { error: 'expected a network name' }), z.strictObject({ bridge: interfaceName })).default({}),
+  /** Linux: `auto` uses KVM only when the test ROM boots under it within a second. */
+  accel: z.enum(['auto', 'tcg', 'kvm']).default('auto'),
+});
+
+/** The daemon's configuration, defaults filled in. */
+export type Config = z.output<typeof config>;
+
+/** Errors: config.invalid with every problem at once. */
+export const parseConfig = (text: string, source: string): Config =>
+  parseWith(config, parseText(text, source) ?? {}, source, 'config.invalid');

@@ -1,0 +1,74 @@
+import { z } from 'zod';
+import { parseDocument } from 'yaml';
+import { BrigError, type ErrorCode } from '../base/errors.ts';
+import { escapeControls } from '../base/units.ts';
+
+/** One thing wrong with a document: where, what was expected, what came. */
+export interface Problem {
+  readonly path: string;
+  readonly expected: string;
+  readonly got: string;
+}
+
+/**
+ * The value of a YAML or JSON text (JSON is YAML).
+ * Errors: spec.invalid with line and column of the first syntax error; duplicate keys are errors.
+ */
+export const parseText = (text: string, source: string): unknown => {
+  const document = parseDocument(text, { uniqueKeys: true, prettyErrors: true });
+  const [error] = document.errors;
+  if (error) {
+    const at = error.linePos ? ` line ${error.linePos[0].line} column ${error.linePos[0].col}` : '';
+    const reason = error.message.split('\n')[0] ?? 'not YAML';
+    throw new BrigError('spec.invalid', `parse ${source}:${at} ${escapeControls(reason)}`.replace(': ', ':'), {
+      hint: 'a document is YAML or JSON; see brig.yaml(5)',
+    });
+  }
+  // 50 aliases are more than any document needs and less than an expansion bomb.
+  return document.toJS({ maxAliasCount: 50 });
+};
+
+/** `value` checked against a schema: all problems at once. Errors: `code` with `details.problems`. */
+export const parseWith = <S extends z.ZodType>(schema: S, value: unknown, source: string, code: ErrorCode): z.output<S> => {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const problems = result.error.issues.flatMap((issue) => toProblems(issue, value));
+  const lines = problems.map((p) => `  ${p.path}: expected ${p.expected}, got ${p.got}`);
+  throw new BrigError(code, `check ${source}: ${problems.length} problem${problems.length === 1 ? '' : 's'}\n${lines.join('\n')}`, {
+    details: { problems },
+  });
+};
+
+const toProblems = (issue: z.core.$ZodIssue, root: unknown): Problem[] => {
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => ({ path: renderPath([...issue.path, key]), expected: 'no such key', got: 'it' }));
+  // A union fails in every branch; the branch that got furthest says what is really wrong.
+  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+    const deepest = [...issue.errors].sort((a, b) => depthOf(b) - depthOf(a) || a.length - b.length)[0] ?? [];
+    if (depthOf(deepest) > 0) return deepest.flatMap((inner) => toProblems({ ...inner, path: [...issue.path, ...inner.path] }, root));
+  }
+  return [{ path: renderPath(issue.path), expected: expectedOf(issue), got: render(at(root, issue.path)) }];
+};
+
+const depthOf = (issues: readonly z.core.$ZodIssue[]): number => Math.max(0, ...issues.map((i) => i.path.length));
+
+const expectedOf = (issue: z.core.$ZodIssue): string => {
+  if (issue.code === 'invalid_value') return issue.values.map((v) => JSON.stringify(v)).join(' or ');
+  if (issue.code === 'too_big') return `at most ${issue.maximum}`;
+  if (issue.code === 'too_small') return `at least ${issue.minimum}`;
+  if (issue.code === 'invalid_type') return issue.expected;
+  return issue.message.replace(/^expected /, '');
+};
+
+const renderPath = (path: readonly PropertyKey[]): string =>
+  path.reduce<string>((text, key) => (typeof key === 'number' ? `${text}[${key}]` : text ? `${text}.${String(key)}` : String(key)), '') ||
+  'document';
+
+const at = (root: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key], root);
+
+const render = (value: unknown): string => {
+  if (value === undefined) return 'nothing';
+  const text = JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+};

@@ -1,0 +1,106 @@
+import { z } from 'zod';
+import { LIMITS } from '../base/limits.ts';
+import { parseBytes } from '../base/units.ts';
+import { parseText, parseWith } from './document.ts';
+
+/** VM names are safe in paths, jail names, dataset names, interface descriptions and devfs patterns. */
+export const NAME = /^[a-z0-9][a-z0-9-]{0,30}$/;
+
+const expected = (what: string) => ({ error: `expected ${what}` });
+const name = z.string(expected('a name')).regex(NAME, expected('a name of [a-z0-9-], at most 31 characters, not starting with -'));
+
+/** `2G` or a number of bytes; comes out in bytes. */
+const bytes = (leastBytes: number, what: string) =>
+  z
+    .union([z.string(), z.number()], expected(what))
+    .transform((value, context) => {
+      const parsed = typeof value === 'number' ? value : parseBytes(value);
+      if (parsed !== undefined && Number.isInteger(parsed) && parsed >= leastBytes) return parsed;
+      context.addIssue({ code: 'custom', message: `expected ${what}` });
+      return z.NEVER;
+    });
+
+/** Absolute, no `..`, and none of the characters that bhyve_config(5), fstab or devfs rules would read as syntax. */
+const path = z
+  .string(expected('an absolute path'))
+  .max(200)
+  // eslint-disable-next-line no-control-regex -- control characters are what this refuses
+  .regex(/^\/(?!.*(^|\/)\.\.(\/|$))[^\u0000-\u0020\u007f%\\"'#,:]+$/, expected('an absolute path without "..", blanks or any of %\\"\'#,:'));
+
+const dataset = z.string(expected('a dataset or snapshot name')).max(120).regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]+)*@?[A-Za-z0-9_.-]*$/, expected('a dataset or snapshot name'));
+
+const firmware = z.union(
+  [
+    z.strictObject({ builtin: z.literal('test') }),
+    z.strictObject({ rom: path }),
+    z.strictObject({ uefi: z.strictObject({ code: path, vars: path }) }),
+  ],
+  expected('one of {builtin: test}, {rom: PATH}, {uefi: {code: PATH, vars: PATH}}'),
+);
+
+const MIB = 2 ** 20;
+const diskSize = bytes(MIB, 'a size of at least 1M, such as 20G');
+const disk = z.union(
+  [
+    z.strictObject({ zvol: z.strictObject({ size: diskSize, from: dataset.optional() }) }),
+    z.strictObject({ file: z.strictObject({ size: diskSize, from: path.optional() }) }),
+    z.strictObject({ image: path }),
+  ],
+  expected('one of {zvol: {size}}, {file: {size}}, {image: PATH}'),
+);
+
+const nic = z.strictObject({
+  network: name.default('default'),
+  mac: z
+    .string()
+    .toLowerCase()
+    .regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/, expected('a unicast MAC address like 58:9c:fc:01:02:03'))
+    .refine((mac) => mac !== '00:00:00:00:00:00', expected('a MAC address that is not zero'))
+    .optional(),
+  mode: z.enum(['vnet', 'direct']).default('vnet'),
+});
+
+const cpuList = z.string().regex(/^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*$/, expected('a CPU list like 0-3,8'));
+const count = (least: number, most: number) => z.int(expected(`a whole number from ${least} to ${most}`)).min(least).max(most);
+
+const limits = z.strictObject({
+  cpuset: cpuList.optional(),
+  memory: bytes(16 * MIB, 'a size of at least 16M').optional(),
+  pcpu: count(1, 100_000).optional(),
+  openfiles: count(16, 100_000).optional(),
+  processes: count(4, 1_000).optional(),
+});
+
+const restart = z.strictObject({
+  policy: z.enum(['never', 'on-failure', 'always']).default('on-failure'),
+  max: count(1, 1_000).default(3),
+  windowSeconds: count(1, 86_400).default(30),
+});
+
+const label = z.string().max(100);
+
+/** The VM document. Unknown keys are errors. Source: docs/brig.yaml.5. */
+const vmDocument = z.strictObject({
+  name,
+  cpus: count(1, 256).default(1),
+  memory: bytes(MIB, 'a size of at least 1M, such as 512M').default(256 * MIB),
+  firmware,
+  disks: z.array(disk).max(16).default([]),
+  nics: z.array(nic).max(8).default([]),
+  console: z.strictObject({ logBytes: count(4096, 64 * MIB).default(LIMITS.consoleLogBytes) }).prefault({}),
+  limits: limits.default({}),
+  restart: restart.prefault({}),
+  autostart: z.boolean().default(false),
+  labels: z.record(z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, expected('a label key of [a-z0-9._/-]')), label).default({}),
+});
+
+/** What a VM shall be: every default filled in, sizes in bytes. */
+export type VmSpec = z.output<typeof vmDocument>;
+export type Disk = VmSpec['disks'][number];
+export type Nic = VmSpec['nics'][number];
+export type Firmware = VmSpec['firmware'];
+
+/** Errors: spec.invalid with every problem at once. */
+export const parseVm = (value: unknown, source = 'document'): VmSpec => parseWith(vmDocument, value, source, 'spec.invalid');
+
+export const parseVmText = (text: string, source: string): VmSpec => parseVm(parseText(text, source), source);
