@@ -60,9 +60,25 @@ export type Effect =
   | { readonly do: 'say'; readonly path: string; readonly text: string }
   /** A process of its own session that outlives brigd. */
   | { readonly do: 'spawn'; readonly command: Command }
-  | { readonly do: 'await'; readonly what: string; readonly probe: Command; readonly until: Until; readonly orIf?: Until; readonly timeoutMs: number }
+  | Await
+  /** Waits until nothing is at the path. */
+  | { readonly do: 'absent'; readonly path: string; readonly timeoutMs: number }
   /** Ask ever harder until the probe says gone. */
   | { readonly do: 'escalate'; readonly gone: { readonly probe: Command; readonly until: Until }; readonly stages: readonly Stage[] };
+
+/** Looks until the probe is satisfied; what did not come in time is an error. */
+export interface Await {
+  readonly do: 'await';
+  /** What is waited for, for people. */
+  readonly what: string;
+  readonly probe: Command;
+  readonly until: Until;
+  readonly timeoutMs: number;
+  /** A file whose appearance means that it will never come. */
+  readonly unless?: string;
+  /** A file whose last bytes say why. */
+  readonly quote?: string;
+}
 
 export interface Stage {
   readonly name: string;
@@ -76,6 +92,15 @@ export interface FileStat {
   readonly uid: number;
   readonly gid: number;
   readonly bytes: number;
+}
+
+/** One entry of an archive: a file taken from the host, or a directory. Owned by root. */
+export interface PackEntry {
+  /** Absolute path in the archive; `/` is its root. */
+  readonly path: string;
+  readonly mode: number;
+  /** File on the host; absent for a directory. */
+  readonly from?: string;
 }
 
 /** Both ends of a VM's serial console. */
@@ -95,10 +120,12 @@ export interface Host {
   list(path: string): Promise<string[] | undefined>;
   stat(path: string): Promise<FileStat | undefined>;
   /** Atomic: a reader sees the old text or the new. */
-  writeFile(path: string, text: string, access: Access): Promise<void>;
+  writeFile(path: string, content: string | Uint8Array, access: Access): Promise<void>;
   copyFile(from: string, to: string, access: Access): Promise<void>;
   /** A sparse file of this size; refuses an existing one. */
   allocate(path: string, bytes: number, access: Access): Promise<void>;
+  /** A zstd-compressed tar with a frame per entry; the same entries give the same bytes. Atomic. */
+  pack(entries: readonly PackEntry[], to: string, access: Access): Promise<void>;
   /** Parents too; present is success, access is set either way. */
   mkdir(path: string, access: Access): Promise<void>;
   /** A file or a whole directory that brig made; absent is success. Never crosses a mount point. */

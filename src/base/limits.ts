@@ -35,6 +35,8 @@ export const LIMITS = {
   eventsKept: 20_000,
   /** Pause between two whole-host observations when nothing is heard. */
   reconcileEveryMs: 5_000,
+  /** A listing may be this old: many who ask at once cost one observation. */
+  lookMaxAgeMs: 500,
   /** devfs(8) truncates longer patterns with a warning only. Source: sbin/devfs/rule.c. */
   devfsPatternBytes: 199,
   /** VMs on one node: one leased slot each. */

@@ -1,0 +1,142 @@
+import type { Host } from '../base/host.ts';
+import type { Action, Step } from '../base/step.ts';
+import { BrigError, messageOf } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
+import type { Platform, Vm } from '../platform/platform.ts';
+import { renderEffect } from '../saga/render.ts';
+import { definitionOf, effectsOf, planUndo, runActions, type Progress } from '../saga/run.ts';
+import type { Store, Trouble } from '../store/store.ts';
+import type { EventLog } from './events.ts';
+import type { Operation } from './operation.ts';
+import { Shared } from './shared.ts';
+
+/** Who asked: an operator, or brig itself after the guest, a crash, the host or its own restart. */
+export type Cause = 'operator' | 'guest' | 'crash' | 'host' | 'brigd';
+
+/** One line of `brig plan`. Shape is stable. */
+export interface PlanLine {
+  readonly op: 'apply' | 'undo';
+  readonly step: string;
+  readonly because: string;
+  readonly commands: readonly string[];
+}
+
+export interface ChangeOptions<Seen> {
+  readonly host: Host;
+  readonly platform: Platform<Seen>;
+  readonly store: Store;
+  readonly events: EventLog;
+}
+
+/** Runs plans of one VM and takes them back: what every operation of the engine is made of. */
+export class Changes<Seen> {
+  readonly #o: ChangeOptions<Seen>;
+  readonly #shared = new Shared();
+
+  constructor(options: ChangeOptions<Seen>) {
+    this.#o = options;
+  }
+
+  /** Looks at the host for one VM, after nobody else can take away what the VM shares. */
+  async look(vm: Vm, steps: readonly Step[]): Promise<Seen> {
+    await this.claim(vm, steps);
+    return await this.#o.platform.observe(this.#o.host, vm);
+  }
+
+  claim(vm: Vm, steps: readonly Step[]): Promise<void> {
+    const keys = steps.flatMap((step) => definitionOf(this.#o.platform.catalogue, step).shared?.(step.args) ?? []);
+    return this.#shared.claim(vm.spec.name, keys);
+  }
+
+  /** The VM uses nothing shared any more. */
+  letGo(vm: Vm): void {
+    this.#shared.release(vm.spec.name);
+  }
+
+  isShared(step: Step): boolean {
+    return definitionOf(this.#o.platform.catalogue, step).shared !== undefined;
+  }
+
+  /** The intent, durable before the first effect. */
+  journal(operation: Operation, vm: Vm, steps: readonly Step[], run: string): void {
+    const { store, host } = this.#o;
+    store.beginSaga({ id: operation.id, vm: vm.spec.name, verb: operation.verb, run, steps, startedMs: host.now() });
+  }
+
+  #progress(vm: Vm, cause: Cause): Progress {
+    const tell = (kind: string, action: Action, more: Record<string, unknown> = {}): void =>
+      this.#o.events.add(kind, cause, vm.spec.name, { op: action.op, step: action.step.kind, ...more });
+    return {
+      started: (action) => tell('step.started', action, { because: this.#because(action.step) }),
+      done: (action) => tell('step.done', action),
+      failed: (action, error) => tell('step.failed', action, { code: error.code, message: error.message }),
+    };
+  }
+
+  #because(step: Step): string {
+    return definitionOf(this.#o.platform.catalogue, step).because(step.args);
+  }
+
+  /** Errors: the first step that fails; saga.cancelled. */
+  run(actions: readonly Action[], vm: Vm, seen: Seen, cause: Cause, signal?: AbortSignal): Promise<void> {
+    const { host, platform } = this.#o;
+    const options = { host, catalogue: platform.catalogue, seen, progress: this.#progress(vm, cause), shared: this.#shared.for(vm.spec.name) };
+    return runActions(actions, signal ? { ...options, signal } : options);
+  }
+
+  /**
+   * Takes back whatever of the steps is there, asks the host again, and says what is left: undefined when nothing is.
+   * It stops at the first undo that fails: what comes after may be unsafe (a tap that bhyve still has open).
+   */
+  async undo(vm: Vm, steps: readonly Step[], cause: Cause, look?: Seen): Promise<Trouble | undefined> {
+    const { platform, host } = this.#o;
+    let seen = look;
+    try {
+      seen ??= await platform.observe(host, vm);
+      await this.run(planUndo(platform.catalogue, steps, seen), vm, seen, cause);
+      seen = await platform.observe(host, vm);
+    } catch (error) {
+      const left = await this.#left(vm, steps, seen);
+      return { kind: 'stuck', reason: `could not clean up: ${messageOf(error)}`, left, atMs: host.now() };
+    }
+    const left = this.#lines(planUndo(platform.catalogue, steps, seen).filter((action) => !this.isShared(action.step)), seen);
+    if (left.length > 0) return { kind: 'stuck', reason: `still there after cleaning up: ${left.map((line) => line.step).join(', ')}`, left, atMs: host.now() };
+    this.letGo(vm);
+    return undefined;
+  }
+
+  async #left(vm: Vm, steps: readonly Step[], before: Seen | undefined): Promise<NonNullable<Trouble['left']>> {
+    const { platform, host } = this.#o;
+    const seen = await platform.observe(host, vm).catch(() => before);
+    return seen === undefined ? [] : this.#lines(planUndo(platform.catalogue, steps, seen), seen);
+  }
+
+  #lines(actions: readonly Action[], seen: Seen): PlanLine[] {
+    return actions.map((action) => this.line(action, seen));
+  }
+
+  /** What an action does and why, for people. */
+  line(action: Action, seen: Seen): PlanLine {
+    const commands = effectsOf(this.#o.platform.catalogue, action, seen).flatMap(renderEffect);
+    return { op: action.op, step: action.step.kind, because: this.#because(action.step), commands };
+  }
+
+  /** Remembers and tells why a VM is not what was asked for. */
+  trouble(vm: Vm, trouble: Trouble, cause: Cause): void {
+    this.#o.store.setTrouble(vm.spec.name, trouble);
+    this.#o.events.add(`vm.${trouble.kind}`, cause, vm.spec.name, { reason: trouble.reason.slice(0, LIMITS.quotedBytes) });
+  }
+
+  /** Errors: vm.blocked with every reason. */
+  refuse(vm: Vm, verb: string, findings: readonly { level: string; what: string; got: string; mend?: string }[]): void {
+    const problems = findings.filter((finding) => finding.level === 'problem');
+    const [first] = problems;
+    if (!first) return;
+    const text = problems.map((finding) => `expected ${finding.what}, got ${finding.got}`).join('; ');
+    throw new BrigError('vm.blocked', `${verb} ${vm.spec.name}: blocked: ${text}`, {
+      retry: 'operator',
+      details: { findings: problems },
+      ...(first.mend === undefined ? {} : { hint: first.mend }),
+    });
+  }
+}

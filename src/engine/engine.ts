@@ -1,0 +1,301 @@
+import type { Action, Step } from '../base/step.ts';
+import { BrigError, messageOf } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
+import type { Finding, Live, Vm } from '../platform/platform.ts';
+import { definitionOf, holdsOf, planApply, planUndo } from '../saga/run.ts';
+import type { Config } from '../spec/config.ts';
+import type { VmSpec } from '../spec/vm.ts';
+import type { Trouble, VmRow } from '../store/store.ts';
+import { Changes, type Cause, type ChangeOptions, type PlanLine } from './changes.ts';
+import { nearest } from './nearest.ts';
+import { Operations, type Operation } from './operation.ts';
+import { checkNetworks, place } from './place.ts';
+import { toView, type VmView } from './view.ts';
+
+export interface EngineOptions<Seen> extends ChangeOptions<Seen> {
+  readonly config: Config;
+  /** Ids of sagas and runs. */
+  readonly newId: () => string;
+}
+
+export interface Request {
+  readonly cause: Cause;
+  /** What a stop gives the guest to shut down; 0: killed at once. */
+  readonly graceMs?: number;
+  /** Told as soon as the operation is the VM's only one. */
+  readonly onBegin?: (operation: Operation) => void;
+}
+
+/** Whether anything had to be done. */
+export interface Outcome {
+  readonly changed: boolean;
+}
+
+/** Changes VMs: one operation for each at a time, each done or undone. Knows of the host only what Platform tells. */
+export class Engine<Seen> {
+  readonly #o: EngineOptions<Seen>;
+  readonly operations = new Operations();
+  readonly #changes: Changes<Seen>;
+  #look: { at: number; seen: Promise<Seen> } | undefined;
+
+  constructor(options: EngineOptions<Seen>) {
+    this.#o = options;
+    this.#changes = new Changes(options);
+  }
+
+  /** One observation serves all who ask within `maxAgeMs` of it. */
+  observe(maxAgeMs = 0): Promise<Seen> {
+    const now = this.#o.host.now();
+    if (this.#look && now - this.#look.at < maxAgeMs) return this.#look.seen;
+    const look = { at: now, seen: this.#o.platform.observe(this.#o.host) };
+    this.#look = look;
+    look.seen.catch(() => {
+      if (this.#look === look) this.#look = undefined;
+    });
+    return look.seen;
+  }
+
+  /** Errors: vm.unknown with the nearest name. */
+  row(name: string): VmRow {
+    const row = this.#o.store.findVm(name);
+    if (row) return row;
+    const names = this.#o.store.listVms().map((each) => each.name);
+    const near = nearest(name, names);
+    throw new BrigError('vm.unknown', `find ${name}: no such VM`, near === undefined ? {} : { hint: `did you mean ${near}?` });
+  }
+
+  vm(name: string): Vm {
+    return place(this.row(name), this.#o.config);
+  }
+
+  live(vm: Vm, seen: Seen): Live {
+    return this.#o.platform.live(seen, vm);
+  }
+
+  async list(): Promise<VmView[]> {
+    const seen = await this.observe(LIMITS.lookMaxAgeMs);
+    return this.#o.store.listVms().map((row) => this.#view(row, seen));
+  }
+
+  async show(name: string): Promise<VmView> {
+    this.row(name);
+    const seen = await this.observe();
+    return this.#view(this.row(name), seen);
+  }
+
+  #view(row: VmRow, seen: Seen): VmView {
+    const vm = place(row, this.#o.config);
+    return toView(row, vm, this.live(vm, seen), this.operations.find(row.name)?.verb);
+  }
+
+  #operate<T>(name: string, verb: Operation['verb'], request: Request, work: (operation: Operation) => Promise<T>): Promise<T> {
+    return this.operations.run(this.#o.newId(), name, verb, async (operation) => {
+      request.onBegin?.(operation);
+      try {
+        return await work(operation);
+      } finally {
+        this.#look = undefined;
+      }
+    });
+  }
+
+  /** Errors: vm.exists; vm.blocked when this node lacks what the document asks for; the step that failed. */
+  create(spec: VmSpec, request: Request): Promise<VmView> {
+    return this.#operate(spec.name, 'create', request, async (operation) => {
+      checkNetworks(spec, this.#o.config);
+      const vm = place(this.#o.store.addVm(spec, this.#o.host.now()), this.#o.config);
+      const steps = this.#o.platform.createSteps(vm);
+      this.#changes.journal(operation, vm, steps, '');
+      try {
+        const seen = await this.#changes.look(vm, steps);
+        this.#changes.refuse(vm, 'create', await this.#o.platform.precheck(this.#o.host, seen, vm));
+        await this.#changes.run(planApply(this.#o.platform.catalogue, steps, seen), vm, seen, request.cause, operation.abort.signal);
+      } catch (error) {
+        await this.#uncreate(vm, steps, operation.id, request.cause);
+        throw error;
+      }
+      this.#o.store.endSaga(operation.id);
+      this.#changes.letGo(vm);
+      this.#o.events.add('vm.created', request.cause, spec.name);
+      return this.#view(this.row(spec.name), await this.observe());
+    });
+  }
+
+  async #uncreate(vm: Vm, steps: readonly Step[], saga: string, cause: Cause): Promise<void> {
+    const left = await this.#changes.undo(vm, steps, cause);
+    if (left) this.#changes.trouble(vm, left, cause);
+    else this.#o.store.removeVm(vm.spec.name);
+    this.#o.store.endSaga(saga);
+  }
+
+  /** Success that does nothing when it runs. Errors: vm.blocked, or the step that failed after all is undone. */
+  async start(name: string, request: Request): Promise<Outcome> {
+    this.row(name);
+    return await this.#operate(name, 'start', request, (operation) => this.#start(name, operation, request));
+  }
+
+  async #start(name: string, operation: Operation, request: Request): Promise<Outcome> {
+    const { platform, store, events } = this.#o;
+    const vm = this.vm(name);
+    const steps = platform.startSteps(vm, operation.id, 0);
+    const seen = await this.#changes.look(vm, steps);
+    if (this.live(vm, seen).phase === 'running') return { changed: false };
+    const actions = await this.#planStart(vm, steps, seen);
+    this.#changes.journal(operation, vm, steps, operation.id);
+    store.setIntent(name, 'running', operation.id);
+    try {
+      await this.#changes.run(actions, vm, seen, request.cause, operation.abort.signal);
+    } catch (error) {
+      throw await this.#unstart(vm, steps, operation.id, request.cause, error);
+    }
+    store.setTrouble(name, undefined);
+    store.endSaga(operation.id);
+    events.add('vm.running', request.cause, name, { run: operation.id });
+    return { changed: true };
+  }
+
+  async #unstart(vm: Vm, steps: readonly Step[], saga: string, cause: Cause, error: unknown): Promise<unknown> {
+    const { store, host } = this.#o;
+    const name = vm.spec.name;
+    const left = await this.#changes.undo(vm, steps, cause);
+    store.setIntent(name, 'stopped', saga);
+    this.#changes.trouble(vm, left ?? { kind: 'failed', reason: messageOf(error), atMs: host.now() }, cause);
+    store.endSaga(saga);
+    return left ? this.#stuck('start', name, { ...left, reason: `${messageOf(error)}; then ${left.reason}` }) : error;
+  }
+
+  #stuck(verb: string, name: string, left: Trouble): BrigError {
+    return new BrigError('saga.stuck', `${verb} ${name}: ${left.reason}`, { retry: 'operator', hint: `brig explain ${name}`, details: { left: left.left } });
+  }
+
+  /** What a start does: the residue of a run that ended badly goes first, then everything is made anew. */
+  async #planStart(vm: Vm, steps: readonly Step[], seen: Seen): Promise<Action[]> {
+    const { platform, host } = this.#o;
+    const { name } = vm.spec;
+    const { trouble } = this.row(name);
+    if (trouble?.kind === 'stuck')
+      throw new BrigError('vm.blocked', `start ${name}: blocked: ${trouble.reason}`, { retry: 'operator', hint: `brig explain ${name}, then brig stop ${name}` });
+    this.#changes.refuse(vm, 'start', [...this.#missing(vm, seen), ...(await platform.precheck(host, seen, vm))]);
+    const undo = this.#planStop(steps, seen);
+    if (undo.length === 0) return planApply(platform.catalogue, steps, seen);
+    const made = steps.filter((step) => !this.#changes.isShared(step) || holdsOf(platform.catalogue, step, seen) !== 'yes');
+    return [...undo, ...made.map((step): Action => ({ op: 'apply', step }))];
+  }
+
+  /** A disk that somebody removed is not quietly replaced by an empty one. */
+  #missing(vm: Vm, seen: Seen): Finding[] {
+    const { catalogue } = this.#o.platform;
+    const gone = this.#o.platform.createSteps(vm).filter((step) => holdsOf(catalogue, step, seen) === 'no');
+    return gone.map((step) => ({ level: 'problem', what: `what ${step.kind} made (${definitionOf(catalogue, step).because(step.args)})`, got: 'nothing there' }));
+  }
+
+  #planStop(steps: readonly Step[], seen: Seen): Action[] {
+    return planUndo(this.#o.platform.catalogue, steps, seen).filter((action) => !this.#changes.isShared(action.step));
+  }
+
+  /** Success that does nothing when nothing is there. Errors: saga.stuck with what is left. */
+  async stop(name: string, request: Request): Promise<Outcome> {
+    this.row(name);
+    return await this.#operate(name, request.graceMs === 0 ? 'kill' : 'stop', request, (operation) => this.#stop(name, operation, request));
+  }
+
+  async #stop(name: string, operation: Operation, request: Request): Promise<Outcome> {
+    const { platform, store, events } = this.#o;
+    const vm = this.vm(name);
+    const row = this.row(name);
+    const steps = platform.startSteps(vm, row.run, request.graceMs ?? LIMITS.stopTimeoutMs);
+    const seen = await this.#changes.look(vm, steps);
+    const wasThere = this.#planStop(steps, seen).length > 0;
+    if (!wasThere && row.intent === 'stopped' && !row.trouble) {
+      this.#changes.letGo(vm);
+      return { changed: false };
+    }
+    this.#changes.journal(operation, vm, steps, row.run);
+    store.setIntent(name, 'stopped', row.run);
+    const left = await this.#changes.undo(vm, steps, request.cause, seen);
+    if (left) this.#changes.trouble(vm, left, request.cause);
+    else store.setTrouble(name, undefined);
+    store.endSaga(operation.id);
+    if (left) throw this.#stuck('stop', name, left);
+    if (wasThere) events.add('vm.stopped', request.cause, name);
+    return { changed: wasThere };
+  }
+
+  /** Stop, then start, as one operation. */
+  async restart(name: string, request: Request): Promise<Outcome> {
+    this.row(name);
+    return await this.#operate(name, 'restart', request, async (operation) => {
+      await this.#stop(name, operation, request);
+      return await this.#start(name, operation, request);
+    });
+  }
+
+  /** Removes what a run that ended by itself left behind. */
+  async clean(name: string, request: Request, trouble: Trouble | undefined): Promise<void> {
+    await this.#operate(name, 'clean', request, async (operation) => {
+      await this.#stop(name, operation, { ...request, graceMs: 0 });
+      if (trouble) this.#changes.trouble(this.vm(name), trouble, request.cause);
+    });
+  }
+
+  /** Removes the VM, its disks and its leases; data goes last. Errors: vm.blocked while it runs, unless forced. */
+  async destroy(name: string, request: Request & { readonly force?: boolean }): Promise<Outcome> {
+    this.row(name);
+    return await this.#operate(name, 'destroy', request, async (operation) => {
+      const vm = this.vm(name);
+      const { phase } = this.live(vm, await this.observe());
+      if ((phase === 'running' || phase === 'booting') && !request.force)
+        throw new BrigError('vm.blocked', `destroy ${name}: blocked: it is running`, { retry: 'operator', hint: `brig stop ${name}, or brig destroy --force ${name}` });
+      await this.#destroy(vm, operation, request);
+      return { changed: true };
+    });
+  }
+
+  async #destroy(vm: Vm, operation: Operation, request: Request): Promise<void> {
+    const { platform, store, events } = this.#o;
+    const { name } = vm.spec;
+    const { run } = this.row(name);
+    const steps = [...platform.createSteps(vm), ...platform.startSteps(vm, run, request.graceMs ?? LIMITS.stopTimeoutMs)];
+    const seen = await this.#changes.look(vm, steps);
+    this.#changes.journal(operation, vm, steps, run);
+    store.setIntent(name, 'stopped', run);
+    const left = await this.#changes.undo(vm, steps, request.cause, seen);
+    if (left) this.#changes.trouble(vm, left, request.cause);
+    else store.removeVm(name);
+    store.endSaga(operation.id);
+    if (left) throw this.#stuck('destroy', name, left);
+    events.add('vm.destroyed', request.cause, name);
+  }
+
+  /** The very actions that start, stop or destroy would run now. Errors: as theirs, before anything is touched. */
+  async plan(verb: 'start' | 'stop' | 'destroy', name: string, graceMs: number): Promise<PlanLine[]> {
+    const { platform, host } = this.#o;
+    const vm = this.vm(name);
+    const steps = platform.startSteps(vm, verb === 'start' ? this.#o.newId() : this.row(name).run, graceMs);
+    const seen = await platform.observe(host, vm);
+    const actions = await this.#planFor(verb, vm, steps, seen);
+    return actions.map((action) => this.#changes.line(action, seen));
+  }
+
+  async #planFor(verb: 'start' | 'stop' | 'destroy', vm: Vm, steps: readonly Step[], seen: Seen): Promise<Action[]> {
+    if (verb === 'start') return this.live(vm, seen).phase === 'running' ? [] : await this.#planStart(vm, steps, seen);
+    const all = verb === 'stop' ? steps : [...this.#o.platform.createSteps(vm), ...steps];
+    return planUndo(this.#o.platform.catalogue, all, seen);
+  }
+
+  /** Steps of a running VM that do not hold: what somebody changed by hand. */
+  async differences(name: string): Promise<string[]> {
+    const { platform, host } = this.#o;
+    const vm = this.vm(name);
+    const seen = await platform.observe(host, vm);
+    if (this.live(vm, seen).phase !== 'running') return [];
+    const steps = [...platform.createSteps(vm), ...platform.startSteps(vm, this.row(name).run, 0)];
+    const broken = steps.filter((step) => holdsOf(platform.catalogue, step, seen) !== 'yes');
+    return broken.map((step) => `${step.kind}: ${definitionOf(platform.catalogue, step).because(step.args)}`);
+  }
+
+  /** The claims of a VM that runs already, after brigd's own restart. */
+  async adopt(vm: Vm): Promise<void> {
+    await this.#changes.claim(vm, this.#o.platform.startSteps(vm, '', 0));
+  }
+}

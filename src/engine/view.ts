@@ -1,0 +1,73 @@
+import type { Live, Vm } from '../platform/platform.ts';
+import type { LastEnd, Trouble, VmRow } from '../store/store.ts';
+import type { Verb } from './operation.ts';
+
+/**
+ * defined -> starting -> running -> stopping -> defined; failed: not what was asked for, nothing left behind;
+ * stuck: something is left that brig could not remove.
+ */
+export type State = 'defined' | 'starting' | 'running' | 'stopping' | 'failed' | 'stuck';
+
+/** One VM as `brig list` and `brig show` give it. Shape is stable: keys are added, never changed. */
+export interface VmView {
+  readonly name: string;
+  readonly state: State;
+  /** Why it is failed or stuck. */
+  readonly reason?: string;
+  readonly pid?: number;
+  /** Start of the process, milliseconds since the epoch. */
+  readonly sinceMs?: number;
+  readonly rssBytes?: number;
+  /** False: nobody will learn how the process ends. */
+  readonly supervised?: boolean;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly uid: number;
+  readonly nics: readonly { readonly network: string; readonly mode: string; readonly mac: string; readonly unit: number }[];
+  readonly autostart: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly lastEnd?: LastEnd;
+  readonly left?: Trouble['left'];
+  readonly createdMs: number;
+}
+
+const BUSY_STATE: Record<Verb, State> = {
+  create: 'defined',
+  start: 'starting',
+  restart: 'starting',
+  stop: 'stopping',
+  kill: 'stopping',
+  destroy: 'stopping',
+  clean: 'stopping',
+};
+
+/** The state is what the host says; the store only adds why. */
+const stateOf = (live: Live, trouble: Trouble | undefined, verb: Verb | undefined): State => {
+  if (verb !== undefined) return BUSY_STATE[verb];
+  if (live.phase === 'running') return 'running';
+  if (trouble?.kind === 'stuck') return 'stuck';
+  if (live.phase === 'booting') return 'starting';
+  return trouble || live.phase === 'residue' ? 'failed' : 'defined';
+};
+
+export const toView = (row: VmRow, vm: Vm, live: Live, verb: Verb | undefined): VmView => {
+  const state = stateOf(live, row.trouble, verb);
+  const reason = row.trouble?.reason ?? (state === 'failed' ? 'its process is gone and its jail is not cleaned up yet' : undefined);
+  return {
+    name: row.name,
+    state,
+    ...((state === 'failed' || state === 'stuck') && reason !== undefined ? { reason } : {}),
+    ...(live.pid === undefined ? {} : { pid: live.pid, supervised: live.supervised }),
+    ...(live.sinceMs === undefined ? {} : { sinceMs: live.sinceMs }),
+    ...(live.rssBytes === undefined ? {} : { rssBytes: live.rssBytes }),
+    cpus: row.spec.cpus,
+    memoryBytes: row.spec.memory,
+    uid: vm.place.uid,
+    nics: row.spec.nics.map((nic, i) => ({ network: nic.network, mode: nic.mode, mac: vm.place.nics[i]?.mac ?? '', unit: vm.place.nics[i]?.unit ?? 0 })),
+    autostart: row.spec.autostart,
+    labels: row.spec.labels,
+    ...(row.lastEnd === undefined ? {} : { lastEnd: row.lastEnd }),
+    ...(state === 'stuck' && row.trouble?.left ? { left: row.trouble.left } : {}),
+    createdMs: row.createdMs,
+  };
+};

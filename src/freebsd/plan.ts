@@ -1,0 +1,170 @@
+import { uuidOf, renderConfig } from './programs/bhyve.ts';
+import type { Step, StepDef } from '../base/step.ts';
+import type { Vm } from '../platform/platform.ts';
+import { devfsRules, diskPath, needsDiskDirectory, vmDataset, volumeOf } from './devices.ts';
+import { jailOf, type Node } from './node.ts';
+import type { Seen } from './observe.ts';
+import { rulesFor } from './programs/rctl.ts';
+import { fileDisk, firmwareVars, runDir, stateDir } from './steps/files.ts';
+import { dev, filesystem, jail, limits, ruleset } from './steps/jail.ts';
+import { bridge, epair, epairMember, inside, tap, tapMember } from './steps/network.ts';
+import { bhyve, vmm } from './steps/process.ts';
+import { dataset, volume } from './steps/storage.ts';
+
+/** Every kind of step on FreeBSD. */
+export const catalogue = {
+  'run-dir.create': runDir,
+  'state-dir.create': stateDir,
+  'disk.create': fileDisk,
+  'vars.copy': firmwareVars,
+  'dataset.create': dataset,
+  'zvol.create': volume,
+  'limits.add': limits,
+  'devfs.load': ruleset,
+  'bridge.create': bridge,
+  'epair.create': epair,
+  'epair.add': epairMember,
+  'tap.create': tap,
+  'tap.add': tapMember,
+  'fs.mount': filesystem,
+  'dev.mount': dev,
+  'jail.create': jail,
+  'vnet.join': inside,
+  'vmm.destroy': vmm,
+  'bhyve.start': bhyve,
+} satisfies Record<string, StepDef<never, Seen>>;
+
+type Kind = keyof typeof catalogue;
+type ArgsOf<K extends Kind> = (typeof catalogue)[K] extends StepDef<infer Args, Seen> ? Args : never;
+
+const step = <K extends Kind>(kind: K, args: ArgsOf<K>): Step => ({ kind, args });
+
+/** What lives as long as the VM is defined. */
+export const createSteps = (node: Node, vm: Vm): Step[] => {
+  const { name, disks, firmware } = vm.spec;
+  const files = node.layout.vm(name);
+  const parent = node.dataset ?? '';
+  const uid = vm.place.uid;
+  const volumes = disks.some((disk) => 'zvol' in disk) ? [step('dataset.create', { vm: name, dataset: vmDataset(parent, name) })] : [];
+  return [
+    step('state-dir.create', { vm: name, paths: { state: files.state, disk: files.disk } }),
+    ...('uefi' in firmware ? [step('vars.copy', { vm: name, from: firmware.uefi.vars, path: `${files.disk}/vars.fd`, uid })] : []),
+    ...volumes,
+    ...disks.flatMap((disk, i) => {
+      if ('zvol' in disk) return [step('zvol.create', { vm: name, dataset: volumeOf(parent, name, i), bytes: disk.zvol.size, ...from(disk.zvol.from) })];
+      const file = `disk${i}.raw`;
+      return 'file' in disk ? [step('disk.create', { vm: name, path: `${files.disk}/${file}`, name: file, bytes: disk.file.size, uid, ...from(disk.file.from) })] : [];
+    }),
+  ];
+};
+
+const from = (source: string | undefined): { from?: string } => (source === undefined ? {} : { from: source });
+
+/**
+ * What a run is made of. Backwards it is the stop, whose order matters (FACTS S.4): bhyve gone, VM destroyed,
+ * jail removed, /dev unmounted, jail gone and interfaces home, the rest unmounted, interfaces, ruleset, limits.
+ */
+export const startSteps = (node: Node, vm: Vm, run: string, graceMs: number): Step[] => {
+  const name = vm.spec.name;
+  return [
+    runDirStep(node, vm),
+    ...limitSteps(node, vm),
+    step('devfs.load', { vm: name, ruleset: vm.place.uid, rules: devfsRules(vm, node.dataset) }),
+    ...nicSteps(vm),
+    ...mountSteps(node, vm),
+    devStep(node, vm),
+    jailStep(node, vm),
+    ...insideSteps(vm),
+    step('vmm.destroy', { vm: name }),
+    bhyveStep(node, vm, run, graceMs),
+  ];
+};
+
+const runDirStep = (node: Node, vm: Vm): Step => {
+  const files = node.layout.vm(vm.spec.name);
+  const { firmware, disks } = vm.spec;
+  const rom = 'builtin' in firmware ? node.testRom : 'rom' in firmware ? firmware.rom : firmware.uefi.code;
+  const { run, root, config, conIn, conOut, exit, resets } = files;
+  return step('run-dir.create', {
+    vm: vm.spec.name,
+    uid: vm.place.uid,
+    paths: { run, root, config, conIn, conOut, exit, resets },
+    config: renderConfig(vm, node.dataset),
+    rom,
+    covers: disks.flatMap((disk, i) => ('image' in disk ? [`${config}/disk${i}.img`] : [])),
+  });
+};
+
+const limitSteps = (node: Node, vm: Vm): Step[] => {
+  const rules = rulesFor(jailOf(vm.spec.name), vm.spec.limits);
+  return node.features.racct && rules.length > 0 ? [step('limits.add', { vm: vm.spec.name, jail: jailOf(vm.spec.name), rules })] : [];
+};
+
+const modeOf = (vm: Vm, index: number): 'vnet' | 'direct' => vm.spec.nics[index]?.mode ?? 'vnet';
+
+const nicSteps = (vm: Vm): Step[] =>
+  vm.place.nics.flatMap((nic, i) => {
+    const args = { vm: vm.spec.name, unit: nic.unit, bridge: nic.bridge };
+    const shared = nic.bridge.own ? [step('bridge.create', { bridge: nic.bridge })] : [];
+    return modeOf(vm, i) === 'vnet'
+      ? [...shared, step('epair.create', args), step('epair.add', args), step('tap.create', args)]
+      : [...shared, step('tap.create', args), step('tap.add', args)];
+  });
+
+const mountSteps = (node: Node, vm: Vm): Step[] => {
+  const name = vm.spec.name;
+  const { root, config, disk } = node.layout.vm(name);
+  const at = (type: 'tarfs' | 'tmpfs' | 'nullfs', options: string[], special: string, path: string, why: string): Step =>
+    step('fs.mount', { vm: name, type, options, special, node: `${root}${path}`, why });
+  return [
+    at('tarfs', [], node.base, '', `the jail of ${name} sees 25 files that nobody can change, and nothing of the host`),
+    at('tmpfs', ['size=16m', 'mode=1777'], 'tmpfs', '/tmp', `iasl(8) needs a little room when bhyve builds its ACPI tables`),
+    at('nullfs', ['ro'], config, '/vm', `bhyve of ${name} reads its configuration and cannot change it`),
+    ...(needsDiskDirectory(vm) ? [at('nullfs', [], disk, '/disk', `bhyve of ${name} writes its file disks and UEFI variables here`)] : []),
+    ...vm.spec.disks.flatMap((each, i) => ('image' in each ? [at('nullfs', ['ro'], each.image, diskPath(vm, i, undefined), `disk ${i} of ${name} is a read-only image`)] : [])),
+  ];
+};
+
+const devStep = (node: Node, vm: Vm): Step =>
+  step('dev.mount', {
+    vm: vm.spec.name,
+    jail: jailOf(vm.spec.name),
+    ruleset: vm.place.uid,
+    node: `${node.layout.vm(vm.spec.name).root}/dev`,
+    interfaces: vm.place.nics.flatMap((nic, i) => (modeOf(vm, i) === 'vnet' ? [`epair${nic.unit}b`, `tap${nic.unit}`] : [])),
+    meta: node.features.meta,
+  });
+
+/** Nothing is allowed but vmm(4): each `allow.` that is on by default and not needed is taken away. Source: jail(8). */
+const jailStep = (node: Node, vm: Vm): Step => {
+  const name = vm.spec.name;
+  const parameters = [
+    `name=${jailOf(name)}`,
+    `path=${node.layout.vm(name).root}`,
+    `host.hostname=${name}`,
+    `host.hostuuid=${uuidOf(name)}`,
+    'vnet',
+    'persist',
+    'children.max=0',
+    'enforce_statfs=2',
+    `devfs_ruleset=${vm.place.uid}`,
+    'allow.vmm',
+    'allow.noreserved_ports',
+    'allow.noset_hostname',
+    ...(node.features.meta ? [`meta.brig_vm=${name}`] : []),
+  ];
+  const cpuset = vm.spec.limits.cpuset;
+  return step('jail.create', { vm: name, jail: jailOf(name), parameters, ...(cpuset === undefined ? {} : { cpuset }) });
+};
+
+const insideSteps = (vm: Vm): Step[] =>
+  vm.place.nics.flatMap((nic, i) =>
+    modeOf(vm, i) === 'vnet' ? [step('vnet.join', { vm: vm.spec.name, jail: jailOf(vm.spec.name), unit: nic.unit, inside: i })] : [],
+  );
+
+const bhyveStep = (node: Node, vm: Vm, run: string, graceMs: number): Step => {
+  const name = vm.spec.name;
+  const files = node.layout.vm(name);
+  const paths = { supervisor: node.layout.supervisor, run: files.run, exits: node.layout.exits, exit: files.exit, err: files.err, stop: files.stop };
+  return step('bhyve.start', { vm: name, jail: jailOf(name), uid: vm.place.uid, run, graceMs, paths });
+};

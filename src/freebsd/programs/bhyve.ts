@@ -1,0 +1,71 @@
+import { strict as assert } from 'node:assert';
+import { createHash } from 'node:crypto';
+import type { Command, Tolerance } from '../../base/host.ts';
+import { renderBytes } from '../../base/units.ts';
+import { command } from '../../platform/command.ts';
+import type { Vm } from '../../platform/platform.ts';
+import { diskPath, FIRMWARE } from '../devices.ts';
+
+/** A name-based UUID: the guest's identity stays when it moves to another slot or node. Source: RFC 9562 version 5. */
+export const uuidOf = (name: string): string => {
+  const hash = createHash('sha256').update(`brig:vm/${name}`).digest().subarray(0, 16);
+  hash[6] = ((hash[6] ?? 0) & 0x0f) | 0x50;
+  hash[8] = ((hash[8] ?? 0) & 0x3f) | 0x80;
+  return hash.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+};
+
+const firmwareKeys = (vm: Vm): string[] =>
+  'uefi' in vm.spec.firmware ? [`bootrom=${FIRMWARE.rom}`, `bootvars=${FIRMWARE.vars}`] : [`bootrom=${FIRMWARE.rom}`];
+
+const diskKeys = (vm: Vm, dataset: string | undefined): string[] =>
+  vm.spec.disks.flatMap((disk, i) => {
+    const node = `pci.0.${3 + i}.0`;
+    const keys = [`${node}.device=virtio-blk`, `${node}.path=${diskPath(vm, i, dataset)}`];
+    return 'image' in disk ? [...keys, `${node}.ro=true`] : keys;
+  });
+
+const nicKeys = (vm: Vm): string[] =>
+  vm.place.nics.flatMap((nic, i) => {
+    const node = `pci.0.${20 + i}.0`;
+    return [`${node}.device=virtio-net`, `${node}.backend=tap${nic.unit}`, `${node}.mac=${nic.mac}`];
+  });
+
+/**
+ * The file that `bhyve -k` reads: key=value lines, nothing quoted, so no value may hold a line end or `%`.
+ * Slots: 0 host bridge, 3-18 disks, 20-27 NICs, 30 entropy, 31 LPC. Source: bhyve_config(5), FACTS 1.2.
+ */
+export const renderConfig = (vm: Vm, dataset: string | undefined): string => {
+  const lines = [
+    `name=${vm.spec.name}`,
+    `uuid=${uuidOf(vm.spec.name)}`,
+    `cpus=${vm.spec.cpus}`,
+    `memory.size=${renderBytes(vm.spec.memory)}`,
+    'rtc.use_localtime=false',
+    // An idle vCPU would burn a whole CPU of the host.
+    'x86.vmexit_on_hlt=true',
+    'x86.strictmsr=false',
+    ...firmwareKeys(vm),
+    'lpc.com1.path=stdio',
+    'pci.0.0.0.device=hostbridge',
+    ...diskKeys(vm, dataset),
+    ...nicKeys(vm),
+    'pci.0.30.0.device=virtio-rnd',
+    'pci.0.31.0.device=lpc',
+  ];
+  assert(lines.every((line) => !/[\n%]/.test(line)), 'a bhyve value holds neither line ends nor %');
+  return `${lines.join('\n')}\n`;
+};
+
+/** What runs inside the jail: -G drops root's groups wheel and operator, which -u alone would keep (FACTS S.2). */
+export const bhyveCommand = (uid: number, name: string): readonly string[] => {
+  const id = String(uid);
+  return ['/usr/sbin/chroot', '-G', id, '-g', id, '-u', id, '/', '/usr/sbin/bhyve', '-k', '/vm/bhyve.conf', name];
+};
+
+/** Must come before a new start and before the jail goes: a VM holds the jail's credential. Source: bhyvectl(8), FACTS 2. */
+export const destroyVm = (name: string): Command => command('/usr/sbin/bhyvectl', [`--vm=${name}`, '--destroy']);
+
+export const forcePoweroff = (name: string): Command => command('/usr/sbin/bhyvectl', [`--vm=${name}`, '--force-poweroff']);
+
+/** Seen: `vm_open: web01 could not be opened: No such file or directory`, exit 1. */
+export const NO_VM: Tolerance = { status: 1, stderr: 'could not be opened: No such file or directory' };

@@ -1,0 +1,56 @@
+import type { Command, Tolerance } from '../../base/host.ts';
+import { command } from '../../platform/command.ts';
+
+const PROGRAM = '/sbin/ifconfig';
+
+/** Every interface of the host, or of a jail's vnet. Source: ifconfig(8) "-a", "-j". */
+export const listInterfaces = (jail?: string): Command => command(PROGRAM, [...(jail === undefined ? [] : ['-j', jail]), '-a']);
+
+/** Names alone, on one line. What sits in another vnet is not among them (FACTS S.13). */
+export const listNames = (): Command => command(PROGRAM, ['-l']);
+
+export const ifconfig = (name: string, ...verbs: readonly string[]): Command => command(PROGRAM, [name, ...verbs]);
+
+export const ifconfigIn = (jail: string, name: string, ...verbs: readonly string[]): Command => command(PROGRAM, ['-j', jail, name, ...verbs]);
+
+/** Seen: `ifconfig: interface web01h does not exist`, exit 1. */
+export const NO_INTERFACE: Tolerance = { status: 1, stderr: 'does not exist' };
+/** Seen: `ifconfig: BRDGDEL nope0: No such file or directory (errno 2 ...`. The rest varies by release. */
+export const NO_MEMBER: Tolerance = { status: 1, stderr: 'BRDGDEL' };
+
+/** One interface as ifconfig(8) prints it. */
+export interface Interface {
+  readonly name: string;
+  /** Names, not digits: those differ between releases. */
+  readonly flags: readonly string[];
+  readonly description?: string;
+  readonly groups: readonly string[];
+  readonly members: readonly string[];
+  readonly ether?: string;
+  /** The process that has the tap open. */
+  readonly openedBy?: number;
+}
+
+/** Parses `ifconfig -a`. Unknown lines are passed over: releases add some. */
+export const parseInterfaces = (text: string): Interface[] => {
+  const blocks = text.split(/^(?=\S)/m).filter((block) => block.trim());
+  return blocks.flatMap((block) => {
+    const head = /^(\S+): flags=[0-9a-f]+(?:<([^>]*)>)?/.exec(block);
+    return head ? [parseBlock(head[1] ?? '', head[2] ?? '', block)] : [];
+  });
+};
+
+const parseBlock = (name: string, flags: string, block: string): Interface => {
+  const description = /^\tdescription: (.*)$/m.exec(block)?.[1];
+  const ether = /^\tether (\S+)/m.exec(block)?.[1];
+  const openedBy = /^\tOpened by PID (\d+)/m.exec(block)?.[1];
+  return {
+    name,
+    flags: flags.split(',').filter(Boolean),
+    groups: /^\tgroups: (.*)$/m.exec(block)?.[1]?.trim().split(' ') ?? [],
+    members: [...block.matchAll(/^\tmember: (\S+)/gm)].map((match) => match[1] ?? ''),
+    ...(description === undefined ? {} : { description }),
+    ...(ether === undefined ? {} : { ether }),
+    ...(openedBy === undefined ? {} : { openedBy: Number(openedBy) }),
+  };
+};

@@ -1,0 +1,99 @@
+import { run } from '../../platform/command.ts';
+import type { Effect } from '../../base/host.ts';
+import type { StepDef } from '../../base/step.ts';
+import type { Seen } from '../observe.ts';
+import { makeFifos } from '../programs/system.ts';
+
+const ROOT = { uid: 0, gid: 0 };
+
+export interface RunDirArgs {
+  readonly vm: string;
+  readonly uid: number;
+  readonly paths: { readonly run: string; readonly root: string; readonly config: string; readonly conIn: string; readonly conOut: string; readonly exit: string; readonly resets: string };
+  readonly config: string;
+  /** File on the host that becomes the boot ROM. */
+  readonly rom: string;
+  /** Mount points for read-only images: a nullfs mount of one file needs a file to cover. */
+  readonly covers: readonly string[];
+}
+
+/**
+ * The run directory: configuration, firmware, console FIFOs; nobody but root enters it from the host.
+ * Undo:  removed with everything in it, after everything mounted below is gone.
+ */
+export const runDir: StepDef<RunDirArgs, Seen> = {
+  because: ({ vm }) => `${vm} needs its configuration, a private copy of its firmware and a console before its jail exists`,
+  apply: ({ uid, paths, config, rom, covers }) => [
+    { do: 'remove', path: paths.exit },
+    { do: 'remove', path: paths.resets },
+    { do: 'mkdir', path: paths.run, access: { mode: 0o700, ...ROOT } },
+    { do: 'mkdir', path: paths.root, access: { mode: 0o755, ...ROOT } },
+    { do: 'mkdir', path: paths.config, access: { mode: 0o755, ...ROOT } },
+    { do: 'write', path: `${paths.config}/bhyve.conf`, text: config, access: { mode: 0o600, uid, gid: uid } },
+    { do: 'copy', from: rom, to: `${paths.config}/firmware.rom`, access: { mode: 0o444, ...ROOT } },
+    ...covers.map((path): Effect => ({ do: 'write', path, text: '', access: { mode: 0o444, ...ROOT } })),
+    { do: 'remove', path: paths.conIn },
+    { do: 'remove', path: paths.conOut },
+    run(makeFifos([paths.conIn, paths.conOut])),
+  ],
+  undo: ({ paths }) => [{ do: 'remove', path: paths.run }],
+  holds: ({ vm }, seen) => {
+    if (!seen.runDirs.has(vm)) return 'no';
+    const files = seen.focus?.runFiles;
+    return !files || ['root', 'vm', 'con.in', 'con.out'].every((name) => files.has(name)) ? 'yes' : 'partly';
+  },
+};
+
+export interface StateDirArgs {
+  readonly vm: string;
+  readonly paths: { readonly state: string; readonly disk: string };
+}
+
+/** What outlives a run: console history, and where bhyve may write its file disks. The directories are root's, so it can add nothing. */
+export const stateDir: StepDef<StateDirArgs, Seen> = {
+  keeps: true,
+  because: ({ vm }) => `${vm} keeps its console history, file disks and UEFI variables`,
+  apply: ({ paths }) => [
+    { do: 'mkdir', path: paths.state, access: { mode: 0o711, ...ROOT } },
+    { do: 'mkdir', path: paths.disk, access: { mode: 0o711, ...ROOT } },
+  ],
+  undo: ({ paths }) => [{ do: 'remove', path: paths.state }],
+  holds: ({ vm }, seen) => (seen.stateDirs.has(vm) ? 'yes' : 'no'),
+};
+
+export interface FileDiskArgs {
+  readonly vm: string;
+  readonly path: string;
+  readonly name: string;
+  readonly bytes: number;
+  readonly from?: string;
+  readonly uid: number;
+}
+
+/** A disk as a sparse file, or as a copy of one. An existing file is kept: it is data. */
+export const fileDisk: StepDef<FileDiskArgs, Seen> = {
+  keeps: true,
+  because: ({ vm, name }) => `${name} of ${vm} is a file`,
+  apply: ({ path, bytes, from, uid }) => {
+    const access = { mode: 0o600, uid, gid: uid };
+    return from === undefined ? [{ do: 'allocate', path, bytes, access }] : [{ do: 'copy', from, to: path, access, keep: true }];
+  },
+  undo: ({ path }) => [{ do: 'remove', path }],
+  holds: ({ name }, seen) => (seen.focus?.diskFiles.has(name) ? 'yes' : 'no'),
+};
+
+export interface VarsArgs {
+  readonly vm: string;
+  readonly from: string;
+  readonly path: string;
+  readonly uid: number;
+}
+
+/** A private, writable copy of the UEFI variables. An existing one is kept: the guest's boot order is in it. */
+export const firmwareVars: StepDef<VarsArgs, Seen> = {
+  keeps: true,
+  because: ({ vm }) => `${vm} keeps its UEFI variables to itself`,
+  apply: ({ from, path, uid }) => [{ do: 'copy', from, to: path, access: { mode: 0o600, uid, gid: uid }, keep: true }],
+  undo: ({ path }) => [{ do: 'remove', path }],
+  holds: (_, seen) => (seen.focus?.diskFiles.has('vars.fd') ? 'yes' : 'no'),
+};

@@ -1,0 +1,143 @@
+import type { Effect } from '../../base/host.ts';
+import type { StepDef } from '../../base/step.ts';
+import { LIMITS } from '../../base/limits.ts';
+import { run } from '../../platform/command.ts';
+import type { Seen } from '../observe.ts';
+import { addRules, deleteRuleset, renderShown, showRules, type Rule } from '../programs/devfs.ts';
+import { listNames } from '../programs/ifconfig.ts';
+import { createJail, listJails, removeJail } from '../programs/jail.ts';
+import { BUSY, mount, NO_DIRECTORY, NOT_MOUNTED, unmount } from '../programs/mount.ts';
+import { addRule, removeRules } from '../programs/rctl.ts';
+import { setCpus } from '../programs/system.ts';
+
+export interface LimitArgs {
+  readonly vm: string;
+  readonly jail: string;
+  readonly rules: readonly string[];
+}
+
+/** Resource limits by the jail's name, in force before the jail exists. Undo: they outlive the jail, so they are removed last. */
+export const limits: StepDef<LimitArgs, Seen> = {
+  because: ({ vm }) => `the limits of ${vm} hold from its first instruction`,
+  apply: ({ rules }) => rules.map((rule) => run(addRule(rule))),
+  undo: ({ jail }) => [run(removeRules(jail), { tolerate: [{ status: 1, stderr: 'No such process' }] })],
+  holds: ({ jail, rules }, seen) => {
+    const mine = seen.rctl?.filter((rule) => rule.startsWith(`jail:${jail}:`)) ?? [];
+    if (mine.length === 0) return 'no';
+    return mine.length === rules.length ? 'yes' : 'partly';
+  },
+};
+
+export interface RulesetArgs {
+  readonly vm: string;
+  readonly ruleset: number;
+  readonly rules: readonly Rule[];
+}
+
+/**
+ * The VM's own devfs ruleset, read back and compared before anything is mounted with it.
+ * A mount with an unknown ruleset would show every device of the host (FACTS 0.7).
+ */
+export const ruleset: StepDef<RulesetArgs, Seen> = {
+  because: ({ vm }) => `the jail of ${vm} may see its own devices and no other; an unknown ruleset would show all`,
+  apply: ({ ruleset: number, rules }) => [
+    run(deleteRuleset(number)),
+    run(addRules(number, rules)),
+    run(showRules(number), { expect: renderShown(rules) }),
+  ],
+  undo: ({ ruleset: number }) => [run(deleteRuleset(number))],
+  holds: ({ ruleset: number, rules }, seen) => {
+    if (!seen.rulesets.has(number)) return 'no';
+    return seen.focus === undefined || seen.focus.rules === renderShown(rules) ? 'yes' : 'partly';
+  },
+};
+
+export interface MountArgs {
+  readonly vm: string;
+  readonly type: 'tarfs' | 'tmpfs' | 'nullfs' | 'devfs';
+  readonly options: readonly string[];
+  readonly special: string;
+  readonly node: string;
+  readonly why: string;
+}
+
+const mounted = (node: string, seen: Seen): 'yes' | 'no' => (seen.mounts.some((each) => each.node === node) ? 'yes' : 'no');
+const unmountBusy = (node: string) => run(unmount(node), { tolerate: [NOT_MOUNTED, NO_DIRECTORY], retry: { on: BUSY, forMs: LIMITS.busyTimeoutMs } });
+
+/** One file system of the jail. Undo: retried while busy, for the root is for a moment after the jail is gone (FACTS S.4). */
+export const filesystem: StepDef<MountArgs, Seen> = {
+  because: ({ why }) => why,
+  apply: ({ type, options, special, node }) => [run(mount(type, options, special, node))],
+  undo: ({ node }) => [unmountBusy(node)],
+  holds: ({ node }, seen) => mounted(node, seen),
+};
+
+export interface DevArgs {
+  readonly vm: string;
+  readonly jail: string;
+  readonly ruleset: number;
+  readonly node: string;
+  /** Interfaces that come home when the jail is gone. */
+  readonly interfaces: readonly string[];
+  readonly meta: boolean;
+}
+
+/** An interface inside the jail, or captive in its dying vnet. */
+const isAway = (jail: string, name: string, seen: Seen): boolean =>
+  seen.focus?.inside.has(name) === true || (!seen.interfaces.has(name) && seen.jails.some((each) => each.name === jail && each.dying));
+
+/** jls(8) forgets a jail a moment before the kernel has sent its interfaces home. */
+const awaitHome = (jail: string, names: readonly string[]): Effect[] =>
+  names.length === 0
+    ? []
+    : [
+        {
+          do: 'await',
+          what: `${names.join(' and ')} to come home from jail ${jail}`,
+          probe: listNames(),
+          until: { matches: `^${names.map((name) => `(?=.*\\b${name}\\b)`).join('')}` },
+          timeoutMs: LIMITS.jailGoneTimeoutMs,
+        },
+      ];
+
+/**
+ * The jail's /dev. It is mounted before the jail and unmounted right after jail -R:
+ * a removed jail stays dying, and its interfaces away, until its devfs is unmounted (FACTS S.4).
+ */
+export const dev: StepDef<DevArgs, Seen> = {
+  because: ({ vm, ruleset: number }) => `the /dev of ${vm} is filtered by ruleset ${number} before anything in the jail can look`,
+  apply: ({ ruleset: number, node }) => [run(mount('devfs', [`ruleset=${number}`], 'devfs', node))],
+  undo: ({ jail, node, meta, interfaces }, seen) => [
+    unmountBusy(node),
+    {
+      do: 'await',
+      what: `jail ${jail} to be gone`,
+      probe: listJails(meta),
+      until: { lacks: `"name":"${jail}"` },
+      timeoutMs: LIMITS.jailGoneTimeoutMs,
+    },
+    ...awaitHome(
+      jail,
+      interfaces.filter((name) => isAway(jail, name, seen)),
+    ),
+  ],
+  holds: ({ jail, node }, seen) => {
+    if (mounted(node, seen) === 'yes') return 'yes';
+    return seen.jails.some((each) => each.name === jail && each.dying) ? 'partly' : 'no';
+  },
+};
+
+export interface JailArgs {
+  readonly vm: string;
+  readonly jail: string;
+  readonly parameters: readonly string[];
+  readonly cpuset?: string;
+}
+
+/** The jail. Undo: removed without running anything; success while dying. */
+export const jail: StepDef<JailArgs, Seen> = {
+  because: ({ vm }) => `bhyve of ${vm} runs in a jail of its own, with a vnet of its own, and may use vmm(4) there`,
+  apply: ({ jail: name, parameters, cpuset }) => [run(createJail(parameters)), ...(cpuset === undefined ? [] : [run(setCpus(cpuset, name))])],
+  undo: ({ jail: name }) => [run(removeJail(name), { tolerate: [{ status: 1, stderr: 'not found' }] })],
+  holds: ({ jail: name, vm }, seen) => (seen.jails.some((each) => each.name === name && !each.dying && (each.vm ?? vm) === vm) ? 'yes' : 'no'),
+};

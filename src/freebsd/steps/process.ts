@@ -1,0 +1,91 @@
+import type { Effect, Stage } from '../../base/host.ts';
+import type { StepDef } from '../../base/step.ts';
+import { LIMITS } from '../../base/limits.ts';
+import { command, run } from '../../platform/command.ts';
+import type { Seen } from '../observe.ts';
+import { bhyveCommand, destroyVm, forcePoweroff, NO_VM } from '../programs/bhyve.ts';
+import { jexec } from '../programs/jail.ts';
+import { confined, probeJail, type Process } from '../programs/ps.ts';
+import { kill } from '../programs/system.ts';
+
+export interface VmmArgs {
+  readonly vm: string;
+}
+
+/** The VM in vmm(4). bhyve makes it inside the jail; brig only ever destroys it, before the jail goes. */
+export const vmm: StepDef<VmmArgs, Seen> = {
+  because: ({ vm }) => `bhyve makes ${vm} in vmm(4) with the jail's credential, so it must go before the jail does`,
+  apply: () => [],
+  undo: ({ vm }) => [
+    run(destroyVm(vm), { tolerate: [NO_VM] }),
+    // bhyvectl(8) may fail with exit 0; the node tells (FACTS 2).
+    { do: 'absent', path: `/dev/vmm/${vm}`, timeoutMs: LIMITS.stopStageMs },
+  ],
+  holds: ({ vm }, seen) => (seen.vmmNodes.has(vm) ? 'yes' : 'no'),
+};
+
+export interface BhyveArgs {
+  readonly vm: string;
+  readonly jail: string;
+  readonly uid: number;
+  readonly run: string;
+  readonly graceMs: number;
+  readonly paths: { readonly supervisor: string; readonly run: string; readonly exits: string; readonly exit: string; readonly err: string; readonly stop: string };
+}
+
+/** The bhyve of a jail, and the supervisor of a VM, among the host's processes. */
+export const bhyveOf = (jail: string, seen: Seen): Process | undefined => seen.processes.find((each) => each.jail === jail);
+export const supervisorOf = (vm: string, seen: Seen): Process | undefined =>
+  seen.processes.find((each) => each.jid === 0 && each.command.startsWith(`/bin/sh `) && each.command.includes(`/supervise.sh bhyve ${vm} `));
+
+/** Everything in the jail, and the supervisor's child on its way there. */
+const processesOf = (vm: string, jail: string, seen: Seen): number[] => {
+  const supervisor = supervisorOf(vm, seen)?.pid;
+  return seen.processes.filter((each) => each.jail === jail || each.ppid === supervisor).map((each) => each.pid);
+};
+
+const spawn = ({ vm, jail, uid, run: id, paths }: BhyveArgs): Effect => {
+  const [program = '', ...args] = bhyveCommand(uid, vm);
+  const supervisor = [paths.supervisor, 'bhyve', vm, paths.run, paths.exits, id, String(LIMITS.resets), String(LIMITS.resetWindowSeconds), '--'];
+  return { do: 'spawn', command: command('/bin/sh', [...supervisor, ...jexec(jail, program, args)]) };
+};
+
+/** Polite, firm, final. bhyve takes SIGTERM as the ACPI power button once the guest listens. Source: bhyve(8), FACTS 1.5. */
+const stages = (vm: string, pids: readonly number[], graceMs: number): Stage[] => [
+  ...(graceMs === 0 ? [] : [{ name: 'ACPI power button', effect: run(kill('TERM', pids)), waitMs: graceMs }]),
+  ...(graceMs === 0 ? [] : [{ name: 'forced power-off', effect: run(forcePoweroff(vm)), waitMs: LIMITS.stopStageMs }]),
+  { name: 'SIGKILL', effect: run(kill('KILL', pids)), waitMs: LIMITS.stopStageMs },
+];
+
+/**
+ * bhyve under its supervisor, ready once it is in capability mode.
+ * Undo:   ends the process, then waits until no process of the jail is left.
+ * Errors: host.failed with bhyve's own words when it ends before it is ready.
+ */
+export const bhyve: StepDef<BhyveArgs, Seen> = {
+  because: ({ vm, uid }) => `${vm} runs as uid ${uid}, alone in its jail, and counts as running once Capsicum confines it`,
+  apply: (args) => [
+    { do: 'remove', path: args.paths.stop },
+    spawn(args),
+    {
+      do: 'await',
+      what: `bhyve of ${args.vm} to enter capability mode`,
+      probe: probeJail(args.jail),
+      until: { matches: confined(args.vm) },
+      unless: args.paths.exit,
+      quote: args.paths.err,
+      timeoutMs: LIMITS.readyTimeoutMs,
+    },
+  ],
+  undo: ({ vm, jail, graceMs, paths }, seen) => {
+    const pids = processesOf(vm, jail, seen);
+    const stop: Effect = { do: 'write', path: paths.stop, text: '', access: { mode: 0o400, uid: 0, gid: 0 } };
+    const end: Effect = { do: 'escalate', gone: { probe: probeJail(jail), until: { status: 1 } }, stages: stages(vm, pids, graceMs) };
+    return pids.length === 0 ? [] : [stop, end];
+  },
+  holds: ({ vm, jail }, seen) => {
+    const process = bhyveOf(jail, seen);
+    if (process?.stat.includes('C') && process.command.startsWith(`bhyve: ${vm} `)) return 'yes';
+    return process || supervisorOf(vm, seen) ? 'partly' : 'no';
+  },
+};

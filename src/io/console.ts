@@ -1,0 +1,57 @@
+import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import type { ConsolePort } from '../base/host.ts';
+import { BrigError, messageOf } from '../base/errors.ts';
+
+/** Never blocks, never follows a link: nothing but the FIFO that brig made there. */
+const openFifo = (path: string, access: number): number => {
+  const fd = openSync(path, access | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  if (fstatSync(fd).isFIFO()) return fd;
+  closeSync(fd);
+  throw new Error('not a FIFO');
+};
+
+/** Event-driven: a file stream would hold a thread of the pool for each VM. */
+const toSocket = (fd: number, readable: boolean): Socket => new Socket({ fd, readable, writable: !readable });
+
+/**
+ * Opens both ends of a VM's serial console.
+ * Errors: host.missing when the FIFOs are gone or nobody holds the other end.
+ */
+export const openConsole = (inPath: string, outPath: string): ConsolePort => {
+  try {
+    // Read and write: the stream does not end between two runs of a guest that resets.
+    const output = toSocket(openFifo(outPath, constants.O_RDWR), true);
+    const input = toSocket(openFifo(inPath, constants.O_RDWR), false);
+    input.on('error', () => input.destroy());
+    output.on('error', () => output.destroy());
+    return {
+      onData: (listener) => void output.on('data', listener),
+      onClose: (listener) => void output.on('close', listener),
+      write: (chunk) => void input.write(chunk),
+      close: () => {
+        input.destroy();
+        output.destroy();
+      },
+    };
+  } catch (error) {
+    throw new BrigError('host.missing', `open console ${outPath}: ${messageOf(error)}`, { cause: error });
+  }
+};
+
+/** Text into a FIFO; nobody reading is success, as with a bell that nobody hears. */
+export const say = (path: string, text: string): void => {
+  let fd: number;
+  try {
+    fd = openFifo(path, constants.O_WRONLY);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENXIO' || code === 'ENOENT') return;
+    throw new BrigError('host.failed', `write ${path}: ${messageOf(error)}`, { cause: error });
+  }
+  try {
+    writeSync(fd, text);
+  } finally {
+    closeSync(fd);
+  }
+};

@@ -1,0 +1,27 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Host } from '../base/host.ts';
+import { pack } from './archive.ts';
+import { openConsole, say } from './console.ts';
+import { run, spawn } from './exec.ts';
+import * as files from './files.ts';
+
+/** The machine that this process runs on. */
+export const realHost: Host = {
+  run,
+  spawn,
+  readFile: files.readText,
+  list: files.list,
+  stat: files.stat,
+  writeFile: files.writeText,
+  copyFile: files.copy,
+  allocate: files.allocate,
+  pack,
+  mkdir: files.makeDirectory,
+  remove: files.remove,
+  rmdir: files.removeEmpty,
+  say: (path, text) => Promise.resolve().then(() => say(path, text)),
+  console: (inPath, outPath) => Promise.resolve().then(() => openConsole(inPath, outPath)),
+  watch: files.watch,
+  sleep: (ms) => sleep(ms),
+  now: () => Date.now(),
+};

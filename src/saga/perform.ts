@@ -1,0 +1,147 @@
+import type { Await, Effect, Host, Result, Stage, Tolerance, Until } from '../base/host.ts';
+import type { Command } from '../base/host.ts';
+import { BrigError } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
+import { escapeControls } from '../base/units.ts';
+
+/** Runs one effect on a host. Errors: host.* with the command, its status and its stderr. */
+export const perform = async (host: Host, effect: Effect): Promise<void> => {
+  switch (effect.do) {
+    case 'run':
+      return await performRun(host, effect);
+    case 'await':
+      return await performAwait(host, effect);
+    case 'absent':
+      return await performAbsent(host, effect);
+    case 'escalate':
+      return await performEscalate(host, effect);
+    case 'write':
+      return await host.writeFile(effect.path, effect.text, effect.access);
+    case 'copy':
+      if (effect.keep && (await host.stat(effect.to))) return;
+      return await host.copyFile(effect.from, effect.to, effect.access);
+    case 'allocate':
+      if (await host.stat(effect.path)) return;
+      return await host.allocate(effect.path, effect.bytes, effect.access);
+    case 'mkdir':
+      return await host.mkdir(effect.path, effect.access);
+    case 'remove':
+      return await host.remove(effect.path);
+    case 'rmdir':
+      return await host.rmdir(effect.path);
+    case 'say':
+      return await host.say(effect.path, effect.text);
+    case 'spawn':
+      return await host.spawn(effect.command);
+  }
+};
+
+const tolerates = (result: Result, tolerance: Tolerance): boolean =>
+  result.status === tolerance.status && result.stderr.includes(tolerance.stderr ?? '');
+
+const performRun = async (host: Host, effect: Effect & { do: 'run' }): Promise<void> => {
+  const deadline = host.now() + (effect.retry?.forMs ?? 0);
+  let pauseMs: number = LIMITS.probeFirstMs;
+  for (;;) {
+    const result = await host.run(effect.command);
+    if (result.timedOut) throw timeout(effect.command);
+    if (result.status === 0) return checkExpected(effect.command, effect.expect, result.stdout);
+    if (effect.tolerate?.some((t) => tolerates(result, t))) return;
+    if (!effect.retry || !tolerates(result, effect.retry.on) || host.now() >= deadline) throw failure(effect.command, result);
+    await host.sleep(pauseMs);
+    pauseMs = Math.min(pauseMs * 2, LIMITS.probeMaxMs);
+  }
+};
+
+const checkExpected = (command: Command, expected: string | undefined, got: string): void => {
+  if (expected === undefined || expected === got) return;
+  const wanted = expected.split('\n');
+  const came = got.split('\n');
+  const line = wanted.findIndex((text, i) => text !== came[i]);
+  const at = line === -1 ? wanted.length : line;
+  throw new BrigError(
+    'host.mismatch',
+    `run ${renderCommand(command)}: line ${at + 1}: expected ${JSON.stringify(wanted[at] ?? '')}, got ${JSON.stringify(came[at] ?? '')}`,
+    { details: { expected, got } },
+  );
+};
+
+/** Whether a probe's answer is what is waited for. */
+export const satisfied = (result: Result, until: Until): boolean => {
+  if (result.timedOut) return false;
+  if ('status' in until) return result.status === until.status;
+  if ('matches' in until) return new RegExp(until.matches, 'm').test(result.stdout);
+  return result.status === 0 && !new RegExp(until.lacks, 'm').test(result.stdout);
+};
+
+/** True when it came, false when `timeoutMs` passed or `unless` appeared. */
+const look = async (host: Host, wait: Pick<Await, 'probe' | 'until' | 'timeoutMs' | 'unless'>): Promise<boolean> => {
+  const deadline = host.now() + wait.timeoutMs;
+  let pauseMs: number = LIMITS.probeFirstMs;
+  for (;;) {
+    const result = await host.run(wait.probe);
+    if (result.timedOut) throw timeout(wait.probe);
+    if (satisfied(result, wait.until)) return true;
+    if (wait.unless !== undefined && (await host.stat(wait.unless))) return false;
+    if (host.now() >= deadline) return false;
+    await host.sleep(pauseMs);
+    pauseMs = Math.min(pauseMs * 1.5, LIMITS.probeMaxMs);
+  }
+};
+
+const performAwait = async (host: Host, effect: Await): Promise<void> => {
+  if (await look(host, effect)) return;
+  const ended = effect.unless !== undefined && (await host.stat(effect.unless)) !== undefined;
+  const text = effect.quote === undefined ? '' : ((await host.readFile(effect.quote)) ?? '');
+  const said = text.trim() ? `: ${quote(text)}` : '';
+  const why = ended ? `the process ended${await endOf(host, effect.unless)}` : `not within ${effect.timeoutMs / 1000} s`;
+  throw new BrigError(ended ? 'host.failed' : 'host.timeout', `wait for ${effect.what}: ${why}${said}`, { retry: 'operator' });
+};
+
+const performAbsent = async (host: Host, effect: Effect & { do: 'absent' }): Promise<void> => {
+  const deadline = host.now() + effect.timeoutMs;
+  while (await host.stat(effect.path)) {
+    if (host.now() >= deadline)
+      throw new BrigError('host.timeout', `wait for ${effect.path} to be gone: still there after ${effect.timeoutMs / 1000} s`, { retry: 'operator' });
+    await host.sleep(LIMITS.probeFirstMs);
+  }
+};
+
+const endOf = async (host: Host, path: string | undefined): Promise<string> => {
+  const status = /^\S+ (\d+) /.exec((path && (await host.readFile(path))) ?? '')?.[1];
+  return status === undefined ? '' : ` with status ${status}`;
+};
+
+const performEscalate = async (host: Host, effect: Effect & { do: 'escalate' }): Promise<void> => {
+  const gone = (waitMs: number) => look(host, { ...effect.gone, timeoutMs: waitMs });
+  if (await gone(0)) return;
+  for (const stage of effect.stages) if (await askAndWait(host, stage, gone)) return;
+  const last = effect.stages.at(-1)?.name ?? 'nothing';
+  throw new BrigError('host.timeout', `end the process: still there after ${last}`, { retry: 'operator' });
+};
+
+const askAndWait = async (host: Host, stage: Stage, gone: (waitMs: number) => Promise<boolean>): Promise<boolean> => {
+  // A stage that cannot be delivered (the process just went) is answered by the probe, not by its status.
+  await perform(host, stage.effect).catch(() => undefined);
+  return await gone(stage.waitMs);
+};
+
+const failure = (command: Command, result: Result): BrigError => {
+  const said = quote(result.stderr) || quote(result.stdout) || 'no message';
+  return new BrigError('host.failed', `run ${renderCommand(command)}: status ${result.status}: ${said}`, {
+    details: { program: command.program, status: result.status, stderr: quote(result.stderr) },
+  });
+};
+
+const timeout = (command: Command): BrigError =>
+  new BrigError('host.timeout', `run ${renderCommand(command)}: no answer within ${command.timeoutMs / 1000} s`, {
+    retry: 'operator',
+    hint: 'the host may be wedged: look for a process holding a tap that is being destroyed, then run brig doctor',
+  });
+
+const quote = (text: string): string => escapeControls(text.trim().replaceAll('\r', '').slice(-LIMITS.quotedBytes)).replaceAll('\n', '; ');
+
+const renderWord = (word: string): string => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+
+/** A command as a person would type it. */
+export const renderCommand = (command: Command): string => [command.program, ...command.args].map(renderWord).join(' ');

@@ -1,0 +1,281 @@
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { BrigError, messageOf } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
+import type { Step } from '../base/step.ts';
+import { deriveMac } from '../net/mac.ts';
+import type { VmSpec } from '../spec/vm.ts';
+
+/** What a person last asked for; the difference to what is seen is a finding. */
+export type Intent = 'stopped' | 'running';
+
+/** Why a VM is not what was asked for. */
+export interface Trouble {
+  readonly kind: 'failed' | 'stuck';
+  readonly reason: string;
+  /** stuck: what is left, with the commands that would remove it. */
+  readonly left?: readonly { readonly step: string; readonly commands: readonly string[] }[];
+  readonly atMs: number;
+}
+
+export interface NicLease {
+  readonly unit: number;
+  readonly mac: string;
+}
+
+/** How the last run ended. */
+export interface LastEnd {
+  /** For people: `power-off`, `signal 9`. */
+  readonly exit: string;
+  /** operator, guest, crash or host. */
+  readonly cause: string;
+  readonly atMs: number;
+}
+
+/** A defined VM as the store has it. */
+export interface VmRow {
+  readonly name: string;
+  readonly spec: VmSpec;
+  readonly slot: number;
+  /** One for each NIC of the spec, in order. */
+  readonly nics: readonly NicLease[];
+  readonly intent: Intent;
+  /** Id of the last run. */
+  readonly run: string;
+  readonly trouble: Trouble | undefined;
+  readonly lastEnd: LastEnd | undefined;
+  readonly createdMs: number;
+}
+
+/** A change that has begun: durable before its first effect, gone when it is done or undone. */
+export interface SagaRow {
+  readonly id: string;
+  readonly vm: string;
+  readonly verb: string;
+  readonly run: string;
+  readonly steps: readonly Step[];
+  readonly startedMs: number;
+}
+
+export interface EventRow {
+  readonly seq: number;
+  readonly atMs: number;
+  readonly vm: string | undefined;
+  /** `vm.running`, `step.started`, ...: see docs/brig.1. */
+  readonly kind: string;
+  /** operator, guest, crash, host or brigd. */
+  readonly cause: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+const SCHEMA_VERSION = 1;
+const SCHEMA = `
+  create table vms (
+    name text primary key, spec text not null, slot integer not null unique,
+    intent text not null, run text not null, trouble text, last_end text, created_ms integer not null
+  ) strict;
+  create table units (unit integer primary key, vm text not null, idx integer not null, mac text not null unique) strict;
+  create table node (salt text not null) strict;
+  insert into node values (lower(hex(randomblob(16))));
+  create table sagas (
+    id text primary key, vm text not null, verb text not null, run text not null,
+    steps text not null, started_ms integer not null
+  ) strict;
+  create table events (
+    seq integer primary key autoincrement, at_ms integer not null, vm text,
+    kind text not null, cause text not null, data text not null
+  ) strict;
+`;
+
+type Row = Record<string, unknown>;
+
+const fromVmRow = (row: Row, nics: readonly NicLease[]): VmRow => ({
+  name: String(row.name),
+  spec: JSON.parse(String(row.spec)) as VmSpec,
+  slot: Number(row.slot),
+  nics,
+  intent: row.intent === 'running' ? 'running' : 'stopped',
+  run: String(row.run),
+  trouble: row.trouble === null ? undefined : (JSON.parse(String(row.trouble)) as Trouble),
+  lastEnd: row.last_end === null ? undefined : (JSON.parse(String(row.last_end)) as LastEnd),
+  createdMs: Number(row.created_ms),
+});
+
+const fromUnitRow = (row: Row): NicLease => ({ unit: Number(row.unit), mac: String(row.mac) });
+
+const fromEventRow = (row: Row): EventRow => ({
+  seq: Number(row.seq),
+  atMs: Number(row.at_ms),
+  vm: row.vm === null ? undefined : String(row.vm),
+  kind: String(row.kind),
+  cause: String(row.cause),
+  data: JSON.parse(String(row.data)) as Record<string, unknown>,
+});
+
+/** Smallest number from 0 that is not taken. */
+const nextFree = (taken: readonly number[], limit: number): number | undefined => {
+  const set = new Set(taken);
+  for (let i = 0; i < limit; i++) if (!set.has(i)) return i;
+  return undefined;
+};
+
+const open = (path: string): DatabaseSync => {
+  try {
+    const db = new DatabaseSync(path);
+    // Exclusive: one brigd per state directory, and no shared memory file that emulations may lack.
+    db.exec('pragma busy_timeout = 0; pragma locking_mode = exclusive; pragma journal_mode = wal; pragma synchronous = full');
+    const version = Number((db.prepare('pragma user_version').get() as Row).user_version);
+    if (version > SCHEMA_VERSION) throw new Error(`written by a newer brig (schema ${version}, this one knows ${SCHEMA_VERSION})`);
+    if (version === 0) db.exec(`begin immediate; ${SCHEMA} pragma user_version = ${SCHEMA_VERSION}; commit`);
+    else db.exec('begin immediate; commit');
+    return db;
+  } catch (error) {
+    const locked = messageOf(error).includes('locked');
+    throw new BrigError(locked ? 'store.busy' : 'store.failed', `open ${path}: ${locked ? 'another brigd uses it' : messageOf(error)}`, {
+      cause: error,
+    });
+  }
+};
+
+/** The one file that remembers: specs, leases, journal, events. Errors: store.busy when another brigd has it. */
+export class Store {
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  #events = 0;
+
+  constructor(path: string) {
+    this.#db = open(path);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #sql(text: string): StatementSync {
+    let statement = this.#statements.get(text);
+    if (!statement) this.#statements.set(text, (statement = this.#db.prepare(text)));
+    return statement;
+  }
+
+  #all(text: string, ...values: SQLInputValue[]): Row[] {
+    return this.#sql(text).all(...values) as Row[];
+  }
+
+  #transaction<T>(work: () => T): T {
+    this.#db.exec('begin immediate');
+    try {
+      const result = work();
+      this.#db.exec('commit');
+      return result;
+    } catch (error) {
+      this.#db.exec('rollback');
+      throw error;
+    }
+  }
+
+  listVms(): VmRow[] {
+    const nics = Map.groupBy(this.#all('select * from units order by vm, idx'), (row) => String(row.vm));
+    return this.#all('select * from vms order by name').map((row) => fromVmRow(row, (nics.get(String(row.name)) ?? []).map(fromUnitRow)));
+  }
+
+  findVm(name: string): VmRow | undefined {
+    const row = this.#sql('select * from vms where name = ?').get(name) as Row | undefined;
+    return row && fromVmRow(row, this.#all('select * from units where vm = ? order by idx', name).map(fromUnitRow));
+  }
+
+  /** Leases a slot and a unit for each NIC, and remembers the spec: all or nothing. Errors: vm.exists, store.failed when none is left. */
+  addVm(spec: VmSpec, nowMs: number): VmRow {
+    return this.#transaction(() => {
+      if (this.findVm(spec.name)) throw new BrigError('vm.exists', `create ${spec.name}: a VM of this name exists`, { hint: `brig show ${spec.name}` });
+      const slot = nextFree(this.#all('select slot from vms').map((row) => Number(row.slot)), LIMITS.slots);
+      if (slot === undefined) throw new BrigError('store.failed', `create ${spec.name}: all ${LIMITS.slots} slots are leased`);
+      this.#sql('insert into vms values (?, ?, ?, ?, ?, null, null, ?)').run(spec.name, JSON.stringify(spec), slot, 'stopped', '', nowMs);
+      spec.nics.forEach((nic, index) => this.#leaseNic(spec.name, index, nic.mac));
+      return this.findVm(spec.name) as VmRow;
+    });
+  }
+
+  #leaseNic(vm: string, index: number, wanted: string | undefined): void {
+    const unit = nextFree(this.#all('select unit from units').map((row) => Number(row.unit)), LIMITS.nicUnits);
+    if (unit === undefined) throw new BrigError('store.failed', `create ${vm}: all ${LIMITS.nicUnits} NIC units are leased`);
+    const macs = new Map(this.#all('select mac, vm from units').map((row) => [String(row.mac), String(row.vm)]));
+    const holder = wanted && macs.get(wanted);
+    if (holder) throw new BrigError('vm.blocked', `create ${vm}: mac ${wanted} is a NIC of ${holder}`, { retry: 'operator' });
+    this.#sql('insert into units values (?, ?, ?, ?)').run(unit, vm, index, wanted ?? this.#freeMac(vm, index, macs));
+  }
+
+  #freeMac(vm: string, index: number, taken: ReadonlyMap<string, string>): string {
+    const salt = String((this.#sql('select salt from node').get() as Row).salt);
+    for (let attempt = 0; ; attempt++) {
+      const mac = deriveMac(salt, vm, index, attempt);
+      if (!taken.has(mac)) return mac;
+    }
+  }
+
+  removeVm(name: string): void {
+    this.#transaction(() => {
+      this.#sql('delete from units where vm = ?').run(name);
+      this.#sql('delete from vms where name = ?').run(name);
+    });
+  }
+
+  setIntent(name: string, intent: Intent, run: string): void {
+    this.#sql('update vms set intent = ?, run = ? where name = ?').run(intent, run, name);
+  }
+
+  setTrouble(name: string, trouble: Trouble | undefined): void {
+    this.#sql('update vms set trouble = ? where name = ?').run(trouble ? JSON.stringify(trouble) : null, name);
+  }
+
+  setLastEnd(name: string, end: LastEnd): void {
+    this.#sql('update vms set last_end = ? where name = ?').run(JSON.stringify(end), name);
+  }
+
+  /** Durable when it returns: recovery needs the intent, and nothing else, to finish or undo. */
+  beginSaga(saga: SagaRow): void {
+    this.#db.exec('pragma synchronous = full');
+    this.#sql('insert into sagas values (?, ?, ?, ?, ?, ?)').run(saga.id, saga.vm, saga.verb, saga.run, JSON.stringify(saga.steps), saga.startedMs);
+    // What follows may be lost with the power: the host's state is lost with it, and recovery asks the host.
+    this.#db.exec('pragma synchronous = normal');
+  }
+
+  endSaga(id: string): void {
+    this.#sql('delete from sagas where id = ?').run(id);
+  }
+
+  listSagas(): SagaRow[] {
+    return this.#all('select * from sagas order by started_ms').map((row) => ({
+      id: String(row.id),
+      vm: String(row.vm),
+      verb: String(row.verb),
+      run: String(row.run),
+      steps: JSON.parse(String(row.steps)) as Step[],
+      startedMs: Number(row.started_ms),
+    }));
+  }
+
+  addEvent(event: Omit<EventRow, 'seq'>): EventRow {
+    const { lastInsertRowid } = this.#sql('insert into events (at_ms, vm, kind, cause, data) values (?, ?, ?, ?, ?)').run(
+      event.atMs,
+      event.vm ?? null,
+      event.kind,
+      event.cause,
+      JSON.stringify(event.data),
+    );
+    const seq = Number(lastInsertRowid);
+    if (++this.#events % 1000 === 0) this.#sql('delete from events where seq <= ?').run(seq - LIMITS.eventsKept);
+    return { ...event, seq };
+  }
+
+  /** Events after a cursor, oldest first. */
+  listEvents(afterSeq: number, limit: number, vm?: string): EventRow[] {
+    const rows =
+      vm === undefined
+        ? this.#all('select * from events where seq > ? order by seq limit ?', afterSeq, limit)
+        : this.#all('select * from events where seq > ? and vm = ? order by seq limit ?', afterSeq, vm, limit);
+    return rows.map(fromEventRow);
+  }
+
+  lastEvents(limit: number, vm: string): EventRow[] {
+    return this.#all('select * from events where vm = ? order by seq desc limit ?', vm, limit).map(fromEventRow).reverse();
+  }
+}
