@@ -29,12 +29,16 @@ export const LIMITS = {
   documentBytes: 2 ** 20,
   /** Console history kept on disk per VM, in two files of half this size. */
   consoleLogBytes: 2 * 2 ** 18,
+  /** Console history that a new reader gets first. */
+  consoleReplayBytes: 16 * 2 ** 10,
   /** What one slow console reader may lag behind before it is cut off. */
   consoleLagBytes: 2 ** 20,
   /** Events kept in the store. */
   eventsKept: 20_000,
   /** Pause between two whole-host observations when nothing is heard. */
   reconcileEveryMs: 5_000,
+  /** A closing brigd waits for operations; the journal has the rest. rc(8) gives 90 s in all. */
+  drainTimeoutMs: 60_000,
   /** A listing may be this old: many who ask at once cost one observation. */
   lookMaxAgeMs: 500,
   /** devfs(8) truncates longer patterns with a warning only. Source: sbin/devfs/rule.c. */

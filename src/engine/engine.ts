@@ -140,7 +140,10 @@ export class Engine<Seen> {
     const steps = platform.startSteps(vm, operation.id, 0);
     const seen = await this.#changes.look(vm, steps);
     if (this.live(vm, seen).phase === 'running') return { changed: false };
-    const actions = await this.#planStart(vm, steps, seen);
+    const actions = await this.#planStart(vm, steps, seen).catch((error: unknown) => {
+      this.#changes.letGo(vm);
+      throw error;
+    });
     this.#changes.journal(operation, vm, steps, operation.id);
     store.setIntent(name, 'running', operation.id);
     try {
@@ -211,13 +214,14 @@ export class Engine<Seen> {
       return { changed: false };
     }
     this.#changes.journal(operation, vm, steps, row.run);
-    store.setIntent(name, 'stopped', row.run);
+    // After a crash the intent stays: whoever cleans up decides what follows.
+    if (operation.verb !== 'clean') store.setIntent(name, 'stopped', row.run);
     const left = await this.#changes.undo(vm, steps, request.cause, seen);
     if (left) this.#changes.trouble(vm, left, request.cause);
     else store.setTrouble(name, undefined);
     store.endSaga(operation.id);
     if (left) throw this.#stuck('stop', name, left);
-    if (wasThere) events.add('vm.stopped', request.cause, name);
+    if (wasThere && operation.verb !== 'clean') events.add('vm.stopped', request.cause, name);
     return { changed: wasThere };
   }
 
@@ -230,12 +234,39 @@ export class Engine<Seen> {
     });
   }
 
-  /** Removes what a run that ended by itself left behind. */
-  async clean(name: string, request: Request, trouble: Trouble | undefined): Promise<void> {
-    await this.#operate(name, 'clean', request, async (operation) => {
-      await this.#stop(name, operation, { ...request, graceMs: 0 });
-      if (trouble) this.#changes.trouble(this.vm(name), trouble, request.cause);
+  /** Removes what a run that ended by itself left behind; the intent stays. */
+  async clean(name: string, cause: Cause): Promise<void> {
+    await this.#operate(name, 'clean', { cause }, (operation) => this.#stop(name, operation, { cause, graceMs: 0 }));
+  }
+
+  /** After an end that nobody asked for and that is not repaired. */
+  giveUp(name: string, cause: Cause, reason: string | undefined): void {
+    const { store, host } = this.#o;
+    const row = this.row(name);
+    store.setIntent(name, 'stopped', row.run);
+    if (reason !== undefined) this.#changes.trouble(this.vm(name), { kind: 'failed', reason, atMs: host.now() }, cause);
+  }
+
+  /** A start that brigd's own end cut short: kept when it came through, undone otherwise. */
+  async recoverStart(name: string, saga: string): Promise<void> {
+    await this.#operate(name, 'start', { cause: 'brigd' }, async () => {
+      const { platform, store, events } = this.#o;
+      const vm = this.vm(name);
+      const steps = platform.startSteps(vm, saga, 0);
+      const seen = await this.#changes.look(vm, steps);
+      if (this.live(vm, seen).phase === 'running') {
+        store.setIntent(name, 'running', saga);
+        store.setTrouble(name, undefined);
+        store.endSaga(saga);
+        events.add('vm.running', 'brigd', name, { run: saga });
+      } else await this.#unstart(vm, steps, saga, 'brigd', new Error('interrupted: brigd ended in the middle of the start; everything was undone'));
     });
+  }
+
+  /** A create that was cut short: taken back. */
+  async recoverCreate(name: string, saga: string): Promise<void> {
+    const vm = this.vm(name);
+    await this.#operate(name, 'create', { cause: 'brigd' }, () => this.#uncreate(vm, this.#o.platform.createSteps(vm), saga, 'brigd'));
   }
 
   /** Removes the VM, its disks and its leases; data goes last. Errors: vm.blocked while it runs, unless forced. */

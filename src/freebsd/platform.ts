@@ -72,6 +72,7 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     live,
     owned,
     precheck: (host, seen, vm) => precheck(host, known(), seen, vm),
+    buildBase: (host) => buildBase(host, base),
     doctor: async (host) => [...known().findings.slice(0, 2), ...(await checkHost(host, known().features))],
   };
 };

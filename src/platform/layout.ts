@@ -4,6 +4,8 @@ import type { Paths } from '../base/placed.ts';
 export const layout = (paths: Paths) => ({
   socket: `${paths.runDir}/brigd.sock`,
   supervisor: `${paths.runDir}/supervise.sh`,
+  /** Made by the first brigd after a boot. */
+  booted: `${paths.runDir}/booted`,
   /** One file per VM whose process ended; the directory that brigd watches. */
   exits: `${paths.runDir}/exits`,
   store: `${paths.stateDir}/brig.db`,

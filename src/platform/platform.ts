@@ -48,5 +48,7 @@ export interface Platform<Seen = unknown> {
   owned(seen: Seen): ReadonlySet<string>;
   /** Why a start cannot work, before anything is touched. */
   precheck(host: Host, seen: Seen, vm: Vm): Promise<readonly Finding[]>;
+  /** Builds anew what every VM's root is made of; running VMs keep theirs. */
+  buildBase(host: Host): Promise<{ readonly files: number; readonly bytes: number }>;
   doctor(host: Host): Promise<readonly Finding[]>;
 }

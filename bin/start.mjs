@@ -1,0 +1,13 @@
+// Says in one line when Node is too old, then runs what tsc built, or the source where there is no build.
+import { existsSync } from 'node:fs';
+
+const NEEDED = 24;
+const [, , program, ...args] = process.argv;
+if (Number(process.versions.node.split('.')[0]) < NEEDED) {
+  process.stderr.write(`${program}: expected Node ${NEEDED} or newer, got ${process.versions.node}; install it, or run npm ci in the package\n`);
+  process.exit(69);
+}
+process.argv = [process.argv[0], program, ...args];
+const room = program === 'brigd' ? 'daemon' : 'cli';
+const built = new URL(`../dist/${room}/main.js`, import.meta.url);
+await import(existsSync(built) ? built.href : new URL(`../src/${room}/main.ts`, import.meta.url).href);

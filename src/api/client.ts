@@ -1,0 +1,134 @@
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { createInterface } from 'node:readline';
+import type { Duplex } from 'node:stream';
+import { BrigError, fromErrorBody, type ErrorBody } from '../base/errors.ts';
+import type { Explanation } from '../engine/explain.ts';
+import type { PlanLine } from '../engine/changes.ts';
+import type { Outcome } from '../engine/engine.ts';
+import type { VmView } from '../engine/view.ts';
+import type { Finding } from '../platform/platform.ts';
+import type { EventRow } from '../store/store.ts';
+import { PREFIX, UPGRADE, type Line } from './protocol.ts';
+
+/** Told while an operation goes on. */
+export interface OperationListener {
+  begin?(id: string): void;
+  event?(event: EventRow): void;
+}
+
+const explainConnect = (socket: string, error: NodeJS.ErrnoException): BrigError => {
+  if (error.code === 'EACCES' || error.code === 'EPERM') return new BrigError('host.denied', `connect ${socket}: permission denied`, { hint: 'be root' });
+  const reason = error.code === 'ENOENT' || error.code === 'ECONNREFUSED' ? 'brigd is not running' : error.message;
+  return new BrigError('daemon.unreachable', `connect ${socket}: ${reason}`, { hint: 'service brigd start, or brigd in the foreground' });
+};
+
+const readAll = async (response: IncomingMessage): Promise<string> => {
+  let text = '';
+  response.setEncoding('utf8');
+  for await (const chunk of response) text += chunk;
+  return text;
+};
+
+/** brigd's API from another process. Errors: those of brigd; daemon.unreachable; host.denied. */
+export class Client {
+  readonly #socket: string;
+
+  constructor(socket: string) {
+    this.#socket = socket;
+  }
+
+  #send(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const request = httpRequest({ socketPath: this.#socket, method, path: `${PREFIX}${path}`, headers: { host: 'brigd' } }, resolve);
+      request.on('error', (error: NodeJS.ErrnoException) => reject(explainConnect(this.#socket, error)));
+      request.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+
+  async #json<T>(method: string, path: string): Promise<T> {
+    const response = await this.#send(method, path);
+    const value = JSON.parse(await readAll(response)) as T & { error?: ErrorBody };
+    if (response.statusCode !== 200 && value.error) throw fromErrorBody(value.error);
+    return value;
+  }
+
+  async #lines<T>(method: string, path: string, listener: OperationListener, body?: unknown): Promise<T> {
+    const response = await this.#send(method, path, body);
+    for await (const text of createInterface({ input: response })) {
+      const line = JSON.parse(text) as Line & { error?: ErrorBody };
+      if (line.error) throw fromErrorBody(line.error);
+      if (line.type === 'begin') listener.begin?.(line.id);
+      else if (line.type === 'event') listener.event?.(line.event);
+      else if (line.type === 'result') return line.result as T;
+    }
+    throw new BrigError('daemon.unreachable', `${method} ${path}: brigd went away`, { hint: 'when it is back it finishes or undoes what it was doing; see brig list' });
+  }
+
+  list(): Promise<VmView[]> {
+    return this.#json('GET', '/vms');
+  }
+
+  show(name: string): Promise<VmView> {
+    return this.#json('GET', `/vms/${encodeURIComponent(name)}`);
+  }
+
+  explain(name: string): Promise<Explanation> {
+    return this.#json('GET', `/vms/${encodeURIComponent(name)}/explain`);
+  }
+
+  plan(verb: string, name: string, graceMs?: number): Promise<PlanLine[]> {
+    return this.#json('GET', `/vms/${encodeURIComponent(name)}/plan?verb=${verb}${graceMs === undefined ? '' : `&graceMs=${graceMs}`}`);
+  }
+
+  doctor(): Promise<Finding[]> {
+    return this.#json('GET', '/doctor');
+  }
+
+  buildBase(): Promise<{ files: number; bytes: number }> {
+    return this.#json('POST', '/base');
+  }
+
+  create(document: unknown, listener: OperationListener = {}): Promise<VmView> {
+    return this.#lines('POST', '/vms', listener, document);
+  }
+
+  operate(verb: 'start' | 'stop' | 'kill' | 'restart', name: string, listener: OperationListener = {}, graceMs?: number): Promise<Outcome> {
+    return this.#lines('POST', `/vms/${encodeURIComponent(name)}/${verb}${graceMs === undefined ? '' : `?graceMs=${graceMs}`}`, listener);
+  }
+
+  destroy(name: string, force: boolean, listener: OperationListener = {}): Promise<Outcome> {
+    return this.#lines('DELETE', `/vms/${encodeURIComponent(name)}${force ? '?force=1' : ''}`, listener);
+  }
+
+  cancel(id: string): Promise<{ cancelled: boolean }> {
+    return this.#json('POST', `/operations/${encodeURIComponent(id)}/cancel`);
+  }
+
+  /** Events after a cursor; with `follow` it ends only when the connection does. */
+  async *events(options: { after?: number; vm?: string; follow?: boolean }): AsyncGenerator<EventRow> {
+    const query = new URLSearchParams({
+      after: String(options.after ?? 0),
+      ...(options.vm === undefined ? {} : { vm: options.vm }),
+      ...(options.follow ? { follow: '1' } : {}),
+    });
+    const response = await this.#send('GET', `/events?${query.toString()}`);
+    for await (const text of createInterface({ input: response })) yield JSON.parse(text) as EventRow;
+  }
+
+  /** The console's raw bytes, history first. */
+  console(name: string): Promise<Duplex> {
+    return new Promise((resolve, reject) => {
+      const path = `${PREFIX}/vms/${encodeURIComponent(name)}/console`;
+      const request = httpRequest({ socketPath: this.#socket, path, headers: { host: 'brigd', connection: 'upgrade', upgrade: UPGRADE } });
+      request.on('error', (error: NodeJS.ErrnoException) => reject(explainConnect(this.#socket, error)));
+      request.on('upgrade', (_, socket, head) => {
+        if (head.length > 0) socket.unshift(head);
+        resolve(socket);
+      });
+      request.on('response', (response) => {
+        void readAll(response).then((text) => reject(fromErrorBody((JSON.parse(text) as { error: ErrorBody }).error)));
+      });
+      request.end();
+    });
+  }
+}

@@ -1,0 +1,48 @@
+import type { ErrorBody } from '../base/errors.ts';
+import type { EventRow } from '../store/store.ts';
+
+/**
+ * HTTP/1.1 over a unix socket, JSON both ways. Everything is below /v1; keys are added, never changed.
+ *
+ * GET    /v1/vms                              VmView[]
+ * POST   /v1/vms                              document -> lines, last a VmView
+ * GET    /v1/vms/NAME                         VmView
+ * DELETE /v1/vms/NAME?force=1                 lines, last an Outcome
+ * POST   /v1/vms/NAME/start|stop|kill|restart lines, last an Outcome; stop takes ?graceMs=N
+ * GET    /v1/vms/NAME/plan?verb=start         PlanLine[]
+ * GET    /v1/vms/NAME/explain                 Explanation
+ * GET    /v1/vms/NAME/console                 Upgrade: brig-console, then raw bytes both ways
+ * POST   /v1/operations/ID/cancel             { cancelled: boolean }
+ * GET    /v1/events?after=N&vm=NAME&follow=1  lines of EventRow
+ * GET    /v1/doctor                           Finding[]
+ * POST   /v1/base                             { files, bytes }
+ */
+export const PREFIX = '/v1';
+
+export const UPGRADE = 'brig-console';
+
+/** One line of a running operation's answer. */
+export type Line =
+  | { readonly type: 'begin'; readonly id: string }
+  | { readonly type: 'event'; readonly event: EventRow }
+  | { readonly type: 'result'; readonly result: unknown }
+  | { readonly type: 'error'; readonly error: ErrorBody };
+
+/** HTTP status for an error code; the body says the rest. */
+export const httpStatus = (body: ErrorBody): number => {
+  switch (body.code) {
+    case 'spec.invalid':
+    case 'usage.invalid':
+    case 'api.invalid':
+      return 400;
+    case 'host.denied':
+      return 403;
+    case 'vm.unknown':
+      return 404;
+    case 'vm.exists':
+    case 'vm.blocked':
+      return 409;
+    default:
+      return 500;
+  }
+};

@@ -1,0 +1,187 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { BrigError, toErrorBody } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
+import type { Finding } from '../platform/platform.ts';
+import { parseVm } from '../spec/vm.ts';
+import type { Consoles } from '../engine/consoles.ts';
+import type { Engine, Request } from '../engine/engine.ts';
+import type { EventLog } from '../engine/events.ts';
+import { explain } from '../engine/explain.ts';
+import { httpStatus, PREFIX, UPGRADE, type Line } from './protocol.ts';
+
+export interface ApiOptions<Seen> {
+  readonly engine: Engine<Seen>;
+  readonly events: EventLog;
+  readonly consoles: Consoles;
+  readonly doctor: () => Promise<readonly Finding[]>;
+  readonly buildBase: () => Promise<unknown>;
+}
+
+interface Call {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly query: URLSearchParams;
+  /** The VM's name, or the operation's id, in the path. */
+  readonly name: string;
+}
+
+type Handler = (call: Call) => Promise<void>;
+
+const sendJson = (response: ServerResponse, status: number, body: unknown): void => {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(`${JSON.stringify(body)}\n`);
+};
+
+const readBody = async (request: IncomingMessage): Promise<unknown> => {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request) {
+    bytes += (chunk as Buffer).length;
+    if (bytes > LIMITS.requestBytes) throw new BrigError('api.invalid', `read request: expected at most ${LIMITS.requestBytes} bytes, got more`);
+    chunks.push(chunk as Buffer);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
+  } catch {
+    throw new BrigError('api.invalid', 'read request: expected JSON, got something else');
+  }
+};
+
+const numberOf = (query: URLSearchParams, key: string): number | undefined => {
+  const text = query.get(key);
+  if (text === null) return undefined;
+  if (!/^\d{1,12}$/.test(text)) throw new BrigError('api.invalid', `read query: expected a number for ${key}, got ${text}`);
+  return Number(text);
+};
+
+/** Answers every request of the API. */
+export class Api<Seen> {
+  readonly #o: ApiOptions<Seen>;
+  readonly #routes: readonly [RegExp, Handler][];
+
+  constructor(options: ApiOptions<Seen>) {
+    this.#o = options;
+    const { engine } = options;
+    this.#routes = [
+      [/^GET \/vms$/, async (call) => sendJson(call.response, 200, await engine.list())],
+      [/^POST \/vms$/, (call) => this.#create(call)],
+      [/^GET \/vms\/([^/]+)$/, async (call) => sendJson(call.response, 200, await engine.show(call.name))],
+      [/^DELETE \/vms\/([^/]+)$/, (call) => this.#operate(call, (request) => engine.destroy(call.name, { ...request, force: call.query.get('force') === '1' }))],
+      [/^POST \/vms\/([^/]+)\/start$/, (call) => this.#operate(call, (request) => engine.start(call.name, request))],
+      [/^POST \/vms\/([^/]+)\/stop$/, (call) => this.#operate(call, (request) => engine.stop(call.name, request))],
+      [/^POST \/vms\/([^/]+)\/kill$/, (call) => this.#operate(call, (request) => engine.stop(call.name, { ...request, graceMs: 0 }))],
+      [/^POST \/vms\/([^/]+)\/restart$/, (call) => this.#operate(call, (request) => engine.restart(call.name, request))],
+      [/^GET \/vms\/([^/]+)\/plan$/, (call) => this.#plan(call)],
+      [/^GET \/vms\/([^/]+)\/explain$/, async (call) => sendJson(call.response, 200, await explain(engine, this.#o.events, call.name))],
+      [/^POST \/operations\/([^/]+)\/cancel$/, (call) => this.#cancel(call)],
+      [/^GET \/events$/, (call) => this.#events(call)],
+      [/^GET \/doctor$/, async (call) => sendJson(call.response, 200, await this.#o.doctor())],
+      [/^POST \/base$/, async (call) => sendJson(call.response, 200, await this.#o.buildBase())],
+    ];
+  }
+
+  readonly handle = (request: IncomingMessage, response: ServerResponse): void => {
+    void this.#answer(request, response).catch((error: unknown) => {
+      const body = toErrorBody(error);
+      if (response.headersSent) response.end(`${JSON.stringify({ type: 'error', error: body } satisfies Line)}\n`);
+      else sendJson(response, httpStatus(body), { error: body });
+    });
+  };
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '/', 'http://brigd');
+    const target = `${request.method} ${url.pathname.startsWith(PREFIX) ? url.pathname.slice(PREFIX.length) : ''}`;
+    for (const [pattern, handler] of this.#routes) {
+      const match = pattern.exec(target);
+      if (match) return await handler({ request, response, query: url.searchParams, name: decodeURIComponent(match[1] ?? '') });
+    }
+    throw new BrigError('api.invalid', `${request.method} ${url.pathname}: no such resource`, { hint: 'see brigd(8)' });
+  }
+
+  async #create(call: Call): Promise<void> {
+    const spec = parseVm(await readBody(call.request), 'document');
+    await this.#operate({ ...call, name: spec.name }, (request) => this.#o.engine.create(spec, request));
+  }
+
+  /** Streams the events of one operation; it goes on when the client goes away. */
+  async #operate(call: Call, work: (request: Request) => Promise<unknown>): Promise<void> {
+    const { response, name, query } = call;
+    const graceMs = numberOf(query, 'graceMs');
+    let stop: (() => void) | undefined;
+    const send = (line: Line): void => {
+      if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+      response.write(`${JSON.stringify(line)}\n`);
+    };
+    const request: Request = {
+      cause: 'operator',
+      ...(graceMs === undefined ? {} : { graceMs }),
+      onBegin: (operation) => {
+        send({ type: 'begin', id: operation.id });
+        stop = this.#o.events.listen((event) => event.vm === name && send({ type: 'event', event }));
+      },
+    };
+    try {
+      const result = await work(request);
+      send({ type: 'result', result });
+      response.end();
+    } finally {
+      stop?.();
+    }
+  }
+
+  async #plan(call: Call): Promise<void> {
+    const verb = call.query.get('verb');
+    if (verb !== 'start' && verb !== 'stop' && verb !== 'destroy') throw new BrigError('api.invalid', `plan ${call.name}: expected verb start, stop or destroy, got ${verb ?? 'none'}`);
+    sendJson(call.response, 200, await this.#o.engine.plan(verb, call.name, numberOf(call.query, 'graceMs') ?? LIMITS.stopTimeoutMs));
+  }
+
+  #cancel(call: Call): Promise<void> {
+    const operation = this.#o.engine.operations.all().find((each) => each.id === call.name);
+    operation?.abort.abort();
+    sendJson(call.response, 200, { cancelled: operation !== undefined });
+    return Promise.resolve();
+  }
+
+  #events(call: Call): Promise<void> {
+    const { response, query } = call;
+    const { events } = this.#o;
+    const vm = query.get('vm') ?? undefined;
+    const write = (event: unknown): void => void response.write(`${JSON.stringify(event)}\n`);
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    let after = numberOf(query, 'after') ?? 0;
+    for (let page = events.list(after, 1000, vm); page.length > 0; page = events.list(after, 1000, vm)) {
+      for (const event of page) write(event);
+      after = page.at(-1)?.seq ?? after;
+    }
+    if (query.get('follow') !== '1') response.end();
+    else {
+      response.flushHeaders();
+      const stop = events.listen((event) => (vm === undefined || event.vm === vm) && write(event));
+      response.on('close', stop);
+    }
+    return Promise.resolve();
+  }
+
+  /** A console: 101, history, then raw bytes both ways. A reader that cannot keep up is let go. */
+  readonly upgrade = (request: IncomingMessage, socket: Duplex): void => {
+    socket.on('error', () => socket.destroy());
+    void this.#attach(request, socket).catch((error: unknown) => {
+      const body = toErrorBody(error);
+      const text = JSON.stringify({ error: body });
+      socket.end(`HTTP/1.1 ${httpStatus(body)} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`);
+    });
+  };
+
+  async #attach(request: IncomingMessage, socket: Duplex): Promise<void> {
+    const match = /^\/v1\/vms\/([^/?]+)\/console$/.exec(request.url ?? '');
+    if (!match || request.headers.upgrade !== UPGRADE) throw new BrigError('api.invalid', `upgrade ${request.url}: expected /v1/vms/NAME/console with Upgrade: ${UPGRADE}`);
+    const name = this.#o.engine.row(decodeURIComponent(match[1] ?? '')).name;
+    const read = (chunk: Buffer): void => void (socket.writableLength > LIMITS.consoleLagBytes ? socket.destroy() : socket.write(chunk));
+    const console = await this.#o.consoles.attach(name, read, () => socket.end());
+    socket.on('close', () => console.close());
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${UPGRADE}\r\n\r\n`);
+    socket.write(console.history);
+    socket.on('data', (chunk: Buffer) => console.write(chunk));
+  }
+}

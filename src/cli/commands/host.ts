@@ -1,0 +1,47 @@
+import { nameOf, print, printJson, type CliCommand } from '../command.ts';
+import { renderEvent, renderFindings } from '../render.ts';
+import { BrigError } from '../../base/errors.ts';
+import { renderBytes } from '../../base/units.ts';
+
+const events: CliCommand = {
+  usage: 'brig events [NAME] [-f] [--after N] [--json]',
+  summary: 'what happened, oldest first; -f goes on',
+  options: { follow: { type: 'boolean', short: 'f' }, after: { type: 'string' } },
+  operands: [0, 1],
+  run: async (call) => {
+    const after = call.values.after;
+    if (typeof after === 'string' && !/^\d{1,12}$/.test(after)) throw new BrigError('usage.invalid', `read arguments: expected --after and a number, got ${after}`);
+    const options = {
+      ...(typeof after === 'string' ? { after: Number(after) } : {}),
+      ...(call.operands.length === 0 ? {} : { vm: nameOf(call) }),
+      follow: call.values.follow === true,
+    };
+    for await (const event of call.client.events(options)) print(call.json ? JSON.stringify(event) : renderEvent(event));
+  },
+};
+
+const doctor: CliCommand = {
+  usage: 'brig doctor [--json]',
+  summary: 'what this host lacks, and the command that mends it',
+  operands: [0, 0],
+  run: async ({ client, json }) => {
+    const findings = await client.doctor();
+    if (json) printJson(findings);
+    else print(renderFindings(findings));
+    if (findings.some((finding) => finding.level === 'problem')) process.exitCode = 69;
+  },
+};
+
+const base: CliCommand = {
+  usage: 'brig base build [--json]',
+  summary: "build the jails' root from this host's own files",
+  operands: [1, 1],
+  run: async (call) => {
+    if (nameOf(call) !== 'build') throw new BrigError('usage.invalid', `read arguments: expected build, got ${nameOf(call)}`, { hint: `usage: ${base.usage}` });
+    const built = await call.client.buildBase();
+    if (call.json) printJson(built);
+    else print(`${built.files} files, ${renderBytes(built.bytes)} bytes`);
+  },
+};
+
+export const hostCommands = { events, doctor, base };

@@ -1,0 +1,116 @@
+import { withProgress } from '../progress.ts';
+import { nameOf, print, printJson, timeoutOf, type Call, type CliCommand } from '../command.ts';
+import { renderExplanation, renderList, renderPlan, renderShow } from '../render.ts';
+import { BrigError } from '../../base/errors.ts';
+import type { Outcome } from '../../engine/engine.ts';
+
+const NAME: readonly [number, number] = [1, 1];
+
+/** Quiet on success, as Unix is; says so when there was nothing to do. */
+const report = (call: Call, outcome: Outcome, nothing: string): void => {
+  if (call.json) printJson(outcome);
+  else if (!outcome.changed) process.stderr.write(`${nameOf(call)}: ${nothing}\n`);
+};
+
+const list: CliCommand = {
+  usage: 'brig list [--json]',
+  summary: 'all VMs and what state they are in',
+  operands: [0, 0],
+  run: async ({ client, json }) => {
+    const vms = await client.list();
+    if (json) printJson(vms);
+    else print(renderList(vms, Date.now()));
+  },
+};
+
+const show: CliCommand = {
+  usage: 'brig show NAME [--json]',
+  summary: 'one VM in full',
+  operands: NAME,
+  run: async (call) => {
+    const vm = await call.client.show(nameOf(call));
+    if (call.json) printJson(vm);
+    else print(renderShow(vm, Date.now()));
+  },
+};
+
+const start: CliCommand = {
+  usage: 'brig start NAME [--json]',
+  summary: 'start a VM in its jail; returns when it is confined and running',
+  operands: NAME,
+  run: async (call) => {
+    const outcome = await withProgress(call.client, `start ${nameOf(call)}`, true, (on) => call.client.operate('start', nameOf(call), on));
+    report(call, outcome, 'already running');
+  },
+};
+
+const stop: CliCommand = {
+  usage: 'brig stop NAME [--timeout 30s] [--json]',
+  summary: 'ask the guest to shut down, then force it; returns when nothing is left',
+  options: { timeout: { type: 'string' } },
+  operands: NAME,
+  run: async (call) => {
+    const outcome = await withProgress(call.client, `stop ${nameOf(call)}`, false, (on) => call.client.operate('stop', nameOf(call), on, timeoutOf(call)));
+    report(call, outcome, 'not running');
+  },
+};
+
+const kill: CliCommand = {
+  usage: 'brig kill NAME [--json]',
+  summary: 'end a VM at once, like pulling the plug',
+  operands: NAME,
+  run: async (call) => {
+    const outcome = await withProgress(call.client, `kill ${nameOf(call)}`, false, (on) => call.client.operate('kill', nameOf(call), on));
+    report(call, outcome, 'not running');
+  },
+};
+
+const restart: CliCommand = {
+  usage: 'brig restart NAME [--timeout 30s] [--json]',
+  summary: 'stop, then start',
+  options: { timeout: { type: 'string' } },
+  operands: NAME,
+  run: async (call) => {
+    const outcome = await withProgress(call.client, `restart ${nameOf(call)}`, true, (on) => call.client.operate('restart', nameOf(call), on, timeoutOf(call)));
+    report(call, outcome, 'nothing to do');
+  },
+};
+
+const destroy: CliCommand = {
+  usage: 'brig destroy NAME [--force] [--json]',
+  summary: 'remove a VM, its disks and all that was leased to it',
+  options: { force: { type: 'boolean' } },
+  operands: NAME,
+  run: async (call) => {
+    const force = call.values.force === true;
+    const outcome = await withProgress(call.client, `destroy ${nameOf(call)}`, false, (on) => call.client.destroy(nameOf(call), force, on));
+    report(call, outcome, 'nothing to do');
+  },
+};
+
+const plan: CliCommand = {
+  usage: 'brig plan start|stop|destroy NAME [--timeout 30s] [--json]',
+  summary: 'every step and command that it would run, and why; runs none',
+  options: { timeout: { type: 'string' } },
+  operands: [2, 2],
+  run: async (call) => {
+    const [verb = ''] = call.operands;
+    if (!['start', 'stop', 'destroy'].includes(verb)) throw new BrigError('usage.invalid', `read arguments: expected start, stop or destroy, got ${verb}`, { hint: `usage: ${plan.usage}` });
+    const lines = await call.client.plan(verb, nameOf(call), timeoutOf(call));
+    if (call.json) printJson(lines);
+    else print(renderPlan(lines));
+  },
+};
+
+const explain: CliCommand = {
+  usage: 'brig explain NAME [--json]',
+  summary: 'why a VM is as it is',
+  operands: NAME,
+  run: async (call) => {
+    const explanation = await call.client.explain(nameOf(call));
+    if (call.json) printJson(explanation);
+    else print(renderExplanation(explanation, Date.now()));
+  },
+};
+
+export const vmCommands = { list, show, start, stop, kill, restart, destroy, plan, explain };

@@ -1,0 +1,71 @@
+import type { Client, OperationListener } from '../api/client.ts';
+import { BrigError } from '../base/errors.ts';
+
+/** Shown only for what takes longer: quick commands stay quiet. */
+const PATIENCE_MS = 1000;
+
+/**
+ * Runs an operation with progress on stderr. Ctrl-C takes back what can be taken back (brigd undoes it) and waits for
+ * that; what only goes forward goes on in brigd.
+ */
+export const withProgress = async <T>(client: Client, what: string, undoable: boolean, work: (listener: OperationListener) => Promise<T>): Promise<T> => {
+  const progress = new Progress(what);
+  let id: string | undefined;
+  const interrupt = (): void => {
+    if (!undoable) {
+      progress.end();
+      process.stderr.write(`brig: ${what} goes on in brigd; see brig list\n`);
+      process.exit(130);
+    }
+    progress.say('interrupted: undoing');
+    if (id !== undefined) void client.cancel(id).catch(() => undefined);
+  };
+  process.on('SIGINT', interrupt);
+  try {
+    return await work({
+      begin: (begun) => (id = begun),
+      event: (event) => {
+        if (event.kind === 'step.started') progress.say(`${event.data.op === 'undo' ? 'undo ' : ''}${String(event.data.step)}`);
+      },
+    });
+  } catch (error) {
+    if (error instanceof BrigError && error.code === 'saga.cancelled') throw new BrigError('saga.cancelled', `${what}: interrupted; everything is undone`);
+    throw error;
+  } finally {
+    process.off('SIGINT', interrupt);
+    progress.end();
+  }
+};
+
+class Progress {
+  readonly #what: string;
+  readonly #startMs = performance.now();
+  readonly #timer: NodeJS.Timeout;
+  #text = '';
+  #shown = '';
+
+  constructor(what: string) {
+    this.#what = what;
+    this.#timer = setInterval(() => this.#show(), 250);
+    this.#timer.unref();
+  }
+
+  say(text: string): void {
+    this.#text = text;
+    this.#show();
+  }
+
+  #show(): void {
+    const ms = performance.now() - this.#startMs;
+    if (ms < PATIENCE_MS || this.#text === '') return;
+    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${this.#what}: ${this.#text} (${Math.floor(ms / 1000)} s)`);
+    else if (this.#shown !== this.#text) process.stderr.write(`${this.#what}: ${this.#text}\n`);
+    this.#shown = this.#text;
+  }
+
+  end(): void {
+    clearInterval(this.#timer);
+    if (this.#shown !== '' && process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+    this.#text = '';
+  }
+}

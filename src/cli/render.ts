@@ -1,0 +1,95 @@
+import { styleText } from 'node:util';
+import type { Explanation } from '../engine/explain.ts';
+import type { PlanLine } from '../engine/changes.ts';
+import type { VmView } from '../engine/view.ts';
+import type { Finding } from '../platform/platform.ts';
+import type { EventRow } from '../store/store.ts';
+import { escapeControls, renderAge, renderBytes } from '../base/units.ts';
+
+type Style = 'green' | 'red' | 'yellow' | 'dim' | 'bold';
+
+/** Colour on a terminal only, and never where NO_COLOR says so. */
+const paint = (style: Style, text: string): string => (process.stdout.isTTY && !process.env.NO_COLOR ? styleText(style, text) : text);
+
+const STATE_STYLE: Partial<Record<VmView['state'], Style>> = { running: 'green', failed: 'red', stuck: 'red', starting: 'yellow', stopping: 'yellow' };
+
+const paintState = (state: VmView['state'], text: string): string => {
+  const style = STATE_STYLE[state];
+  return style ? paint(style, text) : text;
+};
+
+/** Columns as wide as their widest cell; the last one is not padded. */
+const table = (rows: readonly (readonly string[])[]): string[][] => {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  return rows.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))));
+};
+
+const firstLine = (text: string): string => escapeControls(text.split('\n')[0] ?? '');
+
+export const renderList = (vms: readonly VmView[], nowMs: number): string => {
+  const head = ['NAME', 'STATE', 'CPUS', 'MEMORY', 'PID', 'AGE', 'NETWORKS', 'REASON'];
+  const rows = vms.map((vm) => [
+    vm.name,
+    vm.state,
+    String(vm.cpus),
+    renderBytes(vm.memoryBytes),
+    vm.pid === undefined ? '-' : String(vm.pid),
+    vm.sinceMs === undefined ? '-' : renderAge(nowMs - vm.sinceMs),
+    [...new Set(vm.nics.map((nic) => nic.network))].join(',') || '-',
+    vm.reason === undefined ? '' : firstLine(vm.reason),
+  ]);
+  const [heading = [], ...lines] = table([head, ...rows]);
+  const painted = lines.map((line, i) => line.map((cell, column) => (column === 1 ? paintState(vms[i]?.state ?? 'defined', cell) : cell)));
+  return [paint('bold', heading.join('  ')), ...painted.map((line) => line.join('  ').trimEnd())].join('\n');
+};
+
+export const renderShow = (vm: VmView, nowMs: number): string => {
+  const lines: [string, string][] = [
+    ['name', vm.name],
+    ['state', paintState(vm.state, vm.state)],
+    ...(vm.reason === undefined ? [] : [['reason', firstLine(vm.reason)] as [string, string]]),
+    ['cpus', String(vm.cpus)],
+    ['memory', renderBytes(vm.memoryBytes)],
+    ['jail uid', String(vm.uid)],
+    ...(vm.pid === undefined ? [] : [['pid', `${vm.pid}${vm.supervised === false ? ' (without its supervisor)' : ''}`] as [string, string]]),
+    ...(vm.sinceMs === undefined ? [] : [['up', renderAge(nowMs - vm.sinceMs)] as [string, string]]),
+    ...(vm.rssBytes === undefined ? [] : [['resident', `${Math.round(vm.rssBytes / 2 ** 20)}M`] as [string, string]]),
+    ...vm.nics.map((nic, i): [string, string] => [`nic ${i}`, `${nic.network} ${nic.mode} ${nic.mac} unit ${nic.unit}`]),
+    ['autostart', vm.autostart ? 'yes' : 'no'],
+    ...Object.entries(vm.labels).map(([key, value]): [string, string] => [`label ${key}`, escapeControls(value)]),
+    ...(vm.lastEnd === undefined ? [] : [['last end', `${vm.lastEnd.exit} (${vm.lastEnd.cause}), ${renderAge(nowMs - vm.lastEnd.atMs)} ago`] as [string, string]]),
+  ];
+  const width = Math.max(...lines.map(([key]) => key.length));
+  return lines.map(([key, value]) => `${key.padEnd(width)}  ${value}`).join('\n');
+};
+
+export const renderPlan = (lines: readonly PlanLine[]): string =>
+  lines.length === 0
+    ? 'nothing to do'
+    : lines.map((line, i) => [`${i + 1}. ${paint('bold', `${line.op === 'undo' ? 'undo ' : ''}${line.step}`)}`, `   because ${line.because}`, ...line.commands.map((each) => `     ${each}`)].join('\n')).join('\n');
+
+export const renderEvent = (event: EventRow): string => {
+  const data = Object.entries(event.data)
+    .map(([key, value]) => `${key}=${typeof value === 'string' ? escapeControls(value.split('\n')[0] ?? '') : JSON.stringify(value)}`)
+    .join(' ');
+  return `${new Date(event.atMs).toISOString()}  ${String(event.seq).padStart(5)}  ${(event.vm ?? '-').padEnd(12)}  ${event.kind}  ${event.cause}${data ? `  ${data}` : ''}`;
+};
+
+const LEVEL: Record<Finding['level'], Style> = { ok: 'green', warning: 'yellow', problem: 'red' };
+
+export const renderFindings = (findings: readonly Finding[]): string =>
+  findings.map((each) => `${paint(LEVEL[each.level], each.level.padEnd(7))}  ${each.what}: ${each.got}${each.mend === undefined ? '' : `\n         mend: ${each.mend}`}`).join('\n');
+
+export const renderExplanation = (explanation: Explanation, nowMs: number): string => {
+  const { vm, intent, differences, events } = explanation;
+  const left = vm.left ?? [];
+  return [
+    `${vm.name} is ${paintState(vm.state, vm.state)}${vm.sinceMs === undefined ? '' : ` since ${renderAge(nowMs - vm.sinceMs)}`}; ${intent === 'running' ? 'it is meant to run' : 'nobody wants it to run'}`,
+    ...(vm.reason === undefined ? [] : [`because ${escapeControls(vm.reason)}`]),
+    ...(left.length === 0 ? [] : ['what is left, and what to type if brig stop does not remove it:', ...left.flatMap((each) => [`  ${each.step}`, ...each.commands.map((line) => `    ${line}`)])]),
+    ...(vm.lastEnd === undefined ? [] : [`its last run ended by ${vm.lastEnd.exit} (${vm.lastEnd.cause}) ${renderAge(nowMs - vm.lastEnd.atMs)} ago`]),
+    ...(differences.length === 0 ? [] : ['changed by hand since brig made it:', ...differences.map((each) => `  ${each}`)]),
+    'what happened last:',
+    ...events.map((event) => `  ${renderEvent(event)}`),
+  ].join('\n');
+};

@@ -1,0 +1,133 @@
+import { randomUUID } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { chmod, readFile, unlink } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { availableParallelism } from 'node:os';
+import { pino, type Logger } from 'pino';
+import { Api } from '../api/server.ts';
+import { BrigError, messageOf } from '../base/errors.ts';
+import type { Host } from '../base/host.ts';
+import { LIMITS } from '../base/limits.ts';
+import { Consoles } from '../engine/consoles.ts';
+import { Engine } from '../engine/engine.ts';
+import { EventLog } from '../engine/events.ts';
+import { Keeper } from '../engine/keeper.ts';
+import { BoundedLog } from '../io/bounded-log.ts';
+import { layout, type Layout } from '../platform/layout.ts';
+import type { Finding, Platform } from '../platform/platform.ts';
+import type { Config } from '../spec/config.ts';
+import { Store } from '../store/store.ts';
+
+export interface DaemonOptions<Seen> {
+  readonly config: Config;
+  readonly host: Host;
+  readonly platform: Platform<Seen>;
+  readonly log?: Logger;
+}
+
+/** A brigd in this process. */
+export interface Daemon<Seen> {
+  readonly engine: Engine<Seen>;
+  readonly events: EventLog;
+  readonly keeper: Keeper<Seen>;
+  readonly findings: readonly Finding[];
+  /** VMs live on; starts under way are undone, everything else is finished. */
+  close(): Promise<void>;
+}
+
+const ROOT = { uid: 0, gid: 0 };
+
+/** Directories, and the supervisor as a file of its own: an upgrade must not change a script that sh is reading. */
+const prepareFiles = async (host: Host, places: Layout, config: Config): Promise<void> => {
+  const script = await readFile(new URL('../platform/supervise.sh', import.meta.url), 'utf8');
+  await host.mkdir(config.stateDir, { mode: 0o711, ...ROOT });
+  await host.mkdir(config.runDir, { mode: 0o711, ...ROOT });
+  await host.mkdir(`${config.runDir}/vms`, { mode: 0o711, ...ROOT });
+  await host.mkdir(`${config.stateDir}/vms`, { mode: 0o711, ...ROOT });
+  await host.mkdir(places.exits, { mode: 0o700, ...ROOT });
+  await host.writeFile(places.supervisor, script, { mode: 0o500, ...ROOT });
+};
+
+const listen = (server: Server, path: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once('error', (cause) => reject(new BrigError('host.failed', `listen ${path}: ${messageOf(cause)}`, { cause })));
+    // Nobody connects between bind and chmod: the umask makes it root's from the first moment.
+    const old = process.umask(0o177);
+    server.listen(path, () => resolve());
+    process.umask(old);
+  });
+
+/** The state directory's lock is held by then, so a socket that is there is a dead brigd's. */
+const serve = async <Seen>(api: Api<Seen>, path: string): Promise<Server> => {
+  const server = createServer(api.handle);
+  server.on('upgrade', api.upgrade);
+  // A console or an event stream lasts as long as it lasts.
+  server.requestTimeout = 0;
+  await unlink(path).catch(() => undefined);
+  await listen(server, path);
+  await chmod(path, 0o600);
+  return server;
+};
+
+/** Consoles follow the VMs: read from the moment they run, so that no guest waits for a reader. */
+const followConsoles = (events: EventLog, consoles: Consoles): (() => void) =>
+  events.listen(({ kind, vm, data }) => {
+    if (vm === undefined) return;
+    if (kind === 'vm.running' || kind === 'vm.adopted') void consoles.open(vm).catch((error: unknown) => events.add('console.failed', 'brigd', vm, { reason: messageOf(error) }));
+    if ((kind === 'step.started' && data.op === 'undo' && data.step === 'run-dir.create') || kind === 'vm.ended') consoles.close(vm);
+  });
+
+const logEvents = (events: EventLog, log: Logger): (() => void) =>
+  events.listen((event) => {
+    const level = event.kind.endsWith('failed') || event.kind === 'vm.stuck' ? 'error' : event.kind.startsWith('step.') ? 'debug' : 'info';
+    log[level]({ vm: event.vm, cause: event.cause, ...event.data }, event.kind);
+  });
+
+/** Waits for operations under way: starts are cancelled and undone, the rest comes to its end. */
+const drain = async <Seen>(engine: Engine<Seen>): Promise<void> => {
+  for (const operation of engine.operations.all()) if (operation.verb === 'start' || operation.verb === 'create') operation.abort.abort();
+  const timeout = new Promise<void>((resolve) => setTimeout(resolve, LIMITS.drainTimeoutMs).unref());
+  await Promise.race([Promise.allSettled(engine.operations.all().map((operation) => operation.done)), timeout]);
+};
+
+/**
+ * Starts brigd: makes the node ready, recovers what an earlier one left, adopts running VMs, then listens.
+ * Errors: store.busy when another brigd has the state directory; host.* when the node cannot be made ready.
+ */
+export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<Daemon<Seen>> => {
+  const { config, host, platform } = options;
+  const log = options.log ?? pino({ level: 'silent' });
+  const places = layout(config);
+  mkdirSync(config.stateDir, { recursive: true, mode: 0o711 });
+  mkdirSync(config.runDir, { recursive: true, mode: 0o711 });
+  const store = new Store(places.store);
+  await chmod(places.store, 0o600);
+  try {
+    await prepareFiles(host, places, config);
+    const findings = await platform.prepare(host);
+    const events = new EventLog(store, () => host.now());
+    const engine = new Engine({ host, platform, store, events, config, newId: randomUUID });
+    const history = (vm: string): BoundedLog => new BoundedLog(places.vm(vm).consoleLog, engine.row(vm).spec.console.logBytes);
+    const consoles = new Consoles({ host, paths: places.vm, history, replayBytes: LIMITS.consoleReplayBytes });
+    const unlisten = [followConsoles(events, consoles), logEvents(events, log)];
+    const keeper = new Keeper({ host, engine, store, events, layout: places, parallel: availableParallelism() });
+    await keeper.open();
+    const api = new Api({ engine, events, consoles, doctor: () => platform.doctor(host), buildBase: () => platform.buildBase(host) });
+    const server = await serve(api, places.socket);
+    log.info({ socket: places.socket, platform: platform.name }, 'brigd.ready');
+    const close = async (): Promise<void> => {
+      keeper.close();
+      server.close();
+      await drain(engine);
+      for (const stop of unlisten) stop();
+      consoles.closeAll();
+      server.closeAllConnections();
+      await unlink(places.socket).catch(() => undefined);
+      store.close();
+    };
+    return { engine, events, keeper, findings, close };
+  } catch (error) {
+    store.close();
+    throw error;
+  }
+};

@@ -1,0 +1,55 @@
+import { readFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { pino } from 'pino';
+import { BrigError, exitStatusOf, messageOf } from '../base/errors.ts';
+import { parseConfig, type Config } from '../spec/config.ts';
+import { startDaemon } from './daemon.ts';
+import { chooseHost } from './host.ts';
+
+const USAGE = 'usage: brigd [--config FILE] [--log-level debug|info|warn|error]';
+
+/** Searched in order when --config is absent; none of them is an empty configuration. */
+const CONFIG_FILES = ['/usr/local/etc/brig.yaml', '/etc/brig.yaml'];
+
+const readConfig = async (path: string | undefined): Promise<Config> => {
+  for (const candidate of path === undefined ? CONFIG_FILES : [path]) {
+    const text = await readFile(candidate, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (path === undefined && error.code === 'ENOENT') return undefined;
+      throw new BrigError('config.invalid', `read ${candidate}: ${error.message}`);
+    });
+    if (text !== undefined) return parseConfig(text, candidate);
+  }
+  return parseConfig('{}', 'defaults');
+};
+
+const parseFlags = (args: readonly string[]): { config: string | undefined; level: string } => {
+  try {
+    const { values } = parseArgs({ args: [...args], options: { config: { type: 'string' }, 'log-level': { type: 'string', default: 'info' } } });
+    return { config: values.config, level: values['log-level'] };
+  } catch (error) {
+    throw new BrigError('usage.invalid', `read arguments: ${messageOf(error)}`, { hint: USAGE });
+  }
+};
+
+const main = async (): Promise<void> => {
+  const flags = parseFlags(process.argv.slice(2));
+  const config = await readConfig(flags.config);
+  if (process.getuid?.() !== 0 && config.host !== 'model') throw new BrigError('host.denied', 'start brigd: expected uid 0, got another', { hint: 'jails, mounts and interfaces need root' });
+  const log = pino({ name: 'brigd', level: flags.level }, pino.destination(2));
+  const daemon = await startDaemon({ config, ...(await chooseHost(config)), log });
+  for (const finding of daemon.findings) if (finding.level !== 'ok') log.warn(finding, 'finding');
+  let closing = false;
+  const end = (signal: string): void => {
+    if (closing) return;
+    closing = true;
+    log.info({ signal }, 'brigd.closing');
+    void daemon.close().then(() => process.exit(0));
+  };
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => end(signal));
+};
+
+main().catch((error: unknown) => {
+  const hint = error instanceof BrigError && error.hint !== undefined ? ` (${error.hint})` : '';
+  process.stderr.write(`brigd: ${messageOf(error)}${hint}\n`);
+  process.exit(exitStatusOf(error));
+});

@@ -1,0 +1,213 @@
+import type { Host } from '../base/host.ts';
+import { messageOf } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
+import type { Layout } from '../platform/layout.ts';
+import { parseExitFile, renderExit, toExit, type Exit } from '../platform/exit.ts';
+import type { SagaRow, Store, VmRow } from '../store/store.ts';
+import type { Engine } from './engine.ts';
+import type { EventLog } from './events.ts';
+import { causeOf, decide } from './restart.ts';
+
+export interface KeeperOptions<Seen> {
+  readonly host: Host;
+  readonly engine: Engine<Seen>;
+  readonly store: Store;
+  readonly events: EventLog;
+  readonly layout: Layout;
+  /** Starts at once after a boot. */
+  readonly parallel: number;
+}
+
+/** Nobody saw how it ended: the supervisor was killed too, or the host went down. */
+const UNKNOWN: Exit = toExit(255, '');
+
+/** Keeps what is asked for and what is there together: recovery, adoption, restarts after a crash. */
+export class Keeper<Seen> {
+  readonly #o: KeeperOptions<Seen>;
+  readonly #ends = new Map<string, number[]>();
+  readonly #resets = new Map<string, string>();
+  /** Runs whose end is dealt with; their exit files stay until the next start. */
+  readonly #handled = new Set<string>();
+  #closed = false;
+  #watch: { close(): void } | undefined;
+  #work: Promise<void> = Promise.resolve();
+
+  constructor(options: KeeperOptions<Seen>) {
+    this.#o = options;
+  }
+
+  /** Finishes or takes back what was under way, adopts what runs, then watches. */
+  async open(): Promise<void> {
+    const { host, layout } = this.#o;
+    for (const saga of this.#o.store.listSagas()) await this.#guard(saga.vm, () => this.#recover(saga));
+    const rebooted = (await host.stat(layout.booted)) === undefined;
+    await this.#adopt(rebooted);
+    await host.writeFile(layout.booted, '', { mode: 0o600, uid: 0, gid: 0 });
+    this.#watch = host.watch(layout.exits, () => this.check());
+    void this.#loop();
+    if (rebooted) void this.#autostart();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#watch?.close();
+  }
+
+  /** Looks for ended runs now; one look at a time. */
+  check(): void {
+    this.#work = this.#work.then(() => (this.#closed ? undefined : this.#checkExits())).catch((error: unknown) => this.#tell('brigd.failed', undefined, error));
+  }
+
+  /** Resolves when the looks asked for so far are over. */
+  settled(): Promise<void> {
+    return this.#work;
+  }
+
+  async #loop(): Promise<void> {
+    while (!this.#closed) {
+      await this.#o.host.sleep(LIMITS.reconcileEveryMs);
+      if (this.#closed) return;
+      this.#work = this.#work.then(() => this.#reconcile()).catch((error: unknown) => this.#tell('brigd.failed', undefined, error));
+      await this.#work;
+    }
+  }
+
+  #tell(kind: string, vm: string | undefined, error: unknown): void {
+    if (!this.#closed) this.#o.events.add(kind, 'brigd', vm, { reason: messageOf(error) });
+  }
+
+  async #guard(vm: string, work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#tell('vm.recovery-failed', vm, error);
+    }
+  }
+
+  /** Asks the host, never the journal, how far it came. */
+  async #recover(saga: SagaRow): Promise<void> {
+    const { engine, store } = this.#o;
+    if (!store.findVm(saga.vm)) return store.endSaga(saga.id);
+    this.#o.events.add('saga.recovered', 'brigd', saga.vm, { verb: saga.verb });
+    if (saga.verb === 'create') return await engine.recoverCreate(saga.vm, saga.id);
+    if (saga.verb === 'start' || (saga.verb === 'restart' && saga.run === saga.id)) return await engine.recoverStart(saga.vm, saga.id);
+    try {
+      if (saga.verb === 'destroy') await engine.destroy(saga.vm, { cause: 'brigd', force: true });
+      else if (saga.verb === 'clean') await engine.clean(saga.vm, 'brigd');
+      else await engine.stop(saga.vm, { cause: 'brigd', ...(saga.verb === 'kill' ? { graceMs: 0 } : {}) });
+      if (saga.verb === 'restart') await engine.start(saga.vm, { cause: 'brigd' });
+    } finally {
+      store.endSaga(saga.id);
+    }
+  }
+
+  async #adopt(rebooted: boolean): Promise<void> {
+    const { engine, store, events } = this.#o;
+    const seen = await engine.observe();
+    for (const row of store.listVms().filter((each) => each.intent === 'running')) {
+      const vm = engine.vm(row.name);
+      const { phase } = engine.live(vm, seen);
+      if (phase === 'running' || phase === 'booting') {
+        await engine.adopt(vm);
+        events.add('vm.adopted', 'brigd', row.name, { run: row.run });
+      } else if (rebooted) await this.#guard(row.name, () => this.#lost(row));
+    }
+  }
+
+  /** It ran when the host went down. */
+  async #lost(row: VmRow): Promise<void> {
+    const { engine, store, host, events } = this.#o;
+    store.setLastEnd(row.name, { exit: 'host went down', cause: 'host', atMs: host.now() });
+    events.add('vm.ended', 'host', row.name, { exit: 'host went down' });
+    await engine.clean(row.name, 'host');
+    engine.giveUp(row.name, 'host', undefined);
+  }
+
+  async #autostart(): Promise<void> {
+    const waiting = this.#o.store.listVms().filter((row) => row.spec.autostart);
+    const worker = async (): Promise<void> => {
+      for (let row = waiting.shift(); row && !this.#closed; row = waiting.shift()) {
+        const { name } = row;
+        await this.#guard(name, () => this.#o.engine.start(name, { cause: 'host' }));
+      }
+    };
+    await Promise.all(Array.from({ length: this.#o.parallel }, worker));
+  }
+
+  async #checkExits(): Promise<void> {
+    const { host, layout, store } = this.#o;
+    for (const entry of (await host.list(layout.exits)) ?? []) {
+      const name = entry.replace(/\.resets$/, '');
+      const row = store.findVm(name);
+      if (!row || row.intent !== 'running') continue;
+      if (entry === name) await this.#checkExit(row);
+      else await this.#checkResets(row);
+    }
+  }
+
+  async #checkExit(row: VmRow): Promise<void> {
+    const record = await this.#readExit(row);
+    if (record) this.#ended(row, record);
+  }
+
+  async #readExit(row: VmRow): Promise<Exit | undefined> {
+    const { host, layout } = this.#o;
+    const files = layout.vm(row.name);
+    const text = await host.readFile(files.exit);
+    if (text === undefined) return undefined;
+    const record = parseExitFile(text, (await host.readFile(files.err)) ?? '');
+    return record?.run === row.run ? record.exit : undefined;
+  }
+
+  async #checkResets(row: VmRow): Promise<void> {
+    const text = (await this.#o.host.readFile(this.#o.layout.vm(row.name).resets)) ?? '';
+    const [run, count] = text.split(' ');
+    if (run !== row.run || this.#resets.get(row.name) === text) return;
+    this.#resets.set(row.name, text);
+    this.#o.events.add('vm.reset', 'guest', row.name, { count: Number(count) });
+  }
+
+  /** Whoever is gone without an exit file: asked of the host, all at once. */
+  async #reconcile(): Promise<void> {
+    const { engine, store } = this.#o;
+    await this.#checkExits();
+    const rows = store.listVms().filter((row) => row.intent === 'running' && !engine.operations.find(row.name));
+    if (rows.length === 0) return;
+    const seen = await engine.observe();
+    for (const row of rows) {
+      const { phase } = engine.live(engine.vm(row.name), seen);
+      if (phase === 'absent' || phase === 'residue') this.#ended(row, (await this.#readExit(row)) ?? UNKNOWN);
+    }
+  }
+
+  /** Cleans up, then does what the restart policy says; nobody waits for it, for others end meanwhile. */
+  #ended(row: VmRow, exit: Exit): void {
+    const { engine, store, events, host } = this.#o;
+    const { name } = row;
+    const current = store.findVm(name);
+    // Somebody stops or starts it right now, or did since.
+    if (engine.operations.find(name) || current?.intent !== 'running' || current.run !== row.run || this.#handled.has(row.run)) return;
+    this.#handled.add(row.run);
+    const cause = causeOf(exit);
+    const text = renderExit(exit);
+    const ends = this.#ends.get(name) ?? [];
+    const decision = decide(row.spec.restart, exit, ends, host.now());
+    this.#ends.set(name, [...ends.slice(-row.spec.restart.max), host.now()]);
+    store.setLastEnd(name, { exit: text, cause, atMs: host.now() });
+    events.add('vm.ended', cause, name, { exit: text, status: exit.status, restart: decision.restart });
+    const reason = decision.restart ? undefined : (decision.reason ?? (cause === 'crash' ? `crashed: ${text}` : undefined));
+    void this.#guard(name, async () => {
+      await engine.clean(name, cause);
+      if (decision.restart) void this.#again(name, cause, decision.afterMs);
+      else engine.giveUp(name, cause, reason);
+    });
+  }
+
+  async #again(name: string, cause: 'guest' | 'crash', afterMs: number): Promise<void> {
+    await this.#o.host.sleep(afterMs);
+    const row = this.#o.store.findVm(name);
+    // A person stopped it, or started it, while it waited.
+    if (this.#closed || row?.intent !== 'running' || this.#o.engine.operations.find(name)) return;
+    await this.#guard(name, () => this.#o.engine.start(name, { cause }));
+  }
+}
