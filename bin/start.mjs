@@ -4,7 +4,9 @@ import { existsSync } from 'node:fs';
 const NEEDED = 24;
 const [, , program, ...args] = process.argv;
 if (Number(process.versions.node.split('.')[0]) < NEEDED) {
-  process.stderr.write(`${program}: expected Node ${NEEDED} or newer, got ${process.versions.node}; install it, or run npm ci in the package\n`);
+  process.stderr.write(
+    `${program}: expected Node ${NEEDED} or newer, got ${process.versions.node}; install it, or run npm ci in the package\n`,
+  );
   process.exit(69);
 }
 process.argv = [process.argv[0], program, ...args];

@@ -17,15 +17,18 @@ export interface OperationListener {
 }
 
 const explainConnect = (socket: string, error: NodeJS.ErrnoException): BrigError => {
-  if (error.code === 'EACCES' || error.code === 'EPERM') return new BrigError('host.denied', `connect ${socket}: permission denied`, { hint: 'be root' });
+  if (error.code === 'EACCES' || error.code === 'EPERM')
+    return new BrigError('host.denied', `connect ${socket}: permission denied`, { hint: 'be root' });
   const reason = error.code === 'ENOENT' || error.code === 'ECONNREFUSED' ? 'brigd is not running' : error.message;
-  return new BrigError('daemon.unreachable', `connect ${socket}: ${reason}`, { hint: 'service brigd start, or brigd in the foreground' });
+  return new BrigError('daemon.unreachable', `connect ${socket}: ${reason}`, {
+    hint: 'service brigd start, or brigd in the foreground',
+  });
 };
 
 const readAll = async (response: IncomingMessage): Promise<string> => {
   let text = '';
   response.setEncoding('utf8');
-  for await (const chunk of response) text += chunk;
+  for await (const chunk of response) text += String(chunk);
   return text;
 };
 
@@ -39,7 +42,10 @@ export class Client {
 
   #send(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const request = httpRequest({ socketPath: this.#socket, method, path: `${PREFIX}${path}`, headers: { host: 'brigd' } }, resolve);
+      const request = httpRequest(
+        { socketPath: this.#socket, method, path: `${PREFIX}${path}`, headers: { host: 'brigd' } },
+        resolve,
+      );
       request.on('error', (error: NodeJS.ErrnoException) => reject(explainConnect(this.#socket, error)));
       request.end(body === undefined ? undefined : JSON.stringify(body));
     });
@@ -61,7 +67,9 @@ export class Client {
       else if (line.type === 'event') listener.event?.(line.event);
       else if (line.type === 'result') return line.result as T;
     }
-    throw new BrigError('daemon.unreachable', `${method} ${path}: brigd went away`, { hint: 'when it is back it finishes or undoes what it was doing; see brig list' });
+    throw new BrigError('daemon.unreachable', `${method} ${path}: brigd went away`, {
+      hint: 'when it is back it finishes or undoes what it was doing; see brig list',
+    });
   }
 
   list(): Promise<VmView[]> {
@@ -77,7 +85,10 @@ export class Client {
   }
 
   plan(verb: string, name: string, graceMs?: number): Promise<PlanLine[]> {
-    return this.#json('GET', `/vms/${encodeURIComponent(name)}/plan?verb=${verb}${graceMs === undefined ? '' : `&graceMs=${graceMs}`}`);
+    return this.#json(
+      'GET',
+      `/vms/${encodeURIComponent(name)}/plan?verb=${verb}${graceMs === undefined ? '' : `&graceMs=${graceMs}`}`,
+    );
   }
 
   doctor(): Promise<Finding[]> {
@@ -92,8 +103,17 @@ export class Client {
     return this.#lines('POST', '/vms', listener, document);
   }
 
-  operate(verb: 'start' | 'stop' | 'kill' | 'restart', name: string, listener: OperationListener = {}, graceMs?: number): Promise<Outcome> {
-    return this.#lines('POST', `/vms/${encodeURIComponent(name)}/${verb}${graceMs === undefined ? '' : `?graceMs=${graceMs}`}`, listener);
+  operate(
+    verb: 'start' | 'stop' | 'kill' | 'restart',
+    name: string,
+    listener: OperationListener = {},
+    graceMs?: number,
+  ): Promise<Outcome> {
+    return this.#lines(
+      'POST',
+      `/vms/${encodeURIComponent(name)}/${verb}${graceMs === undefined ? '' : `?graceMs=${graceMs}`}`,
+      listener,
+    );
   }
 
   destroy(name: string, force: boolean, listener: OperationListener = {}): Promise<Outcome> {
@@ -119,7 +139,11 @@ export class Client {
   console(name: string): Promise<Duplex> {
     return new Promise((resolve, reject) => {
       const path = `${PREFIX}/vms/${encodeURIComponent(name)}/console`;
-      const request = httpRequest({ socketPath: this.#socket, path, headers: { host: 'brigd', connection: 'upgrade', upgrade: UPGRADE } });
+      const request = httpRequest({
+        socketPath: this.#socket,
+        path,
+        headers: { host: 'brigd', connection: 'upgrade', upgrade: UPGRADE },
+      });
       request.on('error', (error: NodeJS.ErrnoException) => reject(explainConnect(this.#socket, error)));
       request.on('upgrade', (_, socket, head) => {
         if (head.length > 0) socket.unshift(head);

@@ -38,7 +38,8 @@ const readBody = async (request: IncomingMessage): Promise<unknown> => {
   let bytes = 0;
   for await (const chunk of request) {
     bytes += (chunk as Buffer).length;
-    if (bytes > LIMITS.requestBytes) throw new BrigError('api.invalid', `read request: expected at most ${LIMITS.requestBytes} bytes, got more`);
+    if (bytes > LIMITS.requestBytes)
+      throw new BrigError('api.invalid', `read request: expected at most ${LIMITS.requestBytes} bytes, got more`);
     chunks.push(chunk as Buffer);
   }
   try {
@@ -51,7 +52,8 @@ const readBody = async (request: IncomingMessage): Promise<unknown> => {
 const numberOf = (query: URLSearchParams, key: string): number | undefined => {
   const text = query.get(key);
   if (text === null) return undefined;
-  if (!/^\d{1,12}$/.test(text)) throw new BrigError('api.invalid', `read query: expected a number for ${key}, got ${text}`);
+  if (!/^\d{1,12}$/.test(text))
+    throw new BrigError('api.invalid', `read query: expected a number for ${key}, got ${text}`);
   return Number(text);
 };
 
@@ -67,13 +69,28 @@ export class Api<Seen> {
       [/^GET \/vms$/, async (call) => sendJson(call.response, 200, await engine.list())],
       [/^POST \/vms$/, (call) => this.#create(call)],
       [/^GET \/vms\/([^/]+)$/, async (call) => sendJson(call.response, 200, await engine.show(call.name))],
-      [/^DELETE \/vms\/([^/]+)$/, (call) => this.#operate(call, (request) => engine.destroy(call.name, { ...request, force: call.query.get('force') === '1' }))],
+      [
+        /^DELETE \/vms\/([^/]+)$/,
+        (call) =>
+          this.#operate(call, (request) =>
+            engine.destroy(call.name, { ...request, force: call.query.get('force') === '1' }),
+          ),
+      ],
       [/^POST \/vms\/([^/]+)\/start$/, (call) => this.#operate(call, (request) => engine.start(call.name, request))],
       [/^POST \/vms\/([^/]+)\/stop$/, (call) => this.#operate(call, (request) => engine.stop(call.name, request))],
-      [/^POST \/vms\/([^/]+)\/kill$/, (call) => this.#operate(call, (request) => engine.stop(call.name, { ...request, graceMs: 0 }))],
-      [/^POST \/vms\/([^/]+)\/restart$/, (call) => this.#operate(call, (request) => engine.restart(call.name, request))],
+      [
+        /^POST \/vms\/([^/]+)\/kill$/,
+        (call) => this.#operate(call, (request) => engine.stop(call.name, { ...request, graceMs: 0 })),
+      ],
+      [
+        /^POST \/vms\/([^/]+)\/restart$/,
+        (call) => this.#operate(call, (request) => engine.restart(call.name, request)),
+      ],
       [/^GET \/vms\/([^/]+)\/plan$/, (call) => this.#plan(call)],
-      [/^GET \/vms\/([^/]+)\/explain$/, async (call) => sendJson(call.response, 200, await explain(engine, this.#o.events, call.name))],
+      [
+        /^GET \/vms\/([^/]+)\/explain$/,
+        async (call) => sendJson(call.response, 200, await explain(engine, this.#o.events, call.name)),
+      ],
       [/^POST \/operations\/([^/]+)\/cancel$/, (call) => this.#cancel(call)],
       [/^GET \/events$/, (call) => this.#events(call)],
       [/^GET \/doctor$/, async (call) => sendJson(call.response, 200, await this.#o.doctor())],
@@ -94,7 +111,8 @@ export class Api<Seen> {
     const target = `${request.method} ${url.pathname.startsWith(PREFIX) ? url.pathname.slice(PREFIX.length) : ''}`;
     for (const [pattern, handler] of this.#routes) {
       const match = pattern.exec(target);
-      if (match) return await handler({ request, response, query: url.searchParams, name: decodeURIComponent(match[1] ?? '') });
+      if (match)
+        return await handler({ request, response, query: url.searchParams, name: decodeURIComponent(match[1] ?? '') });
     }
     throw new BrigError('api.invalid', `${request.method} ${url.pathname}: no such resource`, { hint: 'see brigd(8)' });
   }
@@ -132,8 +150,16 @@ export class Api<Seen> {
 
   async #plan(call: Call): Promise<void> {
     const verb = call.query.get('verb');
-    if (verb !== 'start' && verb !== 'stop' && verb !== 'destroy') throw new BrigError('api.invalid', `plan ${call.name}: expected verb start, stop or destroy, got ${verb ?? 'none'}`);
-    sendJson(call.response, 200, await this.#o.engine.plan(verb, call.name, numberOf(call.query, 'graceMs') ?? LIMITS.stopTimeoutMs));
+    if (verb !== 'start' && verb !== 'stop' && verb !== 'destroy')
+      throw new BrigError(
+        'api.invalid',
+        `plan ${call.name}: expected verb start, stop or destroy, got ${verb ?? 'none'}`,
+      );
+    sendJson(
+      call.response,
+      200,
+      await this.#o.engine.plan(verb, call.name, numberOf(call.query, 'graceMs') ?? LIMITS.stopTimeoutMs),
+    );
   }
 
   #cancel(call: Call): Promise<void> {
@@ -147,7 +173,7 @@ export class Api<Seen> {
     const { response, query } = call;
     const { events } = this.#o;
     const vm = query.get('vm') ?? undefined;
-    const write = (event: unknown): void => void response.write(`${JSON.stringify(event)}\n`);
+    const write = (event: unknown): boolean => response.write(`${JSON.stringify(event)}\n`);
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
     let after = numberOf(query, 'after') ?? 0;
     for (let page = events.list(after, 1000, vm); page.length > 0; page = events.list(after, 1000, vm)) {
@@ -169,15 +195,22 @@ export class Api<Seen> {
     void this.#attach(request, socket).catch((error: unknown) => {
       const body = toErrorBody(error);
       const text = JSON.stringify({ error: body });
-      socket.end(`HTTP/1.1 ${httpStatus(body)} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`);
+      socket.end(
+        `HTTP/1.1 ${httpStatus(body)} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`,
+      );
     });
   };
 
   async #attach(request: IncomingMessage, socket: Duplex): Promise<void> {
     const match = /^\/v1\/vms\/([^/?]+)\/console$/.exec(request.url ?? '');
-    if (!match || request.headers.upgrade !== UPGRADE) throw new BrigError('api.invalid', `upgrade ${request.url}: expected /v1/vms/NAME/console with Upgrade: ${UPGRADE}`);
+    if (!match || request.headers.upgrade !== UPGRADE)
+      throw new BrigError(
+        'api.invalid',
+        `upgrade ${request.url}: expected /v1/vms/NAME/console with Upgrade: ${UPGRADE}`,
+      );
     const name = this.#o.engine.row(decodeURIComponent(match[1] ?? '')).name;
-    const read = (chunk: Buffer): void => void (socket.writableLength > LIMITS.consoleLagBytes ? socket.destroy() : socket.write(chunk));
+    const read = (chunk: Buffer): void =>
+      void (socket.writableLength > LIMITS.consoleLagBytes ? socket.destroy() : socket.write(chunk));
     const console = await this.#o.consoles.attach(name, read, () => socket.end());
     socket.on('close', () => console.close());
     socket.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${UPGRADE}\r\n\r\n`);

@@ -34,10 +34,7 @@ export interface Access {
 }
 
 /** When a probe is satisfied: its exit status, or what its stdout matches or lacks. */
-export type Until =
-  | { readonly status: number }
-  | { readonly matches: string }
-  | { readonly lacks: string };
+export type Until = { readonly status: number } | { readonly matches: string } | { readonly lacks: string };
 
 /** What a step does to the host. `brig plan` prints these; `saga/perform` runs them. */
 export type Effect =
@@ -51,7 +48,13 @@ export type Effect =
       readonly retry?: { readonly on: Tolerance; readonly forMs: number };
     }
   | { readonly do: 'write'; readonly path: string; readonly text: string; readonly access: Access }
-  | { readonly do: 'copy'; readonly from: string; readonly to: string; readonly access: Access; readonly keep?: boolean }
+  | {
+      readonly do: 'copy';
+      readonly from: string;
+      readonly to: string;
+      readonly access: Access;
+      readonly keep?: boolean;
+    }
   | { readonly do: 'allocate'; readonly path: string; readonly bytes: number; readonly access: Access }
   | { readonly do: 'mkdir'; readonly path: string; readonly access: Access }
   | { readonly do: 'remove'; readonly path: string }
@@ -64,7 +67,11 @@ export type Effect =
   /** Waits until nothing is at the path. */
   | { readonly do: 'absent'; readonly path: string; readonly timeoutMs: number }
   /** Ask ever harder until the probe says gone. */
-  | { readonly do: 'escalate'; readonly gone: { readonly probe: Command; readonly until: Until }; readonly stages: readonly Stage[] };
+  | {
+      readonly do: 'escalate';
+      readonly gone: { readonly probe: Command; readonly until: Until };
+      readonly stages: readonly Stage[];
+    };
 
 /** Looks until the probe is satisfied; what did not come in time is an error. */
 export interface Await {

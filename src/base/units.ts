@@ -36,5 +36,7 @@ export const renderAge = (ms: number): string => {
 
 /** Bytes made safe for a person's terminal: control characters become visible escapes. */
 export const escapeControls = (text: string): string =>
-  // eslint-disable-next-line no-control-regex -- control characters are what this looks for
-  text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  text.replace(
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
+    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );

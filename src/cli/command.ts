@@ -26,7 +26,8 @@ export interface CliCommand {
 
 /** Options and operands, checked against the command. Errors: usage.invalid with its usage line. */
 export const parseCall = (command: CliCommand, args: readonly string[]): Omit<Call, 'client'> => {
-  const fail = (reason: string): BrigError => new BrigError('usage.invalid', `read arguments: ${reason}`, { hint: `usage: ${command.usage}` });
+  const fail = (reason: string): BrigError =>
+    new BrigError('usage.invalid', `read arguments: ${reason}`, { hint: `usage: ${command.usage}` });
   const options: Options = { ...command.options, json: { type: 'boolean' } };
   const parsed = (() => {
     try {
@@ -37,7 +38,10 @@ export const parseCall = (command: CliCommand, args: readonly string[]): Omit<Ca
   })();
   const [least, most] = command.operands;
   const count = parsed.positionals.length;
-  if (count < least || count > most) throw fail(`expected ${least === most ? least : `${least} to ${most}`} operand${most === 1 ? '' : 's'}, got ${count}`);
+  if (count < least || count > most)
+    throw fail(
+      `expected ${least === most ? least : `${least} to ${most}`} operand${most === 1 ? '' : 's'}, got ${count}`,
+    );
   return { operands: parsed.positionals, values: parsed.values, json: parsed.values.json === true };
 };
 
@@ -49,7 +53,8 @@ export const timeoutOf = (call: Call): number | undefined => {
   const text = call.values.timeout;
   if (typeof text !== 'string') return undefined;
   const ms = parseDurationMs(text);
-  if (ms === undefined) throw new BrigError('usage.invalid', `read arguments: expected --timeout like 30s, 500ms or 5m, got ${text}`);
+  if (ms === undefined)
+    throw new BrigError('usage.invalid', `read arguments: expected --timeout like 30s, 500ms or 5m, got ${text}`);
   return ms;
 };
 

@@ -8,27 +8,41 @@ import { hostCommands } from './commands/host.ts';
 import { vmCommands } from './commands/vms.ts';
 import { nearest } from '../engine/nearest.ts';
 
-const COMMANDS: Readonly<Record<string, CliCommand>> = { create: createCommand, ...vmCommands, console: consoleCommand, ...hostCommands };
+const COMMANDS: Readonly<Record<string, CliCommand>> = {
+  create: createCommand,
+  ...vmCommands,
+  console: consoleCommand,
+  ...hostCommands,
+};
 
 const SOCKET = '/var/run/brig/brigd.sock';
 
 const help = (): string => {
   const lines = Object.entries(COMMANDS).map(([name, command]) => `  ${name.padEnd(8)}  ${command.summary}`);
-  return ['usage: brig [--socket PATH] COMMAND [--json] ...', '', ...lines, '', 'brig COMMAND --help says more; so does brig(1).'].join('\n');
+  return [
+    'usage: brig [--socket PATH] COMMAND [--json] ...',
+    '',
+    ...lines,
+    '',
+    'brig COMMAND --help says more; so does brig(1).',
+  ].join('\n');
 };
 
 const findCommand = (name: string): CliCommand => {
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command) return command;
   const near = nearest(name, Object.keys(COMMANDS));
-  throw new BrigError('usage.invalid', `read arguments: no command ${escapeControls(name)}`, { hint: near === undefined ? 'brig --help lists them' : `did you mean brig ${near}?` });
+  throw new BrigError('usage.invalid', `read arguments: no command ${escapeControls(name)}`, {
+    hint: near === undefined ? 'brig --help lists them' : `did you mean brig ${near}?`,
+  });
 };
 
 /** --socket comes before the command; otherwise $BRIG_SOCKET, otherwise brigd's own place. */
 const takeSocket = (args: string[]): string => {
   if (args[0] !== '--socket') return process.env.BRIG_SOCKET ?? SOCKET;
   const path = args[1];
-  if (path === undefined) throw new BrigError('usage.invalid', 'read arguments: expected a path after --socket, got nothing');
+  if (path === undefined)
+    throw new BrigError('usage.invalid', 'read arguments: expected a path after --socket, got nothing');
   args.splice(0, 2);
   return path;
 };
@@ -36,7 +50,10 @@ const takeSocket = (args: string[]): string => {
 const main = async (args: string[]): Promise<void> => {
   const socket = takeSocket(args);
   const [name, ...rest] = args;
-  if (name === undefined) throw new BrigError('usage.invalid', 'read arguments: expected a command, got none', { hint: 'brig --help lists them' });
+  if (name === undefined)
+    throw new BrigError('usage.invalid', 'read arguments: expected a command, got none', {
+      hint: 'brig --help lists them',
+    });
   if (name === '--help' || name === '-h' || name === 'help') return print(help());
   const command = findCommand(name);
   if (rest.includes('--help') || rest.includes('-h')) return print(`usage: ${command.usage}\n${command.summary}`);

@@ -8,7 +8,12 @@ const PATIENCE_MS = 1000;
  * Runs an operation with progress on stderr. Ctrl-C takes back what can be taken back (brigd undoes it) and waits for
  * that; what only goes forward goes on in brigd.
  */
-export const withProgress = async <T>(client: Client, what: string, undoable: boolean, work: (listener: OperationListener) => Promise<T>): Promise<T> => {
+export const withProgress = async <T>(
+  client: Client,
+  what: string,
+  undoable: boolean,
+  work: (listener: OperationListener) => Promise<T>,
+): Promise<T> => {
   const progress = new Progress(what);
   let id: string | undefined;
   const interrupt = (): void => {
@@ -25,11 +30,13 @@ export const withProgress = async <T>(client: Client, what: string, undoable: bo
     return await work({
       begin: (begun) => (id = begun),
       event: (event) => {
-        if (event.kind === 'step.started') progress.say(`${event.data.op === 'undo' ? 'undo ' : ''}${String(event.data.step)}`);
+        if (event.kind === 'step.started')
+          progress.say(`${event.data.op === 'undo' ? 'undo ' : ''}${String(event.data.step)}`);
       },
     });
   } catch (error) {
-    if (error instanceof BrigError && error.code === 'saga.cancelled') throw new BrigError('saga.cancelled', `${what}: interrupted; everything is undone`);
+    if (error instanceof BrigError && error.code === 'saga.cancelled')
+      throw new BrigError('saga.cancelled', `${what}: interrupted; everything is undone`);
     throw error;
   } finally {
     process.off('SIGINT', interrupt);

@@ -9,9 +9,16 @@ import { escapeControls, renderAge, renderBytes } from '../base/units.ts';
 type Style = 'green' | 'red' | 'yellow' | 'dim' | 'bold';
 
 /** Colour on a terminal only, and never where NO_COLOR says so. */
-const paint = (style: Style, text: string): string => (process.stdout.isTTY && !process.env.NO_COLOR ? styleText(style, text) : text);
+const paint = (style: Style, text: string): string =>
+  process.stdout.isTTY && !process.env.NO_COLOR ? styleText(style, text) : text;
 
-const STATE_STYLE: Partial<Record<VmView['state'], Style>> = { running: 'green', failed: 'red', stuck: 'red', starting: 'yellow', stopping: 'yellow' };
+const STATE_STYLE: Partial<Record<VmView['state'], Style>> = {
+  running: 'green',
+  failed: 'red',
+  stuck: 'red',
+  starting: 'yellow',
+  stopping: 'yellow',
+};
 
 const paintState = (state: VmView['state'], text: string): string => {
   const style = STATE_STYLE[state];
@@ -39,7 +46,9 @@ export const renderList = (vms: readonly VmView[], nowMs: number): string => {
     vm.reason === undefined ? '' : firstLine(vm.reason),
   ]);
   const [heading = [], ...lines] = table([head, ...rows]);
-  const painted = lines.map((line, i) => line.map((cell, column) => (column === 1 ? paintState(vms[i]?.state ?? 'defined', cell) : cell)));
+  const painted = lines.map((line, i) =>
+    line.map((cell, column) => (column === 1 ? paintState(vms[i]?.state ?? 'defined', cell) : cell)),
+  );
   return [paint('bold', heading.join('  ')), ...painted.map((line) => line.join('  ').trimEnd())].join('\n');
 };
 
@@ -51,13 +60,25 @@ export const renderShow = (vm: VmView, nowMs: number): string => {
     ['cpus', String(vm.cpus)],
     ['memory', renderBytes(vm.memoryBytes)],
     ['jail uid', String(vm.uid)],
-    ...(vm.pid === undefined ? [] : [['pid', `${vm.pid}${vm.supervised === false ? ' (without its supervisor)' : ''}`] as [string, string]]),
+    ...(vm.pid === undefined
+      ? []
+      : [['pid', `${vm.pid}${vm.supervised === false ? ' (without its supervisor)' : ''}`] as [string, string]]),
     ...(vm.sinceMs === undefined ? [] : [['up', renderAge(nowMs - vm.sinceMs)] as [string, string]]),
     ...(vm.rssBytes === undefined ? [] : [['resident', `${Math.round(vm.rssBytes / 2 ** 20)}M`] as [string, string]]),
-    ...vm.nics.map((nic, i): [string, string] => [`nic ${i}`, `${nic.network} ${nic.mode} ${nic.mac} unit ${nic.unit}`]),
+    ...vm.nics.map((nic, i): [string, string] => [
+      `nic ${i}`,
+      `${nic.network} ${nic.mode} ${nic.mac} unit ${nic.unit}`,
+    ]),
     ['autostart', vm.autostart ? 'yes' : 'no'],
     ...Object.entries(vm.labels).map(([key, value]): [string, string] => [`label ${key}`, escapeControls(value)]),
-    ...(vm.lastEnd === undefined ? [] : [['last end', `${vm.lastEnd.exit} (${vm.lastEnd.cause}), ${renderAge(nowMs - vm.lastEnd.atMs)} ago`] as [string, string]]),
+    ...(vm.lastEnd === undefined
+      ? []
+      : [
+          ['last end', `${vm.lastEnd.exit} (${vm.lastEnd.cause}), ${renderAge(nowMs - vm.lastEnd.atMs)} ago`] as [
+            string,
+            string,
+          ],
+        ]),
   ];
   const width = Math.max(...lines.map(([key]) => key.length));
   return lines.map(([key, value]) => `${key.padEnd(width)}  ${value}`).join('\n');
@@ -66,11 +87,22 @@ export const renderShow = (vm: VmView, nowMs: number): string => {
 export const renderPlan = (lines: readonly PlanLine[]): string =>
   lines.length === 0
     ? 'nothing to do'
-    : lines.map((line, i) => [`${i + 1}. ${paint('bold', `${line.op === 'undo' ? 'undo ' : ''}${line.step}`)}`, `   because ${line.because}`, ...line.commands.map((each) => `     ${each}`)].join('\n')).join('\n');
+    : lines
+        .map((line, i) =>
+          [
+            `${i + 1}. ${paint('bold', `${line.op === 'undo' ? 'undo ' : ''}${line.step}`)}`,
+            `   because ${line.because}`,
+            ...line.commands.map((each) => `     ${each}`),
+          ].join('\n'),
+        )
+        .join('\n');
 
 export const renderEvent = (event: EventRow): string => {
   const data = Object.entries(event.data)
-    .map(([key, value]) => `${key}=${typeof value === 'string' ? escapeControls(value.split('\n')[0] ?? '') : JSON.stringify(value)}`)
+    .map(
+      ([key, value]) =>
+        `${key}=${typeof value === 'string' ? escapeControls(value.split('\n')[0] ?? '') : JSON.stringify(value)}`,
+    )
     .join(' ');
   return `${new Date(event.atMs).toISOString()}  ${String(event.seq).padStart(5)}  ${(event.vm ?? '-').padEnd(12)}  ${event.kind}  ${event.cause}${data ? `  ${data}` : ''}`;
 };
@@ -78,7 +110,12 @@ export const renderEvent = (event: EventRow): string => {
 const LEVEL: Record<Finding['level'], Style> = { ok: 'green', warning: 'yellow', problem: 'red' };
 
 export const renderFindings = (findings: readonly Finding[]): string =>
-  findings.map((each) => `${paint(LEVEL[each.level], each.level.padEnd(7))}  ${each.what}: ${each.got}${each.mend === undefined ? '' : `\n         mend: ${each.mend}`}`).join('\n');
+  findings
+    .map(
+      (each) =>
+        `${paint(LEVEL[each.level], each.level.padEnd(7))}  ${each.what}: ${each.got}${each.mend === undefined ? '' : `\n         mend: ${each.mend}`}`,
+    )
+    .join('\n');
 
 export const renderExplanation = (explanation: Explanation, nowMs: number): string => {
   const { vm, intent, differences, events } = explanation;
@@ -86,9 +123,18 @@ export const renderExplanation = (explanation: Explanation, nowMs: number): stri
   return [
     `${vm.name} is ${paintState(vm.state, vm.state)}${vm.sinceMs === undefined ? '' : ` since ${renderAge(nowMs - vm.sinceMs)}`}; ${intent === 'running' ? 'it is meant to run' : 'nobody wants it to run'}`,
     ...(vm.reason === undefined ? [] : [`because ${escapeControls(vm.reason)}`]),
-    ...(left.length === 0 ? [] : ['what is left, and what to type if brig stop does not remove it:', ...left.flatMap((each) => [`  ${each.step}`, ...each.commands.map((line) => `    ${line}`)])]),
-    ...(vm.lastEnd === undefined ? [] : [`its last run ended by ${vm.lastEnd.exit} (${vm.lastEnd.cause}) ${renderAge(nowMs - vm.lastEnd.atMs)} ago`]),
-    ...(differences.length === 0 ? [] : ['changed by hand since brig made it:', ...differences.map((each) => `  ${each}`)]),
+    ...(left.length === 0
+      ? []
+      : [
+          'what is left, and what to type if brig stop does not remove it:',
+          ...left.flatMap((each) => [`  ${each.step}`, ...each.commands.map((line) => `    ${line}`)]),
+        ]),
+    ...(vm.lastEnd === undefined
+      ? []
+      : [`its last run ended by ${vm.lastEnd.exit} (${vm.lastEnd.cause}) ${renderAge(nowMs - vm.lastEnd.atMs)} ago`]),
+    ...(differences.length === 0
+      ? []
+      : ['changed by hand since brig made it:', ...differences.map((each) => `  ${each}`)]),
     'what happened last:',
     ...events.map((event) => `  ${renderEvent(event)}`),
   ].join('\n');

@@ -50,7 +50,9 @@ const prepareFiles = async (host: Host, places: Layout, config: Config): Promise
 
 const listen = (server: Server, path: string): Promise<void> =>
   new Promise((resolve, reject) => {
-    server.once('error', (cause) => reject(new BrigError('host.failed', `listen ${path}: ${messageOf(cause)}`, { cause })));
+    server.once('error', (cause) =>
+      reject(new BrigError('host.failed', `listen ${path}: ${messageOf(cause)}`, { cause })),
+    );
     // Nobody connects between bind and chmod: the umask makes it root's from the first moment.
     const old = process.umask(0o177);
     server.listen(path, () => resolve());
@@ -73,19 +75,29 @@ const serve = async <Seen>(api: Api<Seen>, path: string): Promise<Server> => {
 const followConsoles = (events: EventLog, consoles: Consoles): (() => void) =>
   events.listen(({ kind, vm, data }) => {
     if (vm === undefined) return;
-    if (kind === 'vm.running' || kind === 'vm.adopted') void consoles.open(vm).catch((error: unknown) => events.add('console.failed', 'brigd', vm, { reason: messageOf(error) }));
-    if ((kind === 'step.started' && data.op === 'undo' && data.step === 'run-dir.create') || kind === 'vm.ended') consoles.close(vm);
+    if (kind === 'vm.running' || kind === 'vm.adopted')
+      void consoles
+        .open(vm)
+        .catch((error: unknown) => events.add('console.failed', 'brigd', vm, { reason: messageOf(error) }));
+    if ((kind === 'step.started' && data.op === 'undo' && data.step === 'run-dir.create') || kind === 'vm.ended')
+      consoles.close(vm);
   });
 
 const logEvents = (events: EventLog, log: Logger): (() => void) =>
   events.listen((event) => {
-    const level = event.kind.endsWith('failed') || event.kind === 'vm.stuck' ? 'error' : event.kind.startsWith('step.') ? 'debug' : 'info';
+    const level =
+      event.kind.endsWith('failed') || event.kind === 'vm.stuck'
+        ? 'error'
+        : event.kind.startsWith('step.')
+          ? 'debug'
+          : 'info';
     log[level]({ vm: event.vm, cause: event.cause, ...event.data }, event.kind);
   });
 
 /** Waits for operations under way: starts are cancelled and undone, the rest comes to its end. */
 const drain = async <Seen>(engine: Engine<Seen>): Promise<void> => {
-  for (const operation of engine.operations.all()) if (operation.verb === 'start' || operation.verb === 'create') operation.abort.abort();
+  for (const operation of engine.operations.all())
+    if (operation.verb === 'start' || operation.verb === 'create') operation.abort.abort();
   const timeout = new Promise<void>((resolve) => setTimeout(resolve, LIMITS.drainTimeoutMs).unref());
   await Promise.race([Promise.allSettled(engine.operations.all().map((operation) => operation.done)), timeout]);
 };
@@ -107,12 +119,19 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     const findings = await platform.prepare(host);
     const events = new EventLog(store, () => host.now());
     const engine = new Engine({ host, platform, store, events, config, newId: randomUUID });
-    const history = (vm: string): BoundedLog => new BoundedLog(places.vm(vm).consoleLog, engine.row(vm).spec.console.logBytes);
+    const history = (vm: string): BoundedLog =>
+      new BoundedLog(places.vm(vm).consoleLog, engine.row(vm).spec.console.logBytes);
     const consoles = new Consoles({ host, paths: places.vm, history, replayBytes: LIMITS.consoleReplayBytes });
     const unlisten = [followConsoles(events, consoles), logEvents(events, log)];
     const keeper = new Keeper({ host, engine, store, events, layout: places, parallel: availableParallelism() });
     await keeper.open();
-    const api = new Api({ engine, events, consoles, doctor: () => platform.doctor(host), buildBase: () => platform.buildBase(host) });
+    const api = new Api({
+      engine,
+      events,
+      consoles,
+      doctor: () => platform.doctor(host),
+      buildBase: () => platform.buildBase(host),
+    });
     const server = await serve(api, places.socket);
     log.info({ socket: places.socket, platform: platform.name }, 'brigd.ready');
     const close = async (): Promise<void> => {

@@ -9,7 +9,11 @@ import type { Config } from '../spec/config.ts';
 
 /** Node may run under Linux emulation on FreeBSD, where process.platform says linux: the kernel's own uname(1) decides. */
 const detect = async (): Promise<'freebsd' | 'linux'> => {
-  const { stdout } = await execa('/usr/bin/uname', ['-s'], { reject: false, env: { PATH: '/usr/bin:/bin' }, extendEnv: false });
+  const { stdout } = await execa('/usr/bin/uname', ['-s'], {
+    reject: false,
+    env: { PATH: '/usr/bin:/bin' },
+    extendEnv: false,
+  });
   // An emulation may come with a uname of its own; devfs(8) exists on FreeBSD only.
   const native = stdout === 'FreeBSD' || (await realHost.stat('/sbin/devfs')) !== undefined;
   return native ? 'freebsd' : 'linux';
@@ -21,6 +25,7 @@ export const chooseHost = async (config: Config): Promise<{ host: Host; platform
   const paths = { stateDir: config.stateDir, runDir: config.runDir };
   const { dataset } = config;
   if (kind === 'linux') return { host: realHost, platform: linuxPlatform({ paths, accel: config.accel }) as Platform };
-  const host = kind === 'model' ? createModel(dataset === undefined ? {} : { pool: dataset.split('/')[0] }).host : realHost;
-  return { host, platform: freebsdPlatform({ paths, dataset }) as Platform };
+  const host =
+    kind === 'model' ? createModel(dataset === undefined ? {} : { pool: dataset.split('/')[0] }).host : realHost;
+  return { host, platform: freebsdPlatform({ paths, dataset }) };
 };

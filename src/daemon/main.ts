@@ -13,9 +13,9 @@ const CONFIG_FILES = ['/usr/local/etc/brig.yaml', '/etc/brig.yaml'];
 
 const readConfig = async (path: string | undefined): Promise<Config> => {
   for (const candidate of path === undefined ? CONFIG_FILES : [path]) {
-    const text = await readFile(candidate, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (path === undefined && error.code === 'ENOENT') return undefined;
-      throw new BrigError('config.invalid', `read ${candidate}: ${error.message}`);
+    const text = await readFile(candidate, 'utf8').catch((error: unknown) => {
+      if (path === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw new BrigError('config.invalid', `read ${candidate}: ${messageOf(error)}`);
     });
     if (text !== undefined) return parseConfig(text, candidate);
   }
@@ -24,7 +24,10 @@ const readConfig = async (path: string | undefined): Promise<Config> => {
 
 const parseFlags = (args: readonly string[]): { config: string | undefined; level: string } => {
   try {
-    const { values } = parseArgs({ args: [...args], options: { config: { type: 'string' }, 'log-level': { type: 'string', default: 'info' } } });
+    const { values } = parseArgs({
+      args: [...args],
+      options: { config: { type: 'string' }, 'log-level': { type: 'string', default: 'info' } },
+    });
     return { config: values.config, level: values['log-level'] };
   } catch (error) {
     throw new BrigError('usage.invalid', `read arguments: ${messageOf(error)}`, { hint: USAGE });
@@ -34,7 +37,10 @@ const parseFlags = (args: readonly string[]): { config: string | undefined; leve
 const main = async (): Promise<void> => {
   const flags = parseFlags(process.argv.slice(2));
   const config = await readConfig(flags.config);
-  if (process.getuid?.() !== 0 && config.host !== 'model') throw new BrigError('host.denied', 'start brigd: expected uid 0, got another', { hint: 'jails, mounts and interfaces need root' });
+  if (process.getuid?.() !== 0 && config.host !== 'model')
+    throw new BrigError('host.denied', 'start brigd: expected uid 0, got another', {
+      hint: 'jails, mounts and interfaces need root',
+    });
   const log = pino({ name: 'brigd', level: flags.level }, pino.destination(2));
   const daemon = await startDaemon({ config, ...(await chooseHost(config)), log });
   for (const finding of daemon.findings) if (finding.level !== 'ok') log.warn(finding, 'finding');

@@ -80,7 +80,13 @@ export class Changes<Seen> {
   /** Errors: the first step that fails; saga.cancelled. */
   run(actions: readonly Action[], vm: Vm, seen: Seen, cause: Cause, signal?: AbortSignal): Promise<void> {
     const { host, platform } = this.#o;
-    const options = { host, catalogue: platform.catalogue, seen, progress: this.#progress(vm, cause), shared: this.#shared.for(vm.spec.name) };
+    const options = {
+      host,
+      catalogue: platform.catalogue,
+      seen,
+      progress: this.#progress(vm, cause),
+      shared: this.#shared.for(vm.spec.name),
+    };
     return runActions(actions, signal ? { ...options, signal } : options);
   }
 
@@ -99,8 +105,17 @@ export class Changes<Seen> {
       const left = await this.#left(vm, steps, seen);
       return { kind: 'stuck', reason: `could not clean up: ${messageOf(error)}`, left, atMs: host.now() };
     }
-    const left = this.#lines(planUndo(platform.catalogue, steps, seen).filter((action) => !this.isShared(action.step)), seen);
-    if (left.length > 0) return { kind: 'stuck', reason: `still there after cleaning up: ${left.map((line) => line.step).join(', ')}`, left, atMs: host.now() };
+    const left = this.#lines(
+      planUndo(platform.catalogue, steps, seen).filter((action) => !this.isShared(action.step)),
+      seen,
+    );
+    if (left.length > 0)
+      return {
+        kind: 'stuck',
+        reason: `still there after cleaning up: ${left.map((line) => line.step).join(', ')}`,
+        left,
+        atMs: host.now(),
+      };
     this.letGo(vm);
     return undefined;
   }
@@ -124,7 +139,9 @@ export class Changes<Seen> {
   /** Remembers and tells why a VM is not what was asked for. */
   trouble(vm: Vm, trouble: Trouble, cause: Cause): void {
     this.#o.store.setTrouble(vm.spec.name, trouble);
-    this.#o.events.add(`vm.${trouble.kind}`, cause, vm.spec.name, { reason: trouble.reason.slice(0, LIMITS.quotedBytes) });
+    this.#o.events.add(`vm.${trouble.kind}`, cause, vm.spec.name, {
+      reason: trouble.reason.slice(0, LIMITS.quotedBytes),
+    });
   }
 
   /** Errors: vm.blocked with every reason. */

@@ -68,7 +68,11 @@ export class Consoles {
   /** History, then everything as it comes. Errors: vm.blocked when the VM does not run. */
   async attach(vm: string, read: Reader, end: () => void): Promise<Attachment> {
     const console = this.#open.get(vm);
-    if (!console) throw new BrigError('vm.blocked', `attach ${vm}: blocked: it has no console: it is not running`, { retry: 'operator', hint: `brig start ${vm}` });
+    if (!console)
+      throw new BrigError('vm.blocked', `attach ${vm}: blocked: it has no console: it is not running`, {
+        retry: 'operator',
+        hint: `brig start ${vm}`,
+      });
     const history = await console.history.tail(this.#o.replayBytes);
     const reader = { read, end };
     console.readers.add(reader);

@@ -61,7 +61,11 @@ export class Engine<Seen> {
     if (row) return row;
     const names = this.#o.store.listVms().map((each) => each.name);
     const near = nearest(name, names);
-    throw new BrigError('vm.unknown', `find ${name}: no such VM`, near === undefined ? {} : { hint: `did you mean ${near}?` });
+    throw new BrigError(
+      'vm.unknown',
+      `find ${name}: no such VM`,
+      near === undefined ? {} : { hint: `did you mean ${near}?` },
+    );
   }
 
   vm(name: string): Vm {
@@ -88,7 +92,12 @@ export class Engine<Seen> {
     return toView(row, vm, this.live(vm, seen), this.operations.find(row.name)?.verb);
   }
 
-  #operate<T>(name: string, verb: Operation['verb'], request: Request, work: (operation: Operation) => Promise<T>): Promise<T> {
+  #operate<T>(
+    name: string,
+    verb: Operation['verb'],
+    request: Request,
+    work: (operation: Operation) => Promise<T>,
+  ): Promise<T> {
     return this.operations.run(this.#o.newId(), name, verb, async (operation) => {
       request.onBegin?.(operation);
       try {
@@ -109,7 +118,13 @@ export class Engine<Seen> {
       try {
         const seen = await this.#changes.look(vm, steps);
         this.#changes.refuse(vm, 'create', await this.#o.platform.precheck(this.#o.host, seen, vm));
-        await this.#changes.run(planApply(this.#o.platform.catalogue, steps, seen), vm, seen, request.cause, operation.abort.signal);
+        await this.#changes.run(
+          planApply(this.#o.platform.catalogue, steps, seen),
+          vm,
+          seen,
+          request.cause,
+          operation.abort.signal,
+        );
       } catch (error) {
         await this.#uncreate(vm, steps, operation.id, request.cause);
         throw error;
@@ -168,7 +183,11 @@ export class Engine<Seen> {
   }
 
   #stuck(verb: string, name: string, left: Trouble): BrigError {
-    return new BrigError('saga.stuck', `${verb} ${name}: ${left.reason}`, { retry: 'operator', hint: `brig explain ${name}`, details: { left: left.left } });
+    return new BrigError('saga.stuck', `${verb} ${name}: ${left.reason}`, {
+      retry: 'operator',
+      hint: `brig explain ${name}`,
+      details: { left: left.left },
+    });
   }
 
   /** What a start does: the residue of a run that ended badly goes first, then everything is made anew. */
@@ -177,11 +196,16 @@ export class Engine<Seen> {
     const { name } = vm.spec;
     const { trouble } = this.row(name);
     if (trouble?.kind === 'stuck')
-      throw new BrigError('vm.blocked', `start ${name}: blocked: ${trouble.reason}`, { retry: 'operator', hint: `brig explain ${name}, then brig stop ${name}` });
+      throw new BrigError('vm.blocked', `start ${name}: blocked: ${trouble.reason}`, {
+        retry: 'operator',
+        hint: `brig explain ${name}, then brig stop ${name}`,
+      });
     this.#changes.refuse(vm, 'start', [...this.#missing(vm, seen), ...(await platform.precheck(host, seen, vm))]);
     const undo = this.#planStop(steps, seen);
     if (undo.length === 0) return planApply(platform.catalogue, steps, seen);
-    const made = steps.filter((step) => !this.#changes.isShared(step) || holdsOf(platform.catalogue, step, seen) !== 'yes');
+    const made = steps.filter(
+      (step) => !this.#changes.isShared(step) || holdsOf(platform.catalogue, step, seen) !== 'yes',
+    );
     return [...undo, ...made.map((step): Action => ({ op: 'apply', step }))];
   }
 
@@ -189,7 +213,11 @@ export class Engine<Seen> {
   #missing(vm: Vm, seen: Seen): Finding[] {
     const { catalogue } = this.#o.platform;
     const gone = this.#o.platform.createSteps(vm).filter((step) => holdsOf(catalogue, step, seen) === 'no');
-    return gone.map((step) => ({ level: 'problem', what: `what ${step.kind} made (${definitionOf(catalogue, step).because(step.args)})`, got: 'nothing there' }));
+    return gone.map((step) => ({
+      level: 'problem',
+      what: `what ${step.kind} made (${definitionOf(catalogue, step).because(step.args)})`,
+      got: 'nothing there',
+    }));
   }
 
   #planStop(steps: readonly Step[], seen: Seen): Action[] {
@@ -199,7 +227,9 @@ export class Engine<Seen> {
   /** Success that does nothing when nothing is there. Errors: saga.stuck with what is left. */
   async stop(name: string, request: Request): Promise<Outcome> {
     this.row(name);
-    return await this.#operate(name, request.graceMs === 0 ? 'kill' : 'stop', request, (operation) => this.#stop(name, operation, request));
+    return await this.#operate(name, request.graceMs === 0 ? 'kill' : 'stop', request, (operation) =>
+      this.#stop(name, operation, request),
+    );
   }
 
   async #stop(name: string, operation: Operation, request: Request): Promise<Outcome> {
@@ -259,14 +289,23 @@ export class Engine<Seen> {
         store.setTrouble(name, undefined);
         store.endSaga(saga);
         events.add('vm.running', 'brigd', name, { run: saga });
-      } else await this.#unstart(vm, steps, saga, 'brigd', new Error('interrupted: brigd ended in the middle of the start; everything was undone'));
+      } else
+        await this.#unstart(
+          vm,
+          steps,
+          saga,
+          'brigd',
+          new Error('interrupted: brigd ended in the middle of the start; everything was undone'),
+        );
     });
   }
 
   /** A create that was cut short: taken back. */
   async recoverCreate(name: string, saga: string): Promise<void> {
     const vm = this.vm(name);
-    await this.#operate(name, 'create', { cause: 'brigd' }, () => this.#uncreate(vm, this.#o.platform.createSteps(vm), saga, 'brigd'));
+    await this.#operate(name, 'create', { cause: 'brigd' }, () =>
+      this.#uncreate(vm, this.#o.platform.createSteps(vm), saga, 'brigd'),
+    );
   }
 
   /** Removes the VM, its disks and its leases; data goes last. Errors: vm.blocked while it runs, unless forced. */
@@ -276,7 +315,10 @@ export class Engine<Seen> {
       const vm = this.vm(name);
       const { phase } = this.live(vm, await this.observe());
       if ((phase === 'running' || phase === 'booting') && !request.force)
-        throw new BrigError('vm.blocked', `destroy ${name}: blocked: it is running`, { retry: 'operator', hint: `brig stop ${name}, or brig destroy --force ${name}` });
+        throw new BrigError('vm.blocked', `destroy ${name}: blocked: it is running`, {
+          retry: 'operator',
+          hint: `brig stop ${name}, or brig destroy --force ${name}`,
+        });
       await this.#destroy(vm, operation, request);
       return { changed: true };
     });
@@ -286,7 +328,10 @@ export class Engine<Seen> {
     const { platform, store, events } = this.#o;
     const { name } = vm.spec;
     const { run } = this.row(name);
-    const steps = [...platform.createSteps(vm), ...platform.startSteps(vm, run, request.graceMs ?? LIMITS.stopTimeoutMs)];
+    const steps = [
+      ...platform.createSteps(vm),
+      ...platform.startSteps(vm, run, request.graceMs ?? LIMITS.stopTimeoutMs),
+    ];
     const seen = await this.#changes.look(vm, steps);
     this.#changes.journal(operation, vm, steps, run);
     store.setIntent(name, 'stopped', run);

@@ -20,5 +20,10 @@ const TELLING = /^(vm\.|saga\.|step\.failed)/;
 export const explain = async <Seen>(engine: Engine<Seen>, events: EventLog, name: string): Promise<Explanation> => {
   const vm = await engine.show(name);
   const recent = events.last(200, name).filter((event) => TELLING.test(event.kind));
-  return { vm, intent: engine.row(name).intent, differences: await engine.differences(name), events: recent.slice(-10) };
+  return {
+    vm,
+    intent: engine.row(name).intent,
+    differences: await engine.differences(name),
+    events: recent.slice(-10),
+  };
 };

@@ -55,7 +55,9 @@ export class Keeper<Seen> {
 
   /** Looks for ended runs now; one look at a time. */
   check(): void {
-    this.#work = this.#work.then(() => (this.#closed ? undefined : this.#checkExits())).catch((error: unknown) => this.#tell('brigd.failed', undefined, error));
+    this.#work = this.#work
+      .then(() => (this.#closed ? undefined : this.#checkExits()))
+      .catch((error: unknown) => this.#tell('brigd.failed', undefined, error));
   }
 
   /** Resolves when the looks asked for so far are over. */
@@ -67,7 +69,9 @@ export class Keeper<Seen> {
     while (!this.#closed) {
       await this.#o.host.sleep(LIMITS.reconcileEveryMs);
       if (this.#closed) return;
-      this.#work = this.#work.then(() => this.#reconcile()).catch((error: unknown) => this.#tell('brigd.failed', undefined, error));
+      this.#work = this.#work
+        .then(() => this.#reconcile())
+        .catch((error: unknown) => this.#tell('brigd.failed', undefined, error));
       await this.#work;
     }
   }
@@ -90,7 +94,8 @@ export class Keeper<Seen> {
     if (!store.findVm(saga.vm)) return store.endSaga(saga.id);
     this.#o.events.add('saga.recovered', 'brigd', saga.vm, { verb: saga.verb });
     if (saga.verb === 'create') return await engine.recoverCreate(saga.vm, saga.id);
-    if (saga.verb === 'start' || (saga.verb === 'restart' && saga.run === saga.id)) return await engine.recoverStart(saga.vm, saga.id);
+    if (saga.verb === 'start' || (saga.verb === 'restart' && saga.run === saga.id))
+      return await engine.recoverStart(saga.vm, saga.id);
     try {
       if (saga.verb === 'destroy') await engine.destroy(saga.vm, { cause: 'brigd', force: true });
       else if (saga.verb === 'clean') await engine.clean(saga.vm, 'brigd');
@@ -186,7 +191,13 @@ export class Keeper<Seen> {
     const { name } = row;
     const current = store.findVm(name);
     // Somebody stops or starts it right now, or did since.
-    if (engine.operations.find(name) || current?.intent !== 'running' || current.run !== row.run || this.#handled.has(row.run)) return;
+    if (
+      engine.operations.find(name) ||
+      current?.intent !== 'running' ||
+      current.run !== row.run ||
+      this.#handled.has(row.run)
+    )
+      return;
     this.#handled.add(row.run);
     const cause = causeOf(exit);
     const text = renderExit(exit);
@@ -195,7 +206,9 @@ export class Keeper<Seen> {
     this.#ends.set(name, [...ends.slice(-row.spec.restart.max), host.now()]);
     store.setLastEnd(name, { exit: text, cause, atMs: host.now() });
     events.add('vm.ended', cause, name, { exit: text, status: exit.status, restart: decision.restart });
-    const reason = decision.restart ? undefined : (decision.reason ?? (cause === 'crash' ? `crashed: ${text}` : undefined));
+    const reason = decision.restart
+      ? undefined
+      : (decision.reason ?? (cause === 'crash' ? `crashed: ${text}` : undefined));
     void this.#guard(name, async () => {
       await engine.clean(name, cause);
       if (decision.restart) void this.#again(name, cause, decision.afterMs);

@@ -4,7 +4,11 @@ const distance = (a: string, b: string): number => {
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
     for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1));
+      next[j] = Math.min(
+        (row[j] ?? 0) + 1,
+        (next[j - 1] ?? 0) + 1,
+        (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1),
+      );
     row = next;
   }
   return row[b.length] ?? 0;
@@ -13,5 +17,5 @@ const distance = (a: string, b: string): number => {
 /** The name that was probably meant: at most a third of it wrong. */
 export const nearest = (name: string, names: readonly string[]): string | undefined => {
   const best = names.map((each) => ({ each, far: distance(name, each) })).sort((a, b) => a.far - b.far)[0];
-  return best && best.far <= Math.max(1, Math.floor(name.length / 3)) ? best.each : undefined;
+  return best && best.far <= Math.ceil(name.length / 3) ? best.each : undefined;
 };

@@ -9,7 +9,7 @@ export interface Operation {
   readonly vm: string;
   readonly verb: Verb;
   readonly abort: AbortController;
-  readonly done: Promise<void>;
+  readonly done: Promise<undefined>;
 }
 
 const GERUND: Record<Verb, string> = {
@@ -37,15 +37,19 @@ export class Operations {
   /** Errors: vm.blocked when another operation of this VM is under way. */
   async run<T>(id: string, vm: string, verb: Verb, work: (operation: Operation) => Promise<T>): Promise<T> {
     const other = this.#running.get(vm);
-    if (other) throw new BrigError('vm.blocked', `${verb} ${vm}: blocked: already ${GERUND[other.verb]}`, { retry: 'later', details: { verb: other.verb, saga: other.id } });
-    const { promise: done, resolve } = Promise.withResolvers<void>();
+    if (other)
+      throw new BrigError('vm.blocked', `${verb} ${vm}: blocked: already ${GERUND[other.verb]}`, {
+        retry: 'later',
+        details: { verb: other.verb, saga: other.id },
+      });
+    const { promise: done, resolve } = Promise.withResolvers<undefined>();
     const operation = { id, vm, verb, abort: new AbortController(), done };
     this.#running.set(vm, operation);
     try {
       return await work(operation);
     } finally {
       this.#running.delete(vm);
-      resolve();
+      resolve(undefined);
     }
   }
 }

@@ -12,7 +12,9 @@ const DEFAULT = 'default';
 
 const bridgeOf = (network: string, config: Numbers): Bridge => {
   const external = config.networks[network];
-  return external ? { network, name: external.bridge, own: false } : { network, name: `bridge${config.unitBase}`, own: true };
+  return external
+    ? { network, name: external.bridge, own: false }
+    : { network, name: `bridge${config.unitBase}`, own: true };
 };
 
 /** Refuses what this node does not have, before anything is leased. Errors: vm.blocked. */
@@ -20,10 +22,14 @@ export const checkNetworks = (spec: VmSpec, config: Numbers): void => {
   const known = [DEFAULT, ...Object.keys(config.networks)];
   const unknown = spec.nics.map((nic) => nic.network).filter((network) => !known.includes(network));
   if (unknown.length === 0) return;
-  throw new BrigError('vm.blocked', `place ${spec.name}: expected network ${known.join(' or ')}, got ${unknown.join(', ')}`, {
-    retry: 'operator',
-    hint: 'add it to networks in brig.yaml, with the bridge it uses',
-  });
+  throw new BrigError(
+    'vm.blocked',
+    `place ${spec.name}: expected network ${known.join(' or ')}, got ${unknown.join(', ')}`,
+    {
+      retry: 'operator',
+      hint: 'add it to networks in brig.yaml, with the bridge it uses',
+    },
+  );
 };
 
 /** A VM with the names of all it is made of. */

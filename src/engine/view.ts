@@ -23,7 +23,12 @@ export interface VmView {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly uid: number;
-  readonly nics: readonly { readonly network: string; readonly mode: string; readonly mac: string; readonly unit: number }[];
+  readonly nics: readonly {
+    readonly network: string;
+    readonly mode: string;
+    readonly mac: string;
+    readonly unit: number;
+  }[];
   readonly autostart: boolean;
   readonly labels: Readonly<Record<string, string>>;
   readonly lastEnd?: LastEnd;
@@ -52,7 +57,8 @@ const stateOf = (live: Live, trouble: Trouble | undefined, verb: Verb | undefine
 
 export const toView = (row: VmRow, vm: Vm, live: Live, verb: Verb | undefined): VmView => {
   const state = stateOf(live, row.trouble, verb);
-  const reason = row.trouble?.reason ?? (state === 'failed' ? 'its process is gone and its jail is not cleaned up yet' : undefined);
+  const reason =
+    row.trouble?.reason ?? (state === 'failed' ? 'its process is gone and its jail is not cleaned up yet' : undefined);
   return {
     name: row.name,
     state,
@@ -63,7 +69,12 @@ export const toView = (row: VmRow, vm: Vm, live: Live, verb: Verb | undefined): 
     cpus: row.spec.cpus,
     memoryBytes: row.spec.memory,
     uid: vm.place.uid,
-    nics: row.spec.nics.map((nic, i) => ({ network: nic.network, mode: nic.mode, mac: vm.place.nics[i]?.mac ?? '', unit: vm.place.nics[i]?.unit ?? 0 })),
+    nics: row.spec.nics.map((nic, i) => ({
+      network: nic.network,
+      mode: nic.mode,
+      mac: vm.place.nics[i]?.mac ?? '',
+      unit: vm.place.nics[i]?.unit ?? 0,
+    })),
     autostart: row.spec.autostart,
     labels: row.spec.labels,
     ...(row.lastEnd === undefined ? {} : { lastEnd: row.lastEnd }),

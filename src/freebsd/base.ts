@@ -10,7 +10,8 @@ const LINKER = '/libexec/ld-elf.so.1';
 const MOUNT_POINTS = ['/dev', '/disk', '/tmp', '/vm'] as const;
 
 /** Parses `ldd -f '%p\n'`: one path per line; headers and what is not a file are passed over. */
-export const parseLibraries = (text: string): string[] => [...new Set(text.split('\n').filter((line) => /^\/[^:\s]+$/.test(line)))].sort();
+export const parseLibraries = (text: string): string[] =>
+  [...new Set(text.split('\n').filter((line) => /^\/[^:\s]+$/.test(line)))].sort();
 
 const parentsOf = (path: string): string[] =>
   path
@@ -35,12 +36,21 @@ export const baseEntries = (libraries: readonly string[]): PackEntry[] => {
  */
 export const buildBase = async (host: Host, to: string): Promise<{ files: number; bytes: number }> => {
   for (const path of [...PROGRAMS, LINKER])
-    if (!(await host.stat(path))) throw new BrigError('host.missing', `build ${to}: ${path} is not there`, { hint: 'install the base package that has it' });
+    if (!(await host.stat(path)))
+      throw new BrigError('host.missing', `build ${to}: ${path} is not there`, {
+        hint: 'install the base package that has it',
+      });
   const listed = await host.run(listLibraries(PROGRAMS));
   const libraries = parseLibraries(listed.stdout);
   if (listed.status !== 0 || libraries.length === 0)
-    throw new BrigError('host.mismatch', `build ${to}: expected ldd(1) to list libraries, got status ${listed.status}: ${listed.stderr.trim() || 'nothing'}`);
+    throw new BrigError(
+      'host.mismatch',
+      `build ${to}: expected ldd(1) to list libraries, got status ${listed.status}: ${listed.stderr.trim() || 'nothing'}`,
+    );
   const entries = baseEntries(libraries);
   await host.pack(entries, to, { mode: 0o444, uid: 0, gid: 0 });
-  return { files: entries.filter((entry) => entry.from !== undefined).length, bytes: (await host.stat(to))?.bytes ?? 0 };
+  return {
+    files: entries.filter((entry) => entry.from !== undefined).length,
+    bytes: (await host.stat(to))?.bytes ?? 0,
+  };
 };

@@ -4,7 +4,12 @@ import type { Finding, Vm } from '../platform/platform.ts';
 import { markOf, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 
-const problem = (what: string, got: string, mend?: string): Finding => ({ level: 'problem', what, got, ...(mend === undefined ? {} : { mend }) });
+const problem = (what: string, got: string, mend?: string): Finding => ({
+  level: 'problem',
+  what,
+  got,
+  ...(mend === undefined ? {} : { mend }),
+});
 
 /** bhyve's own process beside the guest's memory: its heap, libraries and device models. */
 const OVERHEAD_BYTES = 128 * 2 ** 20;
@@ -23,10 +28,26 @@ const checkSize = (node: Node, vm: Vm): Finding[] => {
   const { cpus, memory, limits } = vm.spec;
   const { maxCpus, memoryBytes } = node.features;
   return [
-    ...(cpus > maxCpus ? [problem(`cpus at most ${maxCpus} (hw.vmm.maxcpu)`, String(cpus), 'lower cpus in the document')] : []),
-    ...(memory > memoryBytes ? [problem(`memory at most ${renderBytes(memoryBytes)} (hw.physmem)`, renderBytes(memory), 'lower memory in the document')] : []),
+    ...(cpus > maxCpus
+      ? [problem(`cpus at most ${maxCpus} (hw.vmm.maxcpu)`, String(cpus), 'lower cpus in the document')]
+      : []),
+    ...(memory > memoryBytes
+      ? [
+          problem(
+            `memory at most ${renderBytes(memoryBytes)} (hw.physmem)`,
+            renderBytes(memory),
+            'lower memory in the document',
+          ),
+        ]
+      : []),
     ...(limits.memory !== undefined && limits.memory < memory + OVERHEAD_BYTES
-      ? [problem(`limits.memory of at least ${renderBytes(memory + OVERHEAD_BYTES)}: the guest's memory and bhyve itself`, renderBytes(limits.memory), 'raise limits.memory')]
+      ? [
+          problem(
+            `limits.memory of at least ${renderBytes(memory + OVERHEAD_BYTES)}: the guest's memory and bhyve itself`,
+            renderBytes(limits.memory),
+            'raise limits.memory',
+          ),
+        ]
       : []),
   ];
 };
@@ -36,24 +57,47 @@ const checkNames = (seen: Seen, vm: Vm): Finding[] => {
   const name = vm.spec.name;
   const mine = markOf(name);
   const interfaces = vm.place.nics.flatMap((nic) => [`tap${nic.unit}`, `epair${nic.unit}a`]);
-  const taken = interfaces.filter((each) => seen.interfaces.has(each) && seen.interfaces.get(each)?.description !== mine);
+  const taken = interfaces.filter(
+    (each) => seen.interfaces.has(each) && seen.interfaces.get(each)?.description !== mine,
+  );
   const rules = seen.focus?.rules ?? '';
   const strange = rules !== '' && !rules.includes(`path vmm/${name} `);
   return [
-    ...taken.map((each) => problem(`interface ${each} free or marked ${mine}`, `in use: ${seen.interfaces.get(each)?.description ?? 'no description'}`, 'set another unitBase')),
-    ...(strange ? [problem(`devfs ruleset ${vm.place.uid} free`, 'in use by somebody else', 'set another slotBase')] : []),
+    ...taken.map((each) =>
+      problem(
+        `interface ${each} free or marked ${mine}`,
+        `in use: ${seen.interfaces.get(each)?.description ?? 'no description'}`,
+        'set another unitBase',
+      ),
+    ),
+    ...(strange
+      ? [problem(`devfs ruleset ${vm.place.uid} free`, 'in use by somebody else', 'set another slotBase')]
+      : []),
   ];
 };
 
 const checkNetworks = (seen: Seen, vm: Vm): Finding[] =>
   vm.place.nics.flatMap(({ bridge }) =>
-    bridge.own || seen.interfaces.has(bridge.name) ? [] : [problem(`bridge ${bridge.name} of network ${bridge.network}`, 'no such interface', `ifconfig bridge create name ${bridge.name}`)],
+    bridge.own || seen.interfaces.has(bridge.name)
+      ? []
+      : [
+          problem(
+            `bridge ${bridge.name} of network ${bridge.network}`,
+            'no such interface',
+            `ifconfig bridge create name ${bridge.name}`,
+          ),
+        ],
   );
 
 const checkDisks = (node: Node, seen: Seen, vm: Vm): Finding[] => {
   if (!vm.spec.disks.some((disk) => 'zvol' in disk)) return [];
-  if (node.dataset === undefined) return [problem('a pool for zvol disks', 'no dataset configured', 'set dataset in brig.yaml, for example zroot/brig')];
-  return seen.datasets.has(node.dataset) ? [] : [problem(`dataset ${node.dataset}`, 'does not exist', `zfs create -p ${node.dataset}`)];
+  if (node.dataset === undefined)
+    return [
+      problem('a pool for zvol disks', 'no dataset configured', 'set dataset in brig.yaml, for example zroot/brig'),
+    ];
+  return seen.datasets.has(node.dataset)
+    ? []
+    : [problem(`dataset ${node.dataset}`, 'does not exist', `zfs create -p ${node.dataset}`)];
 };
 
 const checkFiles = async (host: Host, vm: Vm): Promise<Finding[]> => {
@@ -61,8 +105,12 @@ const checkFiles = async (host: Host, vm: Vm): Promise<Finding[]> => {
   const files = [
     ...('rom' in firmware ? [firmware.rom] : []),
     ...('uefi' in firmware ? [firmware.uefi.code, firmware.uefi.vars] : []),
-    ...disks.flatMap((disk) => ('image' in disk ? [disk.image] : 'file' in disk && disk.file.from ? [disk.file.from] : [])),
+    ...disks.flatMap((disk) =>
+      'image' in disk ? [disk.image] : 'file' in disk && disk.file.from ? [disk.file.from] : [],
+    ),
   ];
   const found = await Promise.all(files.map(async (path) => ({ path, stat: await host.stat(path) })));
-  return found.flatMap(({ path, stat }) => (stat?.kind === 'file' ? [] : [problem(`file ${path}`, stat ? `a ${stat.kind}` : 'nothing there')]));
+  return found.flatMap(({ path, stat }) =>
+    stat?.kind === 'file' ? [] : [problem(`file ${path}`, stat ? `a ${stat.kind}` : 'nothing there')],
+  );
 };

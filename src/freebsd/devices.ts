@@ -7,7 +7,8 @@ export const FIRMWARE = { rom: '/vm/firmware.rom', vars: '/disk/vars.fd' } as co
 /** Parent dataset of a VM's volumes. */
 export const vmDataset = (parent: string, name: string): string => `${parent}/vms/${name}`;
 
-export const volumeOf = (parent: string, name: string, index: number): string => `${vmDataset(parent, name)}/disk${index}`;
+export const volumeOf = (parent: string, name: string, index: number): string =>
+  `${vmDataset(parent, name)}/disk${index}`;
 
 /** A disk's path inside the jail. */
 export const diskPath = (vm: Vm, index: number, dataset: string | undefined): string => {
@@ -17,7 +18,8 @@ export const diskPath = (vm: Vm, index: number, dataset: string | undefined): st
 };
 
 /** True when bhyve must write to files: file disks or UEFI variables. */
-export const needsDiskDirectory = (vm: Vm): boolean => 'uefi' in vm.spec.firmware || vm.spec.disks.some((disk) => 'file' in disk);
+export const needsDiskDirectory = (vm: Vm): boolean =>
+  'uefi' in vm.spec.firmware || vm.spec.disks.some((disk) => 'file' in disk);
 
 const HIDE_ALL: Rule = { hide: true };
 
@@ -36,7 +38,9 @@ const withParents = (path: string, leaf: Rule): Rule[] => {
 export const devfsRules = (vm: Vm, dataset: string | undefined): Rule[] => {
   const mine = { user: vm.place.uid, mode: 0o600 };
   const name = vm.spec.name;
-  const volumes = vm.spec.disks.flatMap((disk, i) => ('zvol' in disk ? withParents(`zvol/${volumeOf(dataset ?? '', name, i)}`, mine) : []));
+  const volumes = vm.spec.disks.flatMap((disk, i) =>
+    'zvol' in disk ? withParents(`zvol/${volumeOf(dataset ?? '', name, i)}`, mine) : [],
+  );
   const all: Rule[] = [
     HIDE_ALL,
     // chroot, sh and iasl; virtio-rnd asserts that /dev/random opens

@@ -41,12 +41,18 @@ export interface Focus {
 
 const ask = async (host: Host, command: Command, absent?: { status: number; stderr?: string }): Promise<string> => {
   const result = await host.run(command);
-  if (result.timedOut) throw new BrigError('host.timeout', `observe ${command.program}: no answer within ${command.timeoutMs / 1000} s`, { retry: 'operator', hint: 'the host may be wedged: run brig doctor' });
-  if (result.status === 0 || (absent && result.status === absent.status && result.stderr.includes(absent.stderr ?? ''))) return result.stdout;
+  if (result.timedOut)
+    throw new BrigError('host.timeout', `observe ${command.program}: no answer within ${command.timeoutMs / 1000} s`, {
+      retry: 'operator',
+      hint: 'the host may be wedged: run brig doctor',
+    });
+  if (result.status === 0 || (absent && result.status === absent.status && result.stderr.includes(absent.stderr ?? '')))
+    return result.stdout;
   throw new BrigError('host.failed', `observe ${command.program}: status ${result.status}: ${result.stderr.trim()}`);
 };
 
-const byName = <T extends { name: string }>(items: readonly T[]): ReadonlyMap<string, T> => new Map(items.map((item) => [item.name, item]));
+const byName = <T extends { name: string }>(items: readonly T[]): ReadonlyMap<string, T> =>
+  new Map(items.map((item) => [item.name, item]));
 
 const names = async (host: Host, path: string): Promise<ReadonlySet<string>> => new Set(await host.list(path));
 
@@ -55,19 +61,33 @@ const names = async (host: Host, path: string): Promise<ReadonlySet<string>> => 
  * Errors: host.timeout when the host is wedged, host.failed when a program does not answer as FreeBSD does.
  */
 export const observe = async (host: Host, node: Node, vm?: Vm): Promise<Seen> => {
-  const [jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, rctl, runDirs, stateDirs] = await Promise.all([
-    ask(host, listJails(node.features.meta)).then(parseJails),
-    ask(host, listProcesses()).then(parseProcesses),
-    ask(host, listInterfaces()).then(parseInterfaces),
-    ask(host, listMounts()).then(parseMounts),
-    names(host, '/dev/vmm'),
-    ask(host, listRulesets()).then(parseRulesets),
-    node.dataset === undefined || (vm && !usesVolumes(vm)) ? [] : ask(host, listDatasets(node.dataset), NO_DATASET).then(parseDatasets),
-    node.features.racct ? ask(host, listRules()).then(parseRules) : undefined,
-    names(host, `${node.paths.runDir}/vms`),
-    names(host, `${node.paths.stateDir}/vms`),
-  ]);
-  const seen = { jails, processes, interfaces: byName(interfaces), mounts, vmmNodes, rulesets: new Set(rulesets), datasets: byName(datasets), rctl, runDirs, stateDirs };
+  const [jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, rctl, runDirs, stateDirs] =
+    await Promise.all([
+      ask(host, listJails(node.features.meta)).then(parseJails),
+      ask(host, listProcesses()).then(parseProcesses),
+      ask(host, listInterfaces()).then(parseInterfaces),
+      ask(host, listMounts()).then(parseMounts),
+      names(host, '/dev/vmm'),
+      ask(host, listRulesets()).then(parseRulesets),
+      node.dataset === undefined || (vm && !usesVolumes(vm))
+        ? []
+        : ask(host, listDatasets(node.dataset), NO_DATASET).then(parseDatasets),
+      node.features.racct ? ask(host, listRules()).then(parseRules) : undefined,
+      names(host, `${node.paths.runDir}/vms`),
+      names(host, `${node.paths.stateDir}/vms`),
+    ]);
+  const seen = {
+    jails,
+    processes,
+    interfaces: byName(interfaces),
+    mounts,
+    vmmNodes,
+    rulesets: new Set(rulesets),
+    datasets: byName(datasets),
+    rctl,
+    runDirs,
+    stateDirs,
+  };
   return vm ? { ...seen, focus: await look(host, node, vm, seen) } : seen;
 };
 

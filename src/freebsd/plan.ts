@@ -45,15 +45,38 @@ export const createSteps = (node: Node, vm: Vm): Step[] => {
   const files = node.layout.vm(name);
   const parent = node.dataset ?? '';
   const uid = vm.place.uid;
-  const volumes = disks.some((disk) => 'zvol' in disk) ? [step('dataset.create', { vm: name, dataset: vmDataset(parent, name) })] : [];
+  const volumes = disks.some((disk) => 'zvol' in disk)
+    ? [step('dataset.create', { vm: name, dataset: vmDataset(parent, name) })]
+    : [];
   return [
     step('state-dir.create', { vm: name, paths: { state: files.state, disk: files.disk } }),
-    ...('uefi' in firmware ? [step('vars.copy', { vm: name, from: firmware.uefi.vars, path: `${files.disk}/vars.fd`, uid })] : []),
+    ...('uefi' in firmware
+      ? [step('vars.copy', { vm: name, from: firmware.uefi.vars, path: `${files.disk}/vars.fd`, uid })]
+      : []),
     ...volumes,
     ...disks.flatMap((disk, i) => {
-      if ('zvol' in disk) return [step('zvol.create', { vm: name, dataset: volumeOf(parent, name, i), bytes: disk.zvol.size, ...from(disk.zvol.from) })];
+      if ('zvol' in disk)
+        return [
+          step('zvol.create', {
+            vm: name,
+            dataset: volumeOf(parent, name, i),
+            bytes: disk.zvol.size,
+            ...from(disk.zvol.from),
+          }),
+        ];
       const file = `disk${i}.raw`;
-      return 'file' in disk ? [step('disk.create', { vm: name, path: `${files.disk}/${file}`, name: file, bytes: disk.file.size, uid, ...from(disk.file.from) })] : [];
+      return 'file' in disk
+        ? [
+            step('disk.create', {
+              vm: name,
+              path: `${files.disk}/${file}`,
+              name: file,
+              bytes: disk.file.size,
+              uid,
+              ...from(disk.file.from),
+            }),
+          ]
+        : [];
     }),
   ];
 };
@@ -97,7 +120,9 @@ const runDirStep = (node: Node, vm: Vm): Step => {
 
 const limitSteps = (node: Node, vm: Vm): Step[] => {
   const rules = rulesFor(jailOf(vm.spec.name), vm.spec.limits);
-  return node.features.racct && rules.length > 0 ? [step('limits.add', { vm: vm.spec.name, jail: jailOf(vm.spec.name), rules })] : [];
+  return node.features.racct && rules.length > 0
+    ? [step('limits.add', { vm: vm.spec.name, jail: jailOf(vm.spec.name), rules })]
+    : [];
 };
 
 const modeOf = (vm: Vm, index: number): 'vnet' | 'direct' => vm.spec.nics[index]?.mode ?? 'vnet';
@@ -114,14 +139,31 @@ const nicSteps = (vm: Vm): Step[] =>
 const mountSteps = (node: Node, vm: Vm): Step[] => {
   const name = vm.spec.name;
   const { root, config, disk } = node.layout.vm(name);
-  const at = (type: 'tarfs' | 'tmpfs' | 'nullfs', options: string[], special: string, path: string, why: string): Step =>
-    step('fs.mount', { vm: name, type, options, special, node: `${root}${path}`, why });
+  const at = (
+    type: 'tarfs' | 'tmpfs' | 'nullfs',
+    options: string[],
+    special: string,
+    path: string,
+    why: string,
+  ): Step => step('fs.mount', { vm: name, type, options, special, node: `${root}${path}`, why });
   return [
     at('tarfs', [], node.base, '', `the jail of ${name} sees 25 files that nobody can change, and nothing of the host`),
-    at('tmpfs', ['size=16m', 'mode=1777'], 'tmpfs', '/tmp', `iasl(8) needs a little room when bhyve builds its ACPI tables`),
+    at(
+      'tmpfs',
+      ['size=16m', 'mode=1777'],
+      'tmpfs',
+      '/tmp',
+      `iasl(8) needs a little room when bhyve builds its ACPI tables`,
+    ),
     at('nullfs', ['ro'], config, '/vm', `bhyve of ${name} reads its configuration and cannot change it`),
-    ...(needsDiskDirectory(vm) ? [at('nullfs', [], disk, '/disk', `bhyve of ${name} writes its file disks and UEFI variables here`)] : []),
-    ...vm.spec.disks.flatMap((each, i) => ('image' in each ? [at('nullfs', ['ro'], each.image, diskPath(vm, i, undefined), `disk ${i} of ${name} is a read-only image`)] : [])),
+    ...(needsDiskDirectory(vm)
+      ? [at('nullfs', [], disk, '/disk', `bhyve of ${name} writes its file disks and UEFI variables here`)]
+      : []),
+    ...vm.spec.disks.flatMap((each, i) =>
+      'image' in each
+        ? [at('nullfs', ['ro'], each.image, diskPath(vm, i, undefined), `disk ${i} of ${name} is a read-only image`)]
+        : [],
+    ),
   ];
 };
 
@@ -131,7 +173,9 @@ const devStep = (node: Node, vm: Vm): Step =>
     jail: jailOf(vm.spec.name),
     ruleset: vm.place.uid,
     node: `${node.layout.vm(vm.spec.name).root}/dev`,
-    interfaces: vm.place.nics.flatMap((nic, i) => (modeOf(vm, i) === 'vnet' ? [`epair${nic.unit}b`, `tap${nic.unit}`] : [])),
+    interfaces: vm.place.nics.flatMap((nic, i) =>
+      modeOf(vm, i) === 'vnet' ? [`epair${nic.unit}b`, `tap${nic.unit}`] : [],
+    ),
     meta: node.features.meta,
   });
 
@@ -159,12 +203,21 @@ const jailStep = (node: Node, vm: Vm): Step => {
 
 const insideSteps = (vm: Vm): Step[] =>
   vm.place.nics.flatMap((nic, i) =>
-    modeOf(vm, i) === 'vnet' ? [step('vnet.join', { vm: vm.spec.name, jail: jailOf(vm.spec.name), unit: nic.unit, inside: i })] : [],
+    modeOf(vm, i) === 'vnet'
+      ? [step('vnet.join', { vm: vm.spec.name, jail: jailOf(vm.spec.name), unit: nic.unit, inside: i })]
+      : [],
   );
 
 const bhyveStep = (node: Node, vm: Vm, run: string, graceMs: number): Step => {
   const name = vm.spec.name;
   const files = node.layout.vm(name);
-  const paths = { supervisor: node.layout.supervisor, run: files.run, exits: node.layout.exits, exit: files.exit, err: files.err, stop: files.stop };
+  const paths = {
+    supervisor: node.layout.supervisor,
+    run: files.run,
+    exits: node.layout.exits,
+    exit: files.exit,
+    err: files.err,
+    stop: files.stop,
+  };
   return step('bhyve.start', { vm: name, jail: jailOf(name), uid: vm.place.uid, run, graceMs, paths });
 };

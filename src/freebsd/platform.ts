@@ -26,7 +26,13 @@ const live = (seen: Seen, vm: Vm): Live => {
   const supervised = supervisorOf(name, seen) !== undefined;
   if (process) {
     const ready = process.stat.includes('C') && process.command.startsWith(`bhyve: ${name} `);
-    return { phase: ready ? 'running' : 'booting', pid: process.pid, sinceMs: process.startedMs, rssBytes: process.rssBytes, supervised };
+    return {
+      phase: ready ? 'running' : 'booting',
+      pid: process.pid,
+      sinceMs: process.startedMs,
+      rssBytes: process.rssBytes,
+      supervised,
+    };
   }
   const traces = seen.vmmNodes.has(name) || seen.runDirs.has(name) || seen.jails.some((each) => each.name === jail);
   return { phase: supervised ? 'booting' : traces ? 'residue' : 'absent', supervised };
@@ -35,7 +41,9 @@ const live = (seen: Seen, vm: Vm): Live => {
 /** Names in everything that carries brig's mark: jails, interfaces, run directories. */
 const owned = (seen: Seen): ReadonlySet<string> => {
   const jails = seen.jails.flatMap((each) => (each.name.startsWith('brig-') ? [each.name.slice('brig-'.length)] : []));
-  const interfaces = [...seen.interfaces.values()].flatMap((each) => /^brig:vm\/([a-z0-9-]+)$/.exec(each.description ?? '')?.[1] ?? []);
+  const interfaces = [...seen.interfaces.values()].flatMap(
+    (each) => /^brig:vm\/([a-z0-9-]+)$/.exec(each.description ?? '')?.[1] ?? [],
+  );
   return new Set([...jails, ...interfaces, ...seen.runDirs]);
 };
 
@@ -64,7 +72,7 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
 
   return {
     name: 'freebsd',
-    catalogue: catalogue as Catalogue<Seen>,
+    catalogue: catalogue,
     prepare,
     observe: (host, vm) => observe(host, known(), vm),
     createSteps: (vm) => createSteps(known(), vm),

@@ -9,7 +9,15 @@ const MODULES = ['vmm', 'if_tuntap', 'if_epair', 'if_bridge', 'tarfs'] as const;
 /** Unprivileged bhyve opens its tap; nobody makes taps by opening /dev/tap. Source: tap(4). */
 const SYSCTLS = { 'net.link.tap.user_open': '1', 'net.link.tap.devfs_cloning': '0' } as const;
 
-const PROGRAMS = ['/usr/sbin/bhyve', '/usr/sbin/bhyvectl', '/usr/sbin/jail', '/usr/sbin/jexec', '/usr/sbin/jls', '/sbin/devfs', '/sbin/ifconfig'] as const;
+const PROGRAMS = [
+  '/usr/sbin/bhyve',
+  '/usr/sbin/bhyvectl',
+  '/usr/sbin/jail',
+  '/usr/sbin/jexec',
+  '/usr/sbin/jls',
+  '/sbin/devfs',
+  '/sbin/ifconfig',
+] as const;
 
 const ok = (what: string, got: string): Finding => ({ level: 'ok', what, got });
 
@@ -20,16 +28,35 @@ export const prepareHost = async (host: Host): Promise<Finding[]> => {
   return [
     loaded.status === 0
       ? ok(`modules ${MODULES.join(' ')}`, 'loaded')
-      : { level: 'problem', what: `modules ${MODULES.join(' ')}`, got: loaded.stderr.trim(), mend: `kldload -n ${MODULES.join(' ')}` },
+      : {
+          level: 'problem',
+          what: `modules ${MODULES.join(' ')}`,
+          got: loaded.stderr.trim(),
+          mend: `kldload -n ${MODULES.join(' ')}`,
+        },
     set.status === 0
-      ? ok('tap sysctls', Object.entries(SYSCTLS).map((pair) => pair.join('=')).join(' '))
-      : { level: 'problem', what: 'tap sysctls', got: set.stderr.trim(), mend: `sysctl ${Object.entries(SYSCTLS).map((pair) => pair.join('=')).join(' ')}` },
+      ? ok(
+          'tap sysctls',
+          Object.entries(SYSCTLS)
+            .map((pair) => pair.join('='))
+            .join(' '),
+        )
+      : {
+          level: 'problem',
+          what: 'tap sysctls',
+          got: set.stderr.trim(),
+          mend: `sysctl ${Object.entries(SYSCTLS)
+            .map((pair) => pair.join('='))
+            .join(' ')}`,
+        },
   ];
 };
 
 /** What this kernel can do: asked, never told from a version. */
 export const probeFeatures = async (host: Host): Promise<Features> => {
-  const values = parseSysctls((await host.run(readSysctls(['hw.vmm.maxcpu', 'hw.physmem', 'kern.racct.enable']))).stdout);
+  const values = parseSysctls(
+    (await host.run(readSysctls(['hw.vmm.maxcpu', 'hw.physmem', 'kern.racct.enable']))).stdout,
+  );
   const meta = await host.run(describeSysctl('security.jail.param.meta'));
   return {
     meta: meta.status === 0,
@@ -45,13 +72,35 @@ export const checkHost = async (host: Host, features: Features): Promise<Finding
   const vmmctl = await host.stat('/dev/vmmctl');
   const vmm = await host.run(describeSysctl('hw.vmm.maxcpu'));
   return [
-    missing.length === 0 ? ok('base programs', 'all there') : { level: 'problem', what: 'base programs', got: `missing ${missing.join(' ')}`, mend: 'install the base packages that have them' },
+    missing.length === 0
+      ? ok('base programs', 'all there')
+      : {
+          level: 'problem',
+          what: 'base programs',
+          got: `missing ${missing.join(' ')}`,
+          mend: 'install the base packages that have them',
+        },
     vmmctl
       ? ok('/dev/vmmctl', 'there: bhyve can run without root')
-      : { level: 'problem', what: '/dev/vmmctl', got: vmm.status === 0 ? 'absent: this release needs root in the jail, which brig does not do yet' : 'absent: vmm is not loaded', mend: 'kldload vmm' },
+      : {
+          level: 'problem',
+          what: '/dev/vmmctl',
+          got:
+            vmm.status === 0
+              ? 'absent: this release needs root in the jail, which brig does not do yet'
+              : 'absent: vmm is not loaded',
+          mend: 'kldload vmm',
+        },
     features.racct
       ? ok('resource limits', 'kern.racct.enable=1')
-      : { level: 'warning', what: 'resource limits', got: 'off: limits of memory, pcpu, openfiles and processes do nothing', mend: "echo 'kern.racct.enable=1' >> /boot/loader.conf && reboot" },
-    features.meta ? ok('jail metadata', 'meta.brig_vm') : { level: 'warning', what: 'jail metadata', got: 'absent: jails are known by name alone' },
+      : {
+          level: 'warning',
+          what: 'resource limits',
+          got: 'off: limits of memory, pcpu, openfiles and processes do nothing',
+          mend: "echo 'kern.racct.enable=1' >> /boot/loader.conf && reboot",
+        },
+    features.meta
+      ? ok('jail metadata', 'meta.brig_vm')
+      : { level: 'warning', what: 'jail metadata', got: 'absent: jails are known by name alone' },
   ];
 };

@@ -11,7 +11,15 @@ const toTar = async (entry: PackEntry): Promise<Buffer> => {
   const chunks: Buffer[] = [];
   stream.on('data', (chunk) => chunks.push(chunk as Buffer));
   const content = entry.from === undefined ? undefined : await readFile(entry.from);
-  const header = { name: nameOf(entry), mode: entry.mode, mtime: new Date(0), uid: 0, gid: 0, uname: 'root', gname: 'wheel' };
+  const header = {
+    name: nameOf(entry),
+    mode: entry.mode,
+    mtime: new Date(0),
+    uid: 0,
+    gid: 0,
+    uname: 'root',
+    gname: 'wheel',
+  };
   const done = new Promise<void>((resolve, reject) => {
     const finish = (error?: Error | null): void => (error ? reject(error) : resolve());
     if (content) stream.entry({ ...header, type: 'file' }, content, finish);
@@ -24,7 +32,8 @@ const toTar = async (entry: PackEntry): Promise<Buffer> => {
 };
 
 /** Names as `tar -C DIR .` writes them: what tarfs(5) was seen to mount. */
-const nameOf = (entry: PackEntry): string => `.${entry.path}${entry.from === undefined && entry.path !== '/' ? '/' : ''}`;
+const nameOf = (entry: PackEntry): string =>
+  `.${entry.path}${entry.from === undefined && entry.path !== '/' ? '/' : ''}`;
 
 /** Two empty blocks end a tar. Source: tar(5). */
 const END = Buffer.alloc(1024);

@@ -18,9 +18,12 @@ export class BoundedLog {
   append(chunk: Buffer): void {
     this.#pending.push(chunk);
     this.#pendingBytes += chunk.length;
-    while (this.#pendingBytes > this.#limitBytes / 2 && this.#pending.length > 1) this.#pendingBytes -= this.#pending.shift()?.length ?? 0;
+    while (this.#pendingBytes > this.#limitBytes / 2 && this.#pending.length > 1)
+      this.#pendingBytes -= this.#pending.shift()?.length ?? 0;
     // A full disk costs history, never the guest.
-    this.#writing ??= this.#write().catch(() => undefined).finally(() => (this.#writing = undefined));
+    this.#writing ??= this.#write()
+      .catch(() => undefined)
+      .finally(() => (this.#writing = undefined));
   }
 
   async #write(): Promise<void> {
@@ -28,7 +31,10 @@ export class BoundedLog {
       const chunk = Buffer.concat(this.#pending).subarray(-this.#limitBytes / 2);
       this.#pending = [];
       this.#pendingBytes = 0;
-      this.#size ??= await stat(this.#path).then(({ size }) => size, () => 0);
+      this.#size ??= await stat(this.#path).then(
+        ({ size }) => size,
+        () => 0,
+      );
       if (this.#size + chunk.length > this.#limitBytes / 2) {
         await rename(this.#path, `${this.#path}.old`).catch(() => undefined);
         this.#size = 0;
@@ -41,7 +47,9 @@ export class BoundedLog {
   /** The newest bytes, at most `bytes` of them. */
   async tail(bytes: number): Promise<Buffer> {
     await this.#writing;
-    const parts = await Promise.all([`${this.#path}.old`, this.#path].map((path) => readFile(path).catch(() => Buffer.alloc(0))));
+    const parts = await Promise.all(
+      [`${this.#path}.old`, this.#path].map((path) => readFile(path).catch(() => Buffer.alloc(0))),
+    );
     const all = Buffer.concat(parts);
     return all.subarray(Math.max(0, all.length - bytes));
   }

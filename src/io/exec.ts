@@ -31,13 +31,15 @@ const unusable = (program: string, code: string): BrigError =>
     ? new BrigError('host.missing', `run ${program}: no such program`, { hint: 'brig doctor names what is missing' })
     : new BrigError('host.denied', `run ${program}: permission denied`);
 
-const signalNumber = (signal: NodeJS.Signals): number => constants.signals[signal] ?? 9;
+const signalNumber = (signal: NodeJS.Signals): number => constants.signals[signal];
 
 /** Starts a program in a session of its own with no open descriptors of ours. */
 export const spawn = (command: Command): Promise<void> =>
   new Promise((resolve, reject) => {
     const child = spawnChild(command.program, command.args, { detached: true, stdio: 'ignore', cwd: '/', env: ENV });
-    child.once('error', (cause) => reject(new BrigError('host.failed', `start ${command.program}: ${cause.message}`, { cause })));
+    child.once('error', (cause) =>
+      reject(new BrigError('host.failed', `start ${command.program}: ${cause.message}`, { cause })),
+    );
     child.once('spawn', () => {
       child.unref();
       resolve();

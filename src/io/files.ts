@@ -1,5 +1,18 @@
 import { constants, watch as watchFs } from 'node:fs';
-import { chmod, chown, copyFile, lstat, mkdir, open, readdir, readFile, rename, rm, rmdir, unlink } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  copyFile,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  unlink,
+} from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Access, FileStat } from '../base/host.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
@@ -8,7 +21,11 @@ const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoExc
 const isAbsent = (error: unknown): boolean => codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR';
 
 const failed = (attempt: string, cause: unknown): BrigError =>
-  new BrigError(codeOf(cause) === 'EACCES' || codeOf(cause) === 'EPERM' ? 'host.denied' : 'host.failed', `${attempt}: ${messageOf(cause)}`, { cause });
+  new BrigError(
+    codeOf(cause) === 'EACCES' || codeOf(cause) === 'EPERM' ? 'host.denied' : 'host.failed',
+    `${attempt}: ${messageOf(cause)}`,
+    { cause },
+  );
 
 const orAbsent = async <T>(attempt: string, work: Promise<T>): Promise<T | undefined> => {
   try {
@@ -29,7 +46,9 @@ const must = async <T>(attempt: string, work: Promise<T>): Promise<T> => {
 
 export const readText = (path: string): Promise<string | undefined> => orAbsent(`read ${path}`, readFile(path, 'utf8'));
 export const list = (path: string): Promise<string[] | undefined> => orAbsent(`list ${path}`, readdir(path));
-export const removeEmpty = async (path: string): Promise<void> => void (await orAbsent(`remove ${path}`, rmdir(path)));
+export const removeEmpty = async (path: string): Promise<void> => {
+  await orAbsent(`remove ${path}`, rmdir(path));
+};
 
 const kindOf = (stat: Awaited<ReturnType<typeof lstat>>): FileStat['kind'] => {
   if (stat.isFile()) return 'file';
@@ -50,7 +69,11 @@ const grant = async (path: string, access: Access): Promise<void> => {
 };
 
 /** Written beside, synced, then renamed: a reader or a crash sees the old file or the new one. */
-export const replace = async (path: string, access: Access, fill: (temporary: string) => Promise<void>): Promise<void> => {
+export const replace = async (
+  path: string,
+  access: Access,
+  fill: (temporary: string) => Promise<void>,
+): Promise<void> => {
   const temporary = `${path}.brig-new`;
   await rm(temporary, { force: true });
   try {
@@ -67,7 +90,11 @@ export const writeText = (path: string, content: string | Uint8Array, access: Ac
   must(
     `write ${path}`,
     replace(path, access, async (temporary) => {
-      const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+      const file = await open(
+        temporary,
+        constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+        0o600,
+      );
       try {
         await file.writeFile(content);
       } finally {
@@ -77,11 +104,17 @@ export const writeText = (path: string, content: string | Uint8Array, access: Ac
   );
 
 export const copy = (from: string, to: string, access: Access): Promise<void> =>
-  must(`copy ${from} to ${to}`, replace(to, access, (temporary) => copyFile(from, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)));
+  must(
+    `copy ${from} to ${to}`,
+    replace(to, access, (temporary) => copyFile(from, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)),
+  );
 
 /** A sparse file; an existing one is an error. */
 export const allocate = async (path: string, bytes: number, access: Access): Promise<void> => {
-  const file = await must(`create ${path}`, open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600));
+  const file = await must(
+    `create ${path}`,
+    open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600),
+  );
   try {
     await must(`size ${path}`, file.truncate(bytes));
   } finally {
@@ -106,10 +139,11 @@ export const makeDirectory = (path: string, access: Access): Promise<void> =>
 export const remove = async (path: string): Promise<void> => {
   const found = await orAbsent(`stat ${path}`, lstat(path));
   if (!found) return;
-  if (!found.isDirectory()) return void (await orAbsent(`remove ${path}`, unlink(path)));
+  if (!found.isDirectory()) return await orAbsent(`remove ${path}`, unlink(path));
   for (const entry of await must(`list ${path}`, readdir(path))) {
     const inner = await orAbsent(`stat ${path}/${entry}`, lstat(`${path}/${entry}`));
-    if (inner && inner.dev !== found.dev) throw new BrigError('host.failed', `remove ${path}/${entry}: something is mounted there`, { retry: 'operator' });
+    if (inner && inner.dev !== found.dev)
+      throw new BrigError('host.failed', `remove ${path}/${entry}: something is mounted there`, { retry: 'operator' });
     await remove(`${path}/${entry}`);
   }
   await removeEmpty(path);

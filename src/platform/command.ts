@@ -4,7 +4,11 @@ import { LIMITS } from '../base/limits.ts';
 type RunEffect = Effect & { do: 'run' };
 
 /** A command with brig's usual patience. */
-export const command = (program: string, args: readonly string[], extra: Partial<Pick<Command, 'stdin' | 'timeoutMs'>> = {}): Command => ({
+export const command = (
+  program: string,
+  args: readonly string[],
+  extra: Partial<Pick<Command, 'stdin' | 'timeoutMs'>> = {},
+): Command => ({
   program,
   args,
   timeoutMs: LIMITS.commandTimeoutMs,
@@ -12,4 +16,8 @@ export const command = (program: string, args: readonly string[], extra: Partial
 });
 
 /** The effect of running it. */
-export const run = (what: Command, extra: Pick<RunEffect, 'tolerate' | 'expect' | 'retry'> = {}): Effect => ({ do: 'run', command: what, ...extra });
+export const run = (what: Command, extra: Pick<RunEffect, 'tolerate' | 'expect' | 'retry'> = {}): Effect => ({
+  do: 'run',
+  command: what,
+  ...extra,
+});

@@ -3,7 +3,10 @@
  * Source: bhyve(8) EXIT STATUS, FACTS 1.4.
  */
 export type Exit =
-  | { readonly kind: 'reset' | 'poweroff' | 'halted' | 'tripleFault' | 'error' | 'suspended' | 'refused' | 'unknown'; readonly status: number }
+  | {
+      readonly kind: 'reset' | 'poweroff' | 'halted' | 'tripleFault' | 'error' | 'suspended' | 'refused' | 'unknown';
+      readonly status: number;
+    }
   | { readonly kind: 'signal'; readonly status: number; readonly signal: number };
 
 /** What supervise.sh writes when a run is over: run id, status, seconds since the epoch. */
@@ -32,6 +35,13 @@ export const parseExitFile = (text: string, stderr: string): ExitRecord | undefi
 /** For people: `signal 9`, `power-off`, `error (status 4)`. */
 export const renderExit = (exit: Exit): string => {
   if (exit.kind === 'signal') return `signal ${exit.signal}`;
-  if (exit.kind === 'error' || exit.kind === 'refused' || exit.kind === 'unknown') return `${exit.kind} (status ${exit.status})`;
-  return { reset: 'reset', poweroff: 'power-off', halted: 'halted', tripleFault: 'triple fault', suspended: 'suspended' }[exit.kind];
+  if (exit.kind === 'error' || exit.kind === 'refused' || exit.kind === 'unknown')
+    return `${exit.kind} (status ${exit.status})`;
+  return {
+    reset: 'reset',
+    poweroff: 'power-off',
+    halted: 'halted',
+    tripleFault: 'triple fault',
+    suspended: 'suspended',
+  }[exit.kind];
 };

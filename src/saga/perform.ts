@@ -47,7 +47,8 @@ const performRun = async (host: Host, effect: Effect & { do: 'run' }): Promise<v
     if (result.timedOut) throw timeout(effect.command);
     if (result.status === 0) return checkExpected(effect.command, effect.expect, result.stdout);
     if (effect.tolerate?.some((t) => tolerates(result, t))) return;
-    if (!effect.retry || !tolerates(result, effect.retry.on) || host.now() >= deadline) throw failure(effect.command, result);
+    if (!effect.retry || !tolerates(result, effect.retry.on) || host.now() >= deadline)
+      throw failure(effect.command, result);
     await host.sleep(pauseMs);
     pauseMs = Math.min(pauseMs * 2, LIMITS.probeMaxMs);
   }
@@ -94,15 +95,23 @@ const performAwait = async (host: Host, effect: Await): Promise<void> => {
   const ended = effect.unless !== undefined && (await host.stat(effect.unless)) !== undefined;
   const text = effect.quote === undefined ? '' : ((await host.readFile(effect.quote)) ?? '');
   const said = text.trim() ? `: ${quote(text)}` : '';
-  const why = ended ? `the process ended${await endOf(host, effect.unless)}` : `not within ${effect.timeoutMs / 1000} s`;
-  throw new BrigError(ended ? 'host.failed' : 'host.timeout', `wait for ${effect.what}: ${why}${said}`, { retry: 'operator' });
+  const why = ended
+    ? `the process ended${await endOf(host, effect.unless)}`
+    : `not within ${effect.timeoutMs / 1000} s`;
+  throw new BrigError(ended ? 'host.failed' : 'host.timeout', `wait for ${effect.what}: ${why}${said}`, {
+    retry: 'operator',
+  });
 };
 
 const performAbsent = async (host: Host, effect: Effect & { do: 'absent' }): Promise<void> => {
   const deadline = host.now() + effect.timeoutMs;
   while (await host.stat(effect.path)) {
     if (host.now() >= deadline)
-      throw new BrigError('host.timeout', `wait for ${effect.path} to be gone: still there after ${effect.timeoutMs / 1000} s`, { retry: 'operator' });
+      throw new BrigError(
+        'host.timeout',
+        `wait for ${effect.path} to be gone: still there after ${effect.timeoutMs / 1000} s`,
+        { retry: 'operator' },
+      );
     await host.sleep(LIMITS.probeFirstMs);
   }
 };
@@ -139,9 +148,11 @@ const timeout = (command: Command): BrigError =>
     hint: 'the host may be wedged: look for a process holding a tap that is being destroyed, then run brig doctor',
   });
 
-const quote = (text: string): string => escapeControls(text.trim().replaceAll('\r', '').slice(-LIMITS.quotedBytes)).replaceAll('\n', '; ');
+const quote = (text: string): string =>
+  escapeControls(text.trim().replaceAll('\r', '').slice(-LIMITS.quotedBytes)).replaceAll('\n', '; ');
 
-const renderWord = (word: string): string => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+const renderWord = (word: string): string =>
+  /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
 /** A command as a person would type it. */
 export const renderCommand = (command: Command): string => [command.program, ...command.args].map(renderWord).join(' ');

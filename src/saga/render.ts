@@ -2,7 +2,8 @@ import type { Access, Effect, Until } from '../base/host.ts';
 import { renderBytes } from '../base/units.ts';
 import { renderCommand } from './perform.ts';
 
-const owner = (access: Access): string => `-m ${access.mode.toString(8).padStart(4, '0')} -o ${access.uid} -g ${access.gid}`;
+const owner = (access: Access): string =>
+  `-m ${access.mode.toString(8).padStart(4, '0')} -o ${access.uid} -g ${access.gid}`;
 
 const renderUntil = (until: Until): string => {
   if ('status' in until) return `exits ${until.status}`;
@@ -17,7 +18,11 @@ export const renderEffect = (effect: Effect): string[] => {
         ? [renderCommand(effect.command)]
         : [`${renderCommand(effect.command)} <<.`, ...effect.command.stdin.trimEnd().split('\n'), '.'];
     case 'write':
-      return [`install ${owner(effect.access)} /dev/stdin ${effect.path} <<.`, ...effect.text.trimEnd().split('\n'), '.'];
+      return [
+        `install ${owner(effect.access)} /dev/stdin ${effect.path} <<.`,
+        ...effect.text.trimEnd().split('\n'),
+        '.',
+      ];
     case 'copy':
       return [`install ${owner(effect.access)} ${effect.from} ${effect.to}`];
     case 'allocate':
@@ -33,10 +38,14 @@ export const renderEffect = (effect: Effect): string[] => {
     case 'spawn':
       return [`${renderCommand(effect.command)} &`];
     case 'await':
-      return [`until ${renderCommand(effect.probe)} # ${renderUntil(effect.until)}, at most ${effect.timeoutMs / 1000} s`];
+      return [
+        `until ${renderCommand(effect.probe)} # ${renderUntil(effect.until)}, at most ${effect.timeoutMs / 1000} s`,
+      ];
     case 'absent':
       return [`while test -e ${effect.path} # at most ${effect.timeoutMs / 1000} s`];
     case 'escalate':
-      return effect.stages.flatMap((stage) => renderEffect(stage.effect).map((line) => `${line} # ${stage.name}, then wait ${stage.waitMs / 1000} s`));
+      return effect.stages.flatMap((stage) =>
+        renderEffect(stage.effect).map((line) => `${line} # ${stage.name}, then wait ${stage.waitMs / 1000} s`),
+      );
   }
 };

@@ -8,10 +8,11 @@ import { perform } from './perform.ts';
 export const definitionOf = <Seen>(catalogue: Catalogue<Seen>, step: Step): StepDef<unknown, Seen> => {
   const found = catalogue[step.kind];
   assert(found, `unknown step ${step.kind}`);
-  return found as unknown as StepDef<unknown, Seen>;
+  return found;
 };
 
-export const holdsOf = <Seen>(catalogue: Catalogue<Seen>, step: Step, seen: Seen): Holds => definitionOf(catalogue, step).holds(step.args, seen);
+export const holdsOf = <Seen>(catalogue: Catalogue<Seen>, step: Step, seen: Seen): Holds =>
+  definitionOf(catalogue, step).holds(step.args, seen);
 
 /** What an action does, as data: the same for `brig plan` and for the run. */
 export const effectsOf = <Seen>(catalogue: Catalogue<Seen>, action: Action, seen: Seen): readonly Effect[] => {
@@ -96,7 +97,8 @@ const runAction = async <Seen>(action: Action, options: RunOptions<Seen>): Promi
 
 const toStepError = (action: Action, error: unknown): BrigError => {
   // A bug must not look like a host's answer, but what has begun is undone all the same.
-  const known = error instanceof BrigError ? error : new BrigError('saga.failed', `bug: ${messageOf(error)}`, { cause: error });
+  const known =
+    error instanceof BrigError ? error : new BrigError('saga.failed', `bug: ${messageOf(error)}`, { cause: error });
   return new BrigError(known.code, `${action.op === 'undo' ? 'undo ' : ''}${action.step.kind}: ${known.message}`, {
     retry: known.retry,
     details: { ...known.details, step: action.step.kind },

@@ -22,7 +22,9 @@ const config = z.strictObject({
   /** First unit of tap, epair and bridge that brig uses; people count up from 0. */
   unitBase: z.int().min(100).max(30_000).default(7_000),
   /** Extra networks: a bridge that exists already, used and never changed. `default` is brig's own. */
-  networks: z.record(z.string().regex(NAME, { error: 'expected a network name' }), z.strictObject({ bridge: interfaceName })).default({}),
+  networks: z
+    .record(z.string().regex(NAME, { error: 'expected a network name' }), z.strictObject({ bridge: interfaceName }))
+    .default({}),
   /** Linux: `auto` uses KVM only when the test ROM boots under it within a second. */
   accel: z.enum(['auto', 'tcg', 'kvm']).default('auto'),
 });

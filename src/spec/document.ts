@@ -29,28 +29,47 @@ export const parseText = (text: string, source: string): unknown => {
 };
 
 /** `value` checked against a schema: all problems at once. Errors: `code` with `details.problems`. */
-export const parseWith = <S extends z.ZodType>(schema: S, value: unknown, source: string, code: ErrorCode): z.output<S> => {
+export const parseWith = <S extends z.ZodType>(
+  schema: S,
+  value: unknown,
+  source: string,
+  code: ErrorCode,
+): z.output<S> => {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const problems = result.error.issues.flatMap((issue) => toProblems(issue, value));
   const lines = problems.map((p) => `  ${p.path}: expected ${p.expected}, got ${p.got}`);
-  throw new BrigError(code, `check ${source}: ${problems.length} problem${problems.length === 1 ? '' : 's'}\n${lines.join('\n')}`, {
-    details: { problems },
-  });
+  throw new BrigError(
+    code,
+    `check ${source}: ${problems.length} problem${problems.length === 1 ? '' : 's'}\n${lines.join('\n')}`,
+    {
+      details: { problems },
+    },
+  );
 };
 
 const toProblems = (issue: z.core.$ZodIssue, root: unknown): Problem[] => {
   if (issue.code === 'unrecognized_keys')
     return issue.keys.map((key) => ({ path: renderPath([...issue.path, key]), expected: 'no such key', got: 'it' }));
-  // A union fails in every branch; the branch that got furthest says what is really wrong.
-  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-    const deepest = [...issue.errors].sort((a, b) => depthOf(b) - depthOf(a) || a.length - b.length)[0] ?? [];
-    if (depthOf(deepest) > 0) return deepest.flatMap((inner) => toProblems({ ...inner, path: [...issue.path, ...inner.path] }, root));
+  if (issue.code === 'invalid_union') {
+    const branch = meantBranch(issue, root);
+    if (branch) return branch.flatMap((inner) => toProblems({ ...inner, path: [...issue.path, ...inner.path] }, root));
   }
   return [{ path: renderPath(issue.path), expected: expectedOf(issue), got: render(at(root, issue.path)) }];
 };
 
-const depthOf = (issues: readonly z.core.$ZodIssue[]): number => Math.max(0, ...issues.map((i) => i.path.length));
+type Branch = readonly z.core.$ZodIssue[];
+
+/** A union fails in every branch: the one whose keys are there says what is really wrong; none: the union itself does. */
+const meantBranch = (issue: z.core.$ZodIssueInvalidUnion, root: unknown): Branch | undefined => {
+  const lacks = (inner: z.core.$ZodIssue): boolean =>
+    inner.code === 'invalid_value' || inner.code === 'invalid_type'
+      ? at(root, [...issue.path, ...inner.path]) === undefined
+      : false;
+  const isMeant = (branch: Branch): boolean =>
+    branch.some((inner) => inner.path.length > 0 || inner.code === 'unrecognized_keys') && !branch.some(lacks);
+  return [...issue.errors].filter(isMeant).sort((a, b) => a.length - b.length)[0];
+};
 
 const expectedOf = (issue: z.core.$ZodIssue): string => {
   if (issue.code === 'invalid_value') return issue.values.map((v) => JSON.stringify(v)).join(' or ');
@@ -61,8 +80,10 @@ const expectedOf = (issue: z.core.$ZodIssue): string => {
 };
 
 const renderPath = (path: readonly PropertyKey[]): string =>
-  path.reduce<string>((text, key) => (typeof key === 'number' ? `${text}[${key}]` : text ? `${text}.${String(key)}` : String(key)), '') ||
-  'document';
+  path.reduce<string>(
+    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text ? `${text}.${String(key)}` : String(key)),
+    '',
+  ) || 'document';
 
 const at = (root: unknown, path: readonly PropertyKey[]): unknown =>
   path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key], root);

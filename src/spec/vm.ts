@@ -7,27 +7,32 @@ import { parseText, parseWith } from './document.ts';
 export const NAME = /^[a-z0-9][a-z0-9-]{0,30}$/;
 
 const expected = (what: string) => ({ error: `expected ${what}` });
-const name = z.string(expected('a name')).regex(NAME, expected('a name of [a-z0-9-], at most 31 characters, not starting with -'));
+const name = z
+  .string(expected('a name'))
+  .regex(NAME, expected('a name of [a-z0-9-], at most 31 characters, not starting with -'));
 
 /** `2G` or a number of bytes; comes out in bytes. */
 const bytes = (leastBytes: number, what: string) =>
-  z
-    .union([z.string(), z.number()], expected(what))
-    .transform((value, context) => {
-      const parsed = typeof value === 'number' ? value : parseBytes(value);
-      if (parsed !== undefined && Number.isInteger(parsed) && parsed >= leastBytes) return parsed;
-      context.addIssue({ code: 'custom', message: `expected ${what}` });
-      return z.NEVER;
-    });
+  z.union([z.string(), z.number()], expected(what)).transform((value, context) => {
+    const parsed = typeof value === 'number' ? value : parseBytes(value);
+    if (parsed !== undefined && Number.isInteger(parsed) && parsed >= leastBytes) return parsed;
+    context.addIssue({ code: 'custom', message: `expected ${what}` });
+    return z.NEVER;
+  });
 
 /** Absolute, no `..`, and none of the characters that bhyve_config(5), fstab or devfs rules would read as syntax. */
 const path = z
   .string(expected('an absolute path'))
   .max(200)
-  // eslint-disable-next-line no-control-regex -- control characters are what this refuses
-  .regex(/^\/(?!.*(^|\/)\.\.(\/|$))[^\u0000-\u0020\u007f%\\"'#,:]+$/, expected('an absolute path without "..", blanks or any of %\\"\'#,:'));
+  .regex(
+    /^\/(?!.*(^|\/)\.\.(\/|$))[^\u0000-\u0020\u007f%\\"'#,:]+$/,
+    expected('an absolute path without "..", blanks or any of %\\"\'#,:'),
+  );
 
-const dataset = z.string(expected('a dataset or snapshot name')).max(120).regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]+)*@?[A-Za-z0-9_.-]*$/, expected('a dataset or snapshot name'));
+const dataset = z
+  .string(expected('a dataset or snapshot name'))
+  .max(120)
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]+)*@?[A-Za-z0-9_.-]*$/, expected('a dataset or snapshot name'));
 
 const firmware = z.union(
   [
@@ -61,7 +66,11 @@ const nic = z.strictObject({
 });
 
 const cpuList = z.string().regex(/^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*$/, expected('a CPU list like 0-3,8'));
-const count = (least: number, most: number) => z.int(expected(`a whole number from ${least} to ${most}`)).min(least).max(most);
+const count = (least: number, most: number) =>
+  z
+    .int(expected(`a whole number from ${least} to ${most}`))
+    .min(least)
+    .max(most);
 
 const limits = z.strictObject({
   cpuset: cpuList.optional(),
@@ -91,7 +100,9 @@ const vmDocument = z.strictObject({
   limits: limits.default({}),
   restart: restart.prefault({}),
   autostart: z.boolean().default(false),
-  labels: z.record(z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, expected('a label key of [a-z0-9._/-]')), label).default({}),
+  labels: z
+    .record(z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, expected('a label key of [a-z0-9._/-]')), label)
+    .default({}),
 });
 
 /** What a VM shall be: every default filled in, sizes in bytes. */
@@ -101,6 +112,7 @@ export type Nic = VmSpec['nics'][number];
 export type Firmware = VmSpec['firmware'];
 
 /** Errors: spec.invalid with every problem at once. */
-export const parseVm = (value: unknown, source = 'document'): VmSpec => parseWith(vmDocument, value, source, 'spec.invalid');
+export const parseVm = (value: unknown, source = 'document'): VmSpec =>
+  parseWith(vmDocument, value, source, 'spec.invalid');
 
 export const parseVmText = (text: string, source: string): VmSpec => parseVm(parseText(text, source), source);

@@ -86,7 +86,7 @@ const SCHEMA = `
   ) strict;
 `;
 
-type Row = Record<string, unknown>;
+type Row = Record<string, string | number | null>;
 
 const fromVmRow = (row: Row, nics: readonly NicLease[]): VmRow => ({
   name: String(row.name),
@@ -122,17 +122,24 @@ const open = (path: string): DatabaseSync => {
   try {
     const db = new DatabaseSync(path);
     // Exclusive: one brigd per state directory, and no shared memory file that emulations may lack.
-    db.exec('pragma busy_timeout = 0; pragma locking_mode = exclusive; pragma journal_mode = wal; pragma synchronous = full');
+    db.exec(
+      'pragma busy_timeout = 0; pragma locking_mode = exclusive; pragma journal_mode = wal; pragma synchronous = full',
+    );
     const version = Number((db.prepare('pragma user_version').get() as Row).user_version);
-    if (version > SCHEMA_VERSION) throw new Error(`written by a newer brig (schema ${version}, this one knows ${SCHEMA_VERSION})`);
+    if (version > SCHEMA_VERSION)
+      throw new Error(`written by a newer brig (schema ${version}, this one knows ${SCHEMA_VERSION})`);
     if (version === 0) db.exec(`begin immediate; ${SCHEMA} pragma user_version = ${SCHEMA_VERSION}; commit`);
     else db.exec('begin immediate; commit');
     return db;
   } catch (error) {
     const locked = messageOf(error).includes('locked');
-    throw new BrigError(locked ? 'store.busy' : 'store.failed', `open ${path}: ${locked ? 'another brigd uses it' : messageOf(error)}`, {
-      cause: error,
-    });
+    throw new BrigError(
+      locked ? 'store.busy' : 'store.failed',
+      `open ${path}: ${locked ? 'another brigd uses it' : messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
   }
 };
 
@@ -174,7 +181,9 @@ export class Store {
 
   listVms(): VmRow[] {
     const nics = Map.groupBy(this.#all('select * from units order by vm, idx'), (row) => String(row.vm));
-    return this.#all('select * from vms order by name').map((row) => fromVmRow(row, (nics.get(String(row.name)) ?? []).map(fromUnitRow)));
+    return this.#all('select * from vms order by name').map((row) =>
+      fromVmRow(row, (nics.get(String(row.name)) ?? []).map(fromUnitRow)),
+    );
   }
 
   findVm(name: string): VmRow | undefined {
@@ -185,21 +194,40 @@ export class Store {
   /** Leases a slot and a unit for each NIC, and remembers the spec: all or nothing. Errors: vm.exists, store.failed when none is left. */
   addVm(spec: VmSpec, nowMs: number): VmRow {
     return this.#transaction(() => {
-      if (this.findVm(spec.name)) throw new BrigError('vm.exists', `create ${spec.name}: a VM of this name exists`, { hint: `brig show ${spec.name}` });
-      const slot = nextFree(this.#all('select slot from vms').map((row) => Number(row.slot)), LIMITS.slots);
-      if (slot === undefined) throw new BrigError('store.failed', `create ${spec.name}: all ${LIMITS.slots} slots are leased`);
-      this.#sql('insert into vms values (?, ?, ?, ?, ?, null, null, ?)').run(spec.name, JSON.stringify(spec), slot, 'stopped', '', nowMs);
+      if (this.findVm(spec.name))
+        throw new BrigError('vm.exists', `create ${spec.name}: a VM of this name exists`, {
+          hint: `brig show ${spec.name}`,
+        });
+      const slot = nextFree(
+        this.#all('select slot from vms').map((row) => Number(row.slot)),
+        LIMITS.slots,
+      );
+      if (slot === undefined)
+        throw new BrigError('store.failed', `create ${spec.name}: all ${LIMITS.slots} slots are leased`);
+      this.#sql('insert into vms values (?, ?, ?, ?, ?, null, null, ?)').run(
+        spec.name,
+        JSON.stringify(spec),
+        slot,
+        'stopped',
+        '',
+        nowMs,
+      );
       spec.nics.forEach((nic, index) => this.#leaseNic(spec.name, index, nic.mac));
       return this.findVm(spec.name) as VmRow;
     });
   }
 
   #leaseNic(vm: string, index: number, wanted: string | undefined): void {
-    const unit = nextFree(this.#all('select unit from units').map((row) => Number(row.unit)), LIMITS.nicUnits);
-    if (unit === undefined) throw new BrigError('store.failed', `create ${vm}: all ${LIMITS.nicUnits} NIC units are leased`);
+    const unit = nextFree(
+      this.#all('select unit from units').map((row) => Number(row.unit)),
+      LIMITS.nicUnits,
+    );
+    if (unit === undefined)
+      throw new BrigError('store.failed', `create ${vm}: all ${LIMITS.nicUnits} NIC units are leased`);
     const macs = new Map(this.#all('select mac, vm from units').map((row) => [String(row.mac), String(row.vm)]));
     const holder = wanted && macs.get(wanted);
-    if (holder) throw new BrigError('vm.blocked', `create ${vm}: mac ${wanted} is a NIC of ${holder}`, { retry: 'operator' });
+    if (holder)
+      throw new BrigError('vm.blocked', `create ${vm}: mac ${wanted} is a NIC of ${holder}`, { retry: 'operator' });
     this.#sql('insert into units values (?, ?, ?, ?)').run(unit, vm, index, wanted ?? this.#freeMac(vm, index, macs));
   }
 
@@ -233,7 +261,14 @@ export class Store {
   /** Durable when it returns: recovery needs the intent, and nothing else, to finish or undo. */
   beginSaga(saga: SagaRow): void {
     this.#db.exec('pragma synchronous = full');
-    this.#sql('insert into sagas values (?, ?, ?, ?, ?, ?)').run(saga.id, saga.vm, saga.verb, saga.run, JSON.stringify(saga.steps), saga.startedMs);
+    this.#sql('insert into sagas values (?, ?, ?, ?, ?, ?)').run(
+      saga.id,
+      saga.vm,
+      saga.verb,
+      saga.run,
+      JSON.stringify(saga.steps),
+      saga.startedMs,
+    );
     // What follows may be lost with the power: the host's state is lost with it, and recovery asks the host.
     this.#db.exec('pragma synchronous = normal');
   }
@@ -254,13 +289,9 @@ export class Store {
   }
 
   addEvent(event: Omit<EventRow, 'seq'>): EventRow {
-    const { lastInsertRowid } = this.#sql('insert into events (at_ms, vm, kind, cause, data) values (?, ?, ?, ?, ?)').run(
-      event.atMs,
-      event.vm ?? null,
-      event.kind,
-      event.cause,
-      JSON.stringify(event.data),
-    );
+    const { lastInsertRowid } = this.#sql(
+      'insert into events (at_ms, vm, kind, cause, data) values (?, ?, ?, ?, ?)',
+    ).run(event.atMs, event.vm ?? null, event.kind, event.cause, JSON.stringify(event.data));
     const seq = Number(lastInsertRowid);
     if (++this.#events % 1000 === 0) this.#sql('delete from events where seq <= ?').run(seq - LIMITS.eventsKept);
     return { ...event, seq };
@@ -276,6 +307,8 @@ export class Store {
   }
 
   lastEvents(limit: number, vm: string): EventRow[] {
-    return this.#all('select * from events where vm = ? order by seq desc limit ?', vm, limit).map(fromEventRow).reverse();
+    return this.#all('select * from events where vm = ? order by seq desc limit ?', vm, limit)
+      .map(fromEventRow)
+      .reverse();
   }
 }

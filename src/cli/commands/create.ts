@@ -7,8 +7,10 @@ import { withProgress } from '../progress.ts';
 
 const asList = (value: Values[string]): string[] => (Array.isArray(value) ? value.map(String) : []);
 const asText = (value: Values[string]): string | undefined => (typeof value === 'string' ? value : undefined);
-const asNumber = (text: string | undefined): unknown => (text !== undefined && /^\d+$/.test(text) ? Number(text) : text);
-const given = (entries: Record<string, unknown>): Record<string, unknown> => Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
+const asNumber = (text: string | undefined): unknown =>
+  text !== undefined && /^\d+$/.test(text) ? Number(text) : text;
+const given = (entries: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
 
 /** `zvol:20G`, `file:20G` or a path of a read-only image. */
 const toDisk = (text: string): unknown => {
@@ -51,7 +53,8 @@ export const toDocument = (name: string, values: Values): unknown =>
 const readDocument = async (path: string): Promise<string> => {
   try {
     const text = await readFile(path === '-' ? '/dev/stdin' : path, 'utf8');
-    if (Buffer.byteLength(text) > LIMITS.documentBytes) throw new Error(`expected at most ${LIMITS.documentBytes} bytes, got more`);
+    if (Buffer.byteLength(text) > LIMITS.documentBytes)
+      throw new Error(`expected at most ${LIMITS.documentBytes} bytes, got more`);
     return text;
   } catch (error) {
     throw new BrigError('spec.invalid', `read ${path}: ${messageOf(error)}`);
@@ -63,9 +66,17 @@ const parse = async (call: Call): Promise<unknown> => {
   const { parseVm, parseVmText } = await import('../../spec/vm.ts');
   const file = asText(call.values.file);
   const name = call.operands[0];
-  if (file === undefined && name === undefined) throw new BrigError('usage.invalid', 'read arguments: expected -f FILE or NAME, got neither', { hint: `usage: ${createCommand.usage}` });
-  if (file !== undefined && name !== undefined) throw new BrigError('usage.invalid', 'read arguments: expected -f FILE or NAME, got both', { hint: `usage: ${createCommand.usage}` });
-  return file === undefined ? parseVm(toDocument(name ?? '', call.values), 'flags') : parseVmText(await readDocument(file), file);
+  if (file === undefined && name === undefined)
+    throw new BrigError('usage.invalid', 'read arguments: expected -f FILE or NAME, got neither', {
+      hint: `usage: ${createCommand.usage}`,
+    });
+  if (file !== undefined && name !== undefined)
+    throw new BrigError('usage.invalid', 'read arguments: expected -f FILE or NAME, got both', {
+      hint: `usage: ${createCommand.usage}`,
+    });
+  return file === undefined
+    ? parseVm(toDocument(name ?? '', call.values), 'flags')
+    : parseVmText(await readDocument(file), file);
 };
 
 const multiple = { type: 'string', multiple: true } as const;

@@ -10,13 +10,15 @@ const events: CliCommand = {
   operands: [0, 1],
   run: async (call) => {
     const after = call.values.after;
-    if (typeof after === 'string' && !/^\d{1,12}$/.test(after)) throw new BrigError('usage.invalid', `read arguments: expected --after and a number, got ${after}`);
+    if (typeof after === 'string' && !/^\d{1,12}$/.test(after))
+      throw new BrigError('usage.invalid', `read arguments: expected --after and a number, got ${after}`);
     const options = {
       ...(typeof after === 'string' ? { after: Number(after) } : {}),
       ...(call.operands.length === 0 ? {} : { vm: nameOf(call) }),
       follow: call.values.follow === true,
     };
-    for await (const event of call.client.events(options)) print(call.json ? JSON.stringify(event) : renderEvent(event));
+    for await (const event of call.client.events(options))
+      print(call.json ? JSON.stringify(event) : renderEvent(event));
   },
 };
 
@@ -37,7 +39,10 @@ const base: CliCommand = {
   summary: "build the jails' root from this host's own files",
   operands: [1, 1],
   run: async (call) => {
-    if (nameOf(call) !== 'build') throw new BrigError('usage.invalid', `read arguments: expected build, got ${nameOf(call)}`, { hint: `usage: ${base.usage}` });
+    if (nameOf(call) !== 'build')
+      throw new BrigError('usage.invalid', `read arguments: expected build, got ${nameOf(call)}`, {
+        hint: `usage: ${base.usage}`,
+      });
     const built = await call.client.buildBase();
     if (call.json) printJson(built);
     else print(`${built.files} files, ${renderBytes(built.bytes)} bytes`);

@@ -39,18 +39,37 @@ const start: CliCommand = {
   summary: 'start a VM in its jail; returns when it is confined and running',
   operands: NAME,
   run: async (call) => {
-    const outcome = await withProgress(call.client, `start ${nameOf(call)}`, true, (on) => call.client.operate('start', nameOf(call), on));
+    const outcome = await withProgress(call.client, `start ${nameOf(call)}`, true, (on) =>
+      call.client.operate('start', nameOf(call), on),
+    );
     report(call, outcome, 'already running');
   },
 };
 
+/** Every VM that runs, at once: brigd works on them side by side. Errors: the first failure, after all have ended. */
+const stopAll = async (call: Call): Promise<void> => {
+  const running = (await call.client.list()).filter((vm) => vm.state !== 'defined');
+  const stops = running.map((vm) => call.client.operate('stop', vm.name, {}, timeoutOf(call)));
+  const ended = await withProgress(call.client, `stop ${running.length} VMs`, false, () => Promise.allSettled(stops));
+  const failed = ended.find((each) => each.status === 'rejected');
+  if (failed) throw failed.reason;
+};
+
 const stop: CliCommand = {
-  usage: 'brig stop NAME [--timeout 30s] [--json]',
+  usage: 'brig stop NAME|--all [--timeout 30s] [--json]',
   summary: 'ask the guest to shut down, then force it; returns when nothing is left',
-  options: { timeout: { type: 'string' } },
-  operands: NAME,
+  options: { timeout: { type: 'string' }, all: { type: 'boolean' } },
+  operands: [0, 1],
   run: async (call) => {
-    const outcome = await withProgress(call.client, `stop ${nameOf(call)}`, false, (on) => call.client.operate('stop', nameOf(call), on, timeoutOf(call)));
+    const all = call.values.all === true;
+    if (all === call.operands.length > 0)
+      throw new BrigError('usage.invalid', `read arguments: expected NAME or --all, got ${all ? 'both' : 'neither'}`, {
+        hint: `usage: ${stop.usage}`,
+      });
+    if (all) return await stopAll(call);
+    const outcome = await withProgress(call.client, `stop ${nameOf(call)}`, false, (on) =>
+      call.client.operate('stop', nameOf(call), on, timeoutOf(call)),
+    );
     report(call, outcome, 'not running');
   },
 };
@@ -60,7 +79,9 @@ const kill: CliCommand = {
   summary: 'end a VM at once, like pulling the plug',
   operands: NAME,
   run: async (call) => {
-    const outcome = await withProgress(call.client, `kill ${nameOf(call)}`, false, (on) => call.client.operate('kill', nameOf(call), on));
+    const outcome = await withProgress(call.client, `kill ${nameOf(call)}`, false, (on) =>
+      call.client.operate('kill', nameOf(call), on),
+    );
     report(call, outcome, 'not running');
   },
 };
@@ -71,7 +92,9 @@ const restart: CliCommand = {
   options: { timeout: { type: 'string' } },
   operands: NAME,
   run: async (call) => {
-    const outcome = await withProgress(call.client, `restart ${nameOf(call)}`, true, (on) => call.client.operate('restart', nameOf(call), on, timeoutOf(call)));
+    const outcome = await withProgress(call.client, `restart ${nameOf(call)}`, true, (on) =>
+      call.client.operate('restart', nameOf(call), on, timeoutOf(call)),
+    );
     report(call, outcome, 'nothing to do');
   },
 };
@@ -83,7 +106,9 @@ const destroy: CliCommand = {
   operands: NAME,
   run: async (call) => {
     const force = call.values.force === true;
-    const outcome = await withProgress(call.client, `destroy ${nameOf(call)}`, false, (on) => call.client.destroy(nameOf(call), force, on));
+    const outcome = await withProgress(call.client, `destroy ${nameOf(call)}`, false, (on) =>
+      call.client.destroy(nameOf(call), force, on),
+    );
     report(call, outcome, 'nothing to do');
   },
 };
@@ -95,7 +120,10 @@ const plan: CliCommand = {
   operands: [2, 2],
   run: async (call) => {
     const [verb = ''] = call.operands;
-    if (!['start', 'stop', 'destroy'].includes(verb)) throw new BrigError('usage.invalid', `read arguments: expected start, stop or destroy, got ${verb}`, { hint: `usage: ${plan.usage}` });
+    if (!['start', 'stop', 'destroy'].includes(verb))
+      throw new BrigError('usage.invalid', `read arguments: expected start, stop or destroy, got ${verb}`, {
+        hint: `usage: ${plan.usage}`,
+      });
     const lines = await call.client.plan(verb, nameOf(call), timeoutOf(call));
     if (call.json) printJson(lines);
     else print(renderPlan(lines));

@@ -52,7 +52,10 @@ export const renderConfig = (vm: Vm, dataset: string | undefined): string => {
     'pci.0.30.0.device=virtio-rnd',
     'pci.0.31.0.device=lpc',
   ];
-  assert(lines.every((line) => !/[\n%]/.test(line)), 'a bhyve value holds neither line ends nor %');
+  assert(
+    lines.every((line) => !/[\n%]/.test(line)),
+    'a bhyve value holds neither line ends nor %',
+  );
   return `${lines.join('\n')}\n`;
 };
 
@@ -65,7 +68,8 @@ export const bhyveCommand = (uid: number, name: string): readonly string[] => {
 /** Must come before a new start and before the jail goes: a VM holds the jail's credential. Source: bhyvectl(8), FACTS 2. */
 export const destroyVm = (name: string): Command => command('/usr/sbin/bhyvectl', [`--vm=${name}`, '--destroy']);
 
-export const forcePoweroff = (name: string): Command => command('/usr/sbin/bhyvectl', [`--vm=${name}`, '--force-poweroff']);
+export const forcePoweroff = (name: string): Command =>
+  command('/usr/sbin/bhyvectl', [`--vm=${name}`, '--force-poweroff']);
 
 /** Seen: `vm_open: web01 could not be opened: No such file or directory`, exit 1. */
 export const NO_VM: Tolerance = { status: 1, stderr: 'could not be opened: No such file or directory' };

@@ -22,7 +22,8 @@ const renderRule = (rule: Rule): string => {
 };
 
 /** stdin of `rule add -`: one rule a line; a blank line would end the input silently (FACTS S.6). */
-const renderInput = (rules: readonly Rule[]): string => rules.map((rule) => `${checked(renderRule(rule), rule)}\n`).join('');
+const renderInput = (rules: readonly Rule[]): string =>
+  rules.map((rule) => `${checked(renderRule(rule), rule)}\n`).join('');
 
 const checked = (line: string, rule: Rule): string => {
   assert(line.trim() === line && !line.includes('\n'), 'a rule is one line');
@@ -31,7 +32,8 @@ const checked = (line: string, rule: Rule): string => {
 };
 
 /** What `rule show` must answer when exactly these rules are loaded: numbers go 100, 200, ... */
-export const renderShown = (rules: readonly Rule[]): string => rules.map((rule, i) => `${(i + 1) * 100} ${renderRule(rule)}\n`).join('');
+export const renderShown = (rules: readonly Rule[]): string =>
+  rules.map((rule, i) => `${(i + 1) * 100} ${renderRule(rule)}\n`).join('');
 
 export const addRules = (ruleset: number, rules: readonly Rule[]): Command =>
   command(PROGRAM, ['rule', '-s', String(ruleset), 'add', '-'], { stdin: renderInput(rules) });

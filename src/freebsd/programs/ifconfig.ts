@@ -4,14 +4,16 @@ import { command } from '../../platform/command.ts';
 const PROGRAM = '/sbin/ifconfig';
 
 /** Every interface of the host, or of a jail's vnet. Source: ifconfig(8) "-a", "-j". */
-export const listInterfaces = (jail?: string): Command => command(PROGRAM, [...(jail === undefined ? [] : ['-j', jail]), '-a']);
+export const listInterfaces = (jail?: string): Command =>
+  command(PROGRAM, [...(jail === undefined ? [] : ['-j', jail]), '-a']);
 
 /** Names alone, on one line. What sits in another vnet is not among them (FACTS S.13). */
 export const listNames = (): Command => command(PROGRAM, ['-l']);
 
 export const ifconfig = (name: string, ...verbs: readonly string[]): Command => command(PROGRAM, [name, ...verbs]);
 
-export const ifconfigIn = (jail: string, name: string, ...verbs: readonly string[]): Command => command(PROGRAM, ['-j', jail, name, ...verbs]);
+export const ifconfigIn = (jail: string, name: string, ...verbs: readonly string[]): Command =>
+  command(PROGRAM, ['-j', jail, name, ...verbs]);
 
 /** Seen: `ifconfig: interface web01h does not exist`, exit 1. */
 export const NO_INTERFACE: Tolerance = { status: 1, stderr: 'does not exist' };

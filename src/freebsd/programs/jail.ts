@@ -2,17 +2,35 @@ import type { Command } from '../../base/host.ts';
 import { command } from '../../platform/command.ts';
 
 /** `jail -c` from parameters alone: jail.conf(5) is ignored, nothing is mounted or started. Prints the jid. */
-export const createJail = (parameters: readonly string[]): Command => command('/usr/sbin/jail', ['-q', '-i', '-c', ...parameters]);
+export const createJail = (parameters: readonly string[]): Command =>
+  command('/usr/sbin/jail', ['-q', '-i', '-c', ...parameters]);
 
 /** Removes without running anything of jail.conf; exit 0 for a dying jail. Source: jail(8) "-R", FACTS S.9. */
 export const removeJail = (name: string): Command => command('/usr/sbin/jail', ['-R', name]);
 
 /** Every jail, dying ones too, as JSON. `meta` exists on 15 only. */
 export const listJails = (withMeta: boolean): Command =>
-  command('/usr/sbin/jls', ['-d', '--libxo=json', '-n', 'jid', 'name', 'path', 'dying', 'vnet', 'devfs_ruleset', ...(withMeta ? ['meta'] : [])]);
+  command('/usr/sbin/jls', [
+    '-d',
+    '--libxo=json',
+    '-n',
+    'jid',
+    'name',
+    'path',
+    'dying',
+    'vnet',
+    'devfs_ruleset',
+    ...(withMeta ? ['meta'] : []),
+  ]);
 
 /** The same host process id, the same exit status. Source: jexec(8). */
-export const jexec = (jail: string, program: string, args: readonly string[]): readonly string[] => ['/usr/sbin/jexec', '-l', jail, program, ...args];
+export const jexec = (jail: string, program: string, args: readonly string[]): readonly string[] => [
+  '/usr/sbin/jexec',
+  '-l',
+  jail,
+  program,
+  ...args,
+];
 
 export interface Jail {
   readonly jid: number;

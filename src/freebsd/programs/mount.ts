@@ -1,8 +1,12 @@
 import type { Command, Tolerance } from '../../base/host.ts';
 import { command } from '../../platform/command.ts';
 
-export const mount = (type: 'tarfs' | 'tmpfs' | 'nullfs' | 'devfs', options: readonly string[], special: string, node: string): Command =>
-  command('/sbin/mount', ['-t', type, ...(options.length ? ['-o', options.join(',')] : []), special, node]);
+export const mount = (
+  type: 'tarfs' | 'tmpfs' | 'nullfs' | 'devfs',
+  options: readonly string[],
+  special: string,
+  node: string,
+): Command => command('/sbin/mount', ['-t', type, ...(options.length ? ['-o', options.join(',')] : []), special, node]);
 
 export const unmount = (node: string): Command => command('/sbin/umount', [node]);
 
@@ -27,5 +31,7 @@ export interface Mount {
 export const parseMounts = (text: string): Mount[] =>
   text.split('\n').flatMap((line) => {
     const [special, node, type, options] = line.split(/\s+/);
-    return special && node && type && options ? [{ special, node, type, options: options.split(',').filter(Boolean) }] : [];
+    return special && node && type && options
+      ? [{ special, node, type, options: options.split(',').filter(Boolean) }]
+      : [];
   });

@@ -23,11 +23,14 @@ export interface Process {
   readonly command: string;
 }
 
-type PsRow = Partial<Record<'pid' | 'ppid' | 'jail-id' | 'jail-name' | 'user' | 'state' | 'rss' | 'start-time' | 'command', string>>;
+type PsRow = Partial<
+  Record<'pid' | 'ppid' | 'jail-id' | 'jail-name' | 'user' | 'state' | 'rss' | 'start-time' | 'command', string>
+>;
 
 /** Parses `ps --libxo=json`: all values are strings; no process is `{ }`. */
 export const parseProcesses = (text: string): Process[] => {
-  const rows = (JSON.parse(text) as { 'process-information'?: { process?: PsRow[] } })['process-information']?.process ?? [];
+  const rows =
+    (JSON.parse(text) as { 'process-information'?: { process?: PsRow[] } })['process-information']?.process ?? [];
   return rows.map((row) => ({
     pid: Number(row.pid),
     ppid: Number(row.ppid ?? 0),

@@ -8,7 +8,8 @@ import type { VmSpec } from '../../spec/vm.ts';
  * Source: rctl(8)
  */
 export const rulesFor = (jail: string, limits: VmSpec['limits']): string[] => {
-  const rule = (resource: string, amount: number | undefined): string[] => (amount === undefined ? [] : [`jail:${jail}:${resource}:deny=${amount}`]);
+  const rule = (resource: string, amount: number | undefined): string[] =>
+    amount === undefined ? [] : [`jail:${jail}:${resource}:deny=${amount}`];
   return [
     ...rule('vmemoryuse', limits.memory),
     ...rule('pcpu', limits.pcpu),

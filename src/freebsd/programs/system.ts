@@ -9,7 +9,10 @@ export const readSysctls = (names: readonly string[]): Command => command('/sbin
 export const describeSysctl = (name: string): Command => command('/sbin/sysctl', ['-d', name]);
 
 export const setSysctls = (values: Readonly<Record<string, string>>): Command =>
-  command('/sbin/sysctl', Object.entries(values).map(([name, value]) => `${name}=${value}`));
+  command(
+    '/sbin/sysctl',
+    Object.entries(values).map(([name, value]) => `${name}=${value}`),
+  );
 
 /** Parses `name: value` lines. */
 export const parseSysctls = (text: string): ReadonlyMap<string, string> =>
@@ -28,7 +31,8 @@ export const setCpus = (cpus: string, jail: string): Command => command('/usr/bi
 
 export const makeFifos = (paths: readonly string[]): Command => command('/usr/bin/mkfifo', ['-m', '0600', ...paths]);
 
-export const kill = (signal: 'TERM' | 'KILL', pids: readonly number[]): Command => command('/bin/kill', [`-${signal}`, ...pids.map(String)]);
+export const kill = (signal: 'TERM' | 'KILL', pids: readonly number[]): Command =>
+  command('/bin/kill', [`-${signal}`, ...pids.map(String)]);
 
 /** One path per line for every library of the programs. Source: ldd(1) "-f", `%p`. */
 export const listLibraries = (programs: readonly string[]): Command =>

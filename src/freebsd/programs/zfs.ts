@@ -16,7 +16,8 @@ export const createVolume = (dataset: string, bytes: number, vm: string): Comman
   zfs('create', '-s', '-V', String(bytes), ...volumeOptions(vm), dataset);
 
 /** A clone takes its properties from the parent dataset, not from the origin: volmode again. Source: zfs-clone(8). */
-export const cloneVolume = (snapshot: string, dataset: string, vm: string): Command => zfs('clone', ...volumeOptions(vm), snapshot, dataset);
+export const cloneVolume = (snapshot: string, dataset: string, vm: string): Command =>
+  zfs('clone', ...volumeOptions(vm), snapshot, dataset);
 
 export const growVolume = (dataset: string, bytes: number): Command => zfs('set', `volsize=${bytes}`, dataset);
 

@@ -9,7 +9,15 @@ const ROOT = { uid: 0, gid: 0 };
 export interface RunDirArgs {
   readonly vm: string;
   readonly uid: number;
-  readonly paths: { readonly run: string; readonly root: string; readonly config: string; readonly conIn: string; readonly conOut: string; readonly exit: string; readonly resets: string };
+  readonly paths: {
+    readonly run: string;
+    readonly root: string;
+    readonly config: string;
+    readonly conIn: string;
+    readonly conOut: string;
+    readonly exit: string;
+    readonly resets: string;
+  };
   readonly config: string;
   /** File on the host that becomes the boot ROM. */
   readonly rom: string;
@@ -22,7 +30,8 @@ export interface RunDirArgs {
  * Undo:  removed with everything in it, after everything mounted below is gone.
  */
 export const runDir: StepDef<RunDirArgs, Seen> = {
-  because: ({ vm }) => `${vm} needs its configuration, a private copy of its firmware and a console before its jail exists`,
+  because: ({ vm }) =>
+    `${vm} needs its configuration, a private copy of its firmware and a console before its jail exists`,
   apply: ({ uid, paths, config, rom, covers }) => [
     { do: 'remove', path: paths.exit },
     { do: 'remove', path: paths.resets },
@@ -76,7 +85,9 @@ export const fileDisk: StepDef<FileDiskArgs, Seen> = {
   because: ({ vm, name }) => `${name} of ${vm} is a file`,
   apply: ({ path, bytes, from, uid }) => {
     const access = { mode: 0o600, uid, gid: uid };
-    return from === undefined ? [{ do: 'allocate', path, bytes, access }] : [{ do: 'copy', from, to: path, access, keep: true }];
+    return from === undefined
+      ? [{ do: 'allocate', path, bytes, access }]
+      : [{ do: 'copy', from, to: path, access, keep: true }];
   },
   undo: ({ path }) => [{ do: 'remove', path }],
   holds: ({ name }, seen) => (seen.focus?.diskFiles.has(name) ? 'yes' : 'no'),

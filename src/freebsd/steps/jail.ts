@@ -61,8 +61,10 @@ export interface MountArgs {
   readonly why: string;
 }
 
-const mounted = (node: string, seen: Seen): 'yes' | 'no' => (seen.mounts.some((each) => each.node === node) ? 'yes' : 'no');
-const unmountBusy = (node: string) => run(unmount(node), { tolerate: [NOT_MOUNTED, NO_DIRECTORY], retry: { on: BUSY, forMs: LIMITS.busyTimeoutMs } });
+const mounted = (node: string, seen: Seen): 'yes' | 'no' =>
+  seen.mounts.some((each) => each.node === node) ? 'yes' : 'no';
+const unmountBusy = (node: string) =>
+  run(unmount(node), { tolerate: [NOT_MOUNTED, NO_DIRECTORY], retry: { on: BUSY, forMs: LIMITS.busyTimeoutMs } });
 
 /** One file system of the jail. Undo: retried while busy, for the root is for a moment after the jail is gone (FACTS S.4). */
 export const filesystem: StepDef<MountArgs, Seen> = {
@@ -84,7 +86,8 @@ export interface DevArgs {
 
 /** An interface inside the jail, or captive in its dying vnet. */
 const isAway = (jail: string, name: string, seen: Seen): boolean =>
-  seen.focus?.inside.has(name) === true || (!seen.interfaces.has(name) && seen.jails.some((each) => each.name === jail && each.dying));
+  seen.focus?.inside.has(name) === true ||
+  (!seen.interfaces.has(name) && seen.jails.some((each) => each.name === jail && each.dying));
 
 /** jls(8) forgets a jail a moment before the kernel has sent its interfaces home. */
 const awaitHome = (jail: string, names: readonly string[]): Effect[] =>
@@ -105,7 +108,8 @@ const awaitHome = (jail: string, names: readonly string[]): Effect[] =>
  * a removed jail stays dying, and its interfaces away, until its devfs is unmounted (FACTS S.4).
  */
 export const dev: StepDef<DevArgs, Seen> = {
-  because: ({ vm, ruleset: number }) => `the /dev of ${vm} is filtered by ruleset ${number} before anything in the jail can look`,
+  because: ({ vm, ruleset: number }) =>
+    `the /dev of ${vm} is filtered by ruleset ${number} before anything in the jail can look`,
   apply: ({ ruleset: number, node }) => [run(mount('devfs', [`ruleset=${number}`], 'devfs', node))],
   undo: ({ jail, node, meta, interfaces }, seen) => [
     unmountBusy(node),
@@ -137,7 +141,11 @@ export interface JailArgs {
 /** The jail. Undo: removed without running anything; success while dying. */
 export const jail: StepDef<JailArgs, Seen> = {
   because: ({ vm }) => `bhyve of ${vm} runs in a jail of its own, with a vnet of its own, and may use vmm(4) there`,
-  apply: ({ jail: name, parameters, cpuset }) => [run(createJail(parameters)), ...(cpuset === undefined ? [] : [run(setCpus(cpuset, name))])],
+  apply: ({ jail: name, parameters, cpuset }) => [
+    run(createJail(parameters)),
+    ...(cpuset === undefined ? [] : [run(setCpus(cpuset, name))]),
+  ],
   undo: ({ jail: name }) => [run(removeJail(name), { tolerate: [{ status: 1, stderr: 'not found' }] })],
-  holds: ({ jail: name, vm }, seen) => (seen.jails.some((each) => each.name === name && !each.dying && (each.vm ?? vm) === vm) ? 'yes' : 'no'),
+  holds: ({ jail: name, vm }, seen) =>
+    seen.jails.some((each) => each.name === name && !each.dying && (each.vm ?? vm) === vm) ? 'yes' : 'no',
 };

@@ -15,9 +15,12 @@ export interface BridgeArgs {
  */
 export const bridge: StepDef<BridgeArgs, Seen> = {
   because: ({ bridge: { network } }) => `network ${network} needs its bridge on the host`,
-  apply: ({ bridge: { name, network } }) => [run(ifconfig(name, 'create', 'description', networkMark(network), 'group', GROUP, 'up'))],
+  apply: ({ bridge: { name, network } }) => [
+    run(ifconfig(name, 'create', 'description', networkMark(network), 'group', GROUP, 'up')),
+  ],
   undo: ({ bridge: { name } }) => [run(ifconfig(name, 'destroy'), { tolerate: [NO_INTERFACE] })],
-  holds: ({ bridge: { name, network } }, seen) => (seen.interfaces.get(name)?.description === networkMark(network) ? 'yes' : 'no'),
+  holds: ({ bridge: { name, network } }, seen) =>
+    seen.interfaces.get(name)?.description === networkMark(network) ? 'yes' : 'no',
   shared: ({ bridge: { name } }) => `bridge/${name}`,
 };
 
@@ -37,7 +40,8 @@ const owned = (vm: string, name: string, seen: Seen): Interface | undefined => {
   return found?.description === markOf(vm) ? found : undefined;
 };
 
-const member = (bridgeName: string, name: string, seen: Seen): boolean => seen.interfaces.get(bridgeName)?.members.includes(name) ?? false;
+const member = (bridgeName: string, name: string, seen: Seen): boolean =>
+  seen.interfaces.get(bridgeName)?.members.includes(name) ?? false;
 
 /**
  * A tap made on the host: one made inside the jail would hang the host when the jail goes (FACTS 0.10).
@@ -62,9 +66,12 @@ export const epair: StepDef<NicArgs, Seen> = {
 };
 
 const memberStep = (nameOf: (unit: number) => string, why: string): StepDef<NicArgs, Seen> => ({
-  because: ({ vm, bridge: { network } }) => `${vm} is on network ${network}${why}; private: guests on it reach the network, not each other`,
+  because: ({ vm, bridge: { network } }) =>
+    `${vm} is on network ${network}${why}; private: guests on it reach the network, not each other`,
   apply: ({ unit, bridge: { name } }) => [run(ifconfig(name, 'addm', nameOf(unit), 'private', nameOf(unit)))],
-  undo: ({ unit, bridge: { name } }) => [run(ifconfig(name, 'deletem', nameOf(unit)), { tolerate: [NO_MEMBER, NO_INTERFACE] })],
+  undo: ({ unit, bridge: { name } }) => [
+    run(ifconfig(name, 'deletem', nameOf(unit)), { tolerate: [NO_MEMBER, NO_INTERFACE] }),
+  ],
   holds: ({ unit, bridge: { name } }, seen) => (member(name, nameOf(unit), seen) ? 'yes' : 'no'),
 });
 

@@ -30,13 +30,24 @@ export interface BhyveArgs {
   readonly uid: number;
   readonly run: string;
   readonly graceMs: number;
-  readonly paths: { readonly supervisor: string; readonly run: string; readonly exits: string; readonly exit: string; readonly err: string; readonly stop: string };
+  readonly paths: {
+    readonly supervisor: string;
+    readonly run: string;
+    readonly exits: string;
+    readonly exit: string;
+    readonly err: string;
+    readonly stop: string;
+  };
 }
 
 /** The bhyve of a jail, and the supervisor of a VM, among the host's processes. */
-export const bhyveOf = (jail: string, seen: Seen): Process | undefined => seen.processes.find((each) => each.jail === jail);
+export const bhyveOf = (jail: string, seen: Seen): Process | undefined =>
+  seen.processes.find((each) => each.jail === jail);
 export const supervisorOf = (vm: string, seen: Seen): Process | undefined =>
-  seen.processes.find((each) => each.jid === 0 && each.command.startsWith(`/bin/sh `) && each.command.includes(`/supervise.sh bhyve ${vm} `));
+  seen.processes.find(
+    (each) =>
+      each.jid === 0 && each.command.startsWith(`/bin/sh `) && each.command.includes(`/supervise.sh bhyve ${vm} `),
+  );
 
 /** Everything in the jail, and the supervisor's child on its way there. */
 const processesOf = (vm: string, jail: string, seen: Seen): number[] => {
@@ -46,7 +57,17 @@ const processesOf = (vm: string, jail: string, seen: Seen): number[] => {
 
 const spawn = ({ vm, jail, uid, run: id, paths }: BhyveArgs): Effect => {
   const [program = '', ...args] = bhyveCommand(uid, vm);
-  const supervisor = [paths.supervisor, 'bhyve', vm, paths.run, paths.exits, id, String(LIMITS.resets), String(LIMITS.resetWindowSeconds), '--'];
+  const supervisor = [
+    paths.supervisor,
+    'bhyve',
+    vm,
+    paths.run,
+    paths.exits,
+    id,
+    String(LIMITS.resets),
+    String(LIMITS.resetWindowSeconds),
+    '--',
+  ];
   return { do: 'spawn', command: command('/bin/sh', [...supervisor, ...jexec(jail, program, args)]) };
 };
 
@@ -63,7 +84,8 @@ const stages = (vm: string, pids: readonly number[], graceMs: number): Stage[] =
  * Errors: host.failed with bhyve's own words when it ends before it is ready.
  */
 export const bhyve: StepDef<BhyveArgs, Seen> = {
-  because: ({ vm, uid }) => `${vm} runs as uid ${uid}, alone in its jail, and counts as running once Capsicum confines it`,
+  because: ({ vm, uid }) =>
+    `${vm} runs as uid ${uid}, alone in its jail, and counts as running once Capsicum confines it`,
   apply: (args) => [
     { do: 'remove', path: args.paths.stop },
     spawn(args),
@@ -80,7 +102,11 @@ export const bhyve: StepDef<BhyveArgs, Seen> = {
   undo: ({ vm, jail, graceMs, paths }, seen) => {
     const pids = processesOf(vm, jail, seen);
     const stop: Effect = { do: 'write', path: paths.stop, text: '', access: { mode: 0o400, uid: 0, gid: 0 } };
-    const end: Effect = { do: 'escalate', gone: { probe: probeJail(jail), until: { status: 1 } }, stages: stages(vm, pids, graceMs) };
+    const end: Effect = {
+      do: 'escalate',
+      gone: { probe: probeJail(jail), until: { status: 1 } },
+      stages: stages(vm, pids, graceMs),
+    };
     return pids.length === 0 ? [] : [stop, end];
   },
   holds: ({ vm, jail }, seen) => {

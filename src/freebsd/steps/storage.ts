@@ -1,7 +1,15 @@
 import type { StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
 import type { Seen } from '../observe.ts';
-import { cloneVolume, createFilesystem, createVolume, DATASET_BUSY, destroyDataset, growVolume, NO_DATASET } from '../programs/zfs.ts';
+import {
+  cloneVolume,
+  createFilesystem,
+  createVolume,
+  DATASET_BUSY,
+  destroyDataset,
+  growVolume,
+  NO_DATASET,
+} from '../programs/zfs.ts';
 import { LIMITS } from '../../base/limits.ts';
 
 export interface DatasetArgs {
@@ -10,7 +18,8 @@ export interface DatasetArgs {
 }
 
 /** What is there but carries another owner is a stranger's: it does not hold, and making it fails on the name. */
-const holds = (args: DatasetArgs, seen: Seen): 'yes' | 'no' => (seen.datasets.get(args.dataset)?.vm === args.vm ? 'yes' : 'no');
+const holds = (args: DatasetArgs, seen: Seen): 'yes' | 'no' =>
+  seen.datasets.get(args.dataset)?.vm === args.vm ? 'yes' : 'no';
 
 /** Parent of a VM's volumes, marked with its owner. */
 export const dataset: StepDef<DatasetArgs, Seen> = {
@@ -30,9 +39,12 @@ export interface VolumeArgs extends DatasetArgs {
 /** A disk as a ZFS volume: new, or a clone in constant time. */
 export const volume: StepDef<VolumeArgs, Seen> = {
   keeps: true,
-  because: ({ vm, from }) => (from === undefined ? `${vm} has a volume as disk` : `${vm} has a clone of ${from} as disk`),
+  because: ({ vm, from }) =>
+    from === undefined ? `${vm} has a volume as disk` : `${vm} has a clone of ${from} as disk`,
   apply: ({ vm, dataset: name, bytes, from }) =>
-    from === undefined ? [run(createVolume(name, bytes, vm))] : [run(cloneVolume(from, name, vm)), run(growVolume(name, bytes))],
+    from === undefined
+      ? [run(createVolume(name, bytes, vm))]
+      : [run(cloneVolume(from, name, vm)), run(growVolume(name, bytes))],
   undo: ({ dataset: name }) => [
     run(destroyDataset(name), { tolerate: [NO_DATASET], retry: { on: DATASET_BUSY, forMs: LIMITS.busyTimeoutMs } }),
   ],

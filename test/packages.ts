@@ -1,0 +1,37 @@
+/** Installs the Debian packages that real VMs on Linux need, or names them in one line. Silent when all are there. */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+
+const NEEDED: Readonly<Record<string, string>> = {
+  '/usr/bin/qemu-system-x86_64': 'qemu-system-x86',
+  '/usr/bin/bwrap': 'bubblewrap',
+  '/usr/sbin/ip': 'iproute2',
+};
+
+const missing = Object.entries(NEEDED).flatMap(([path, name]) => (existsSync(path) ? [] : [name]));
+
+const install = (): void => {
+  process.stderr.write(`installing ${missing.join(' ')}\n`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  for (const args of [
+    ['update', '-qq'],
+    ['install', '-y', '-qq', '--no-install-recommends', ...missing],
+  ]) {
+    const { status, stderr } = spawnSync('/usr/bin/apt-get', args, {
+      env,
+      stdio: ['ignore', 'ignore', 'pipe'],
+      encoding: 'utf8',
+    });
+    if (status === 0) continue;
+    process.stderr.write(`apt-get ${args.join(' ')}: status ${status}: ${stderr.trim().split('\n').at(-1) ?? ''}\n`);
+    process.exit(69);
+  }
+};
+
+if (missing.length > 0 && !existsSync('/sbin/devfs')) {
+  if (process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) install();
+  else {
+    process.stderr.write(`missing: apt-get install --no-install-recommends ${missing.join(' ')}\n`);
+    process.exit(69);
+  }
+}

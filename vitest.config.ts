@@ -1,0 +1,26 @@
+import { defineConfig } from 'vitest/config';
+
+/** Any warning or console output of a test fails it: see test/quiet.ts. */
+const project = (name: string, timeoutMs: number, serial = false) => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    testTimeout: timeoutMs,
+    hookTimeout: timeoutMs,
+    setupFiles: ['test/quiet.ts'],
+    ...(serial ? { fileParallelism: false } : {}),
+  },
+});
+
+export default defineConfig({
+  test: {
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+    projects: [
+      project('unit', 10_000),
+      project('sim', 60_000),
+      project('fault', 120_000),
+      project('linux', 60_000, true),
+      project('freebsd', 120_000, true),
+    ],
+  },
+});
