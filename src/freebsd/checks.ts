@@ -1,7 +1,7 @@
 import type { Host } from '../base/host.ts';
 import { renderBytes } from '../base/units.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
-import { markOf, type Node } from './node.ts';
+import { jailOf, markOf, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 
 const problem = (what: string, got: string, mend?: string): Finding => ({
@@ -61,7 +61,7 @@ const checkNames = (seen: Seen, vm: Vm): Finding[] => {
     (each) => seen.interfaces.has(each) && seen.interfaces.get(each)?.description !== mine,
   );
   const rules = seen.focus?.rules ?? '';
-  const strange = rules !== '' && !rules.includes(`path vmm/${name} `);
+  const strange = rules !== '' && !rules.includes(` path vmm/${name} `);
   return [
     ...taken.map((each) =>
       problem(
@@ -70,6 +70,15 @@ const checkNames = (seen: Seen, vm: Vm): Finding[] => {
         'set another unitBase',
       ),
     ),
+    ...(seen.vmmNodes.has(name) && !seen.runDirs.has(name) && !seen.jails.some((each) => each.name === jailOf(name))
+      ? [
+          problem(
+            `the name ${name} free in vmm(4)`,
+            'a VM that is not ours',
+            `bhyvectl --vm=${name} --destroy, if nobody needs it`,
+          ),
+        ]
+      : []),
     ...(strange
       ? [problem(`devfs ruleset ${vm.place.uid} free`, 'in use by somebody else', 'set another slotBase')]
       : []),

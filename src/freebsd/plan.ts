@@ -98,7 +98,7 @@ export const startSteps = (node: Node, vm: Vm, run: string, graceMs: number): St
     devStep(node, vm),
     jailStep(node, vm),
     ...insideSteps(vm),
-    step('vmm.destroy', { vm: name }),
+    step('vmm.destroy', { vm: name, jail: jailOf(name) }),
     bhyveStep(node, vm, run, graceMs),
   ];
 };
@@ -198,7 +198,13 @@ const jailStep = (node: Node, vm: Vm): Step => {
     ...(node.features.meta ? [`meta.brig_vm=${name}`] : []),
   ];
   const cpuset = vm.spec.limits.cpuset;
-  return step('jail.create', { vm: name, jail: jailOf(name), parameters, ...(cpuset === undefined ? {} : { cpuset }) });
+  return step('jail.create', {
+    vm: name,
+    jail: jailOf(name),
+    path: node.layout.vm(name).root,
+    parameters,
+    ...(cpuset === undefined ? {} : { cpuset }),
+  });
 };
 
 const insideSteps = (vm: Vm): Step[] =>

@@ -94,10 +94,26 @@ const movDx = (value: number): Code => [0xba, ...word(value)];
 const movSp = (value: number): Code => [0xbc, ...word(value)];
 const MOV_BL_AL: Code = [0x88, 0xc3];
 const MOV_AL_BL: Code = [0x88, 0xd8];
+const movBx = (value: number): Code => [0xbb, ...word(value)];
+const MOV_DS_BX: Code = [0x8e, 0xdb];
 const MOV_SS_AX: Code = [0x8e, 0xd0];
 const MOV_DS_AX: Code = [0x8e, 0xd8];
 /** mov word [address], value */
 const store = (address: number, value: Code): Code => [0xc7, 0x06, ...word(address), ...value];
+/** mov dword [address], value with a 32-bit address: 0x67 before it makes it so. */
+const storeHigh = (address: number, value: number): Code => [
+  0x67,
+  0x66,
+  0xc7,
+  0x05,
+  ...dword(address),
+  ...dword(value),
+];
+
+const MOV_EAX_CR0: Code = [0x0f, 0x20, 0xc0];
+const MOV_CR0_EAX: Code = [0x0f, 0x22, 0xc0];
+const orAl = (bits: number): Code => [0x0c, bits];
+const andAl = (bits: number): Code => [0x24, bits];
 
 const cmpAl = (value: number): Code => [0x3c, value];
 const cmpEax = (value: number): Code => [0x66, 0x3d, ...dword(value)];
@@ -119,6 +135,7 @@ const HLT: Code = [0xf4];
 const IRET: Code = [0xcf];
 /** An instruction that is no instruction, for ever. */
 const UD2: Code = [0x0f, 0x0b];
+const lgdt = (table: string): Code => [0x2e, 0x0f, 0x01, 0x16, { offsetOf: table }];
 const lidt = (table: string): Code => [0x2e, 0x0f, 0x01, 0x1e, { offsetOf: table }];
 
 // ---- The serial port. Its FIFOs stay off: switching them on makes bhyve drop what was typed before the boot. ----
@@ -186,6 +203,38 @@ const mapPm1 = (chipset: typeof ICH9): Code => [
   ...outd(PCI.data, QEMU.pm1.status | 1),
   ...pciSelect(chipset, chipset.enable.register),
   ...outb(PCI.data, chipset.enable.value),
+];
+
+const APIC = { spurious: 0xfee0_00f0, lint0: 0xfee0_0350 };
+const PROTECTED = 0x01;
+
+/**
+ * The local APIC holds the PIC's interrupts back until a firmware says otherwise, and real mode cannot reach it.
+ * A segment loaded in protected mode keeps its limit of 4 GiB in real mode, so DS goes there for a moment.
+ */
+const passInterruptsOfPic = (): Code => [
+  ...lgdt('segments'),
+  ...MOV_EAX_CR0,
+  ...orAl(PROTECTED),
+  ...MOV_CR0_EAX,
+  ...movBx(8), // the second descriptor
+  ...MOV_DS_BX,
+  ...andAl(0xff & ~PROTECTED),
+  ...MOV_CR0_EAX,
+  ...storeHigh(APIC.spurious, 0x1ff), // the APIC on; while it is off it keeps LINT0 masked
+  ...storeHigh(APIC.lint0, 0x700), // ExtINT: what the PIC says
+];
+
+const segments = (): Code => [
+  ...label('segments'), // limit, address
+  ...word(2 * 8 - 1),
+  { offsetOf: 'descriptors' },
+  ...word(ROM_SEGMENT >>> 12),
+  ...label('descriptors'),
+  ...dword(0),
+  ...dword(0),
+  ...dword(0x0000_ffff), // data, writable, from 0 to 4 GiB
+  ...dword(0x00cf_9300),
 ];
 
 const PIC = { command: 0x20, data: 0x21 };
@@ -297,6 +346,7 @@ const PROGRAM = (): Code => [
   ...mapPm1(PIIX4),
   ...label('qemu'),
   ...outw(QEMU.pm1.enable, POWER_BUTTON), // else QEMU never sets the status
+  ...passInterruptsOfPic(),
   ...initInterrupts(),
   ...jmpFar(ROM_SEGMENT, 'serve qemu'),
   ...label('wake'),
@@ -305,4 +355,5 @@ const PROGRAM = (): Code => [
   ...serve(QEMU),
 
   ...ends(),
+  ...segments(),
 ];

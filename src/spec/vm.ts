@@ -107,9 +107,6 @@ const vmDocument = z.strictObject({
 
 /** What a VM shall be: every default filled in, sizes in bytes. */
 export type VmSpec = z.output<typeof vmDocument>;
-export type Disk = VmSpec['disks'][number];
-export type Nic = VmSpec['nics'][number];
-export type Firmware = VmSpec['firmware'];
 
 /** Errors: spec.invalid with every problem at once. */
 export const parseVm = (value: unknown, source = 'document'): VmSpec =>

@@ -166,9 +166,7 @@ describe('the tree', () => {
     const dead = sources.flatMap(({ path, text }) =>
       [...text.matchAll(/^export (?:const|class|interface|type|function) (\w+)/gm)]
         .map((match) => match[1] ?? '')
-        .filter(
-          (name) => !everywhere.some((other) => other.path !== path && new RegExp(`\\b${name}\\b`).test(other.text)),
-        )
+        .filter((name) => !isUsed(name, path, text))
         .map((name) => `${path}: ${name}`),
     );
     expect(dead).toEqual([]);

@@ -46,9 +46,12 @@ export const ruleset: StepDef<RulesetArgs, Seen> = {
     run(showRules(number), { expect: renderShown(rules) }),
   ],
   undo: ({ ruleset: number }) => [run(deleteRuleset(number))],
-  holds: ({ ruleset: number, rules }, seen) => {
+  holds: ({ vm, ruleset: number, rules }, seen) => {
     if (!seen.rulesets.has(number)) return 'no';
-    return seen.focus === undefined || seen.focus.rules === renderShown(rules) ? 'yes' : 'partly';
+    const [wanted, shown] = [renderShown(rules), seen.focus?.rules];
+    if (shown === undefined || shown === wanted) return 'yes';
+    // Cut short it is still ours; anything else in a set of this number is a stranger's.
+    return shown !== '' && (wanted.startsWith(shown) || shown.includes(` path vmm/${vm} `)) ? 'partly' : 'no';
   },
 };
 
@@ -134,6 +137,8 @@ export const dev: StepDef<DevArgs, Seen> = {
 export interface JailArgs {
   readonly vm: string;
   readonly jail: string;
+  /** The jail's root: a jail of our name elsewhere is a stranger's. */
+  readonly path: string;
   readonly parameters: readonly string[];
   readonly cpuset?: string;
 }
@@ -146,6 +151,6 @@ export const jail: StepDef<JailArgs, Seen> = {
     ...(cpuset === undefined ? [] : [run(setCpus(cpuset, name))]),
   ],
   undo: ({ jail: name }) => [run(removeJail(name), { tolerate: [{ status: 1, stderr: 'not found' }] })],
-  holds: ({ jail: name, vm }, seen) =>
-    seen.jails.some((each) => each.name === name && !each.dying && (each.vm ?? vm) === vm) ? 'yes' : 'no',
+  holds: ({ jail: name, path }, seen) =>
+    seen.jails.some((each) => each.name === name && each.path === path && !each.dying) ? 'yes' : 'no',
 };

@@ -10,6 +10,7 @@ import { kill } from '../programs/system.ts';
 
 export interface VmmArgs {
   readonly vm: string;
+  readonly jail: string;
 }
 
 /** The VM in vmm(4). bhyve makes it inside the jail; brig only ever destroys it, before the jail goes. */
@@ -21,7 +22,9 @@ export const vmm: StepDef<VmmArgs, Seen> = {
     // bhyvectl(8) may fail with exit 0; the node tells (FACTS 2).
     { do: 'absent', path: `/dev/vmm/${vm}`, timeoutMs: LIMITS.stopStageMs },
   ],
-  holds: ({ vm }, seen) => (seen.vmmNodes.has(vm) ? 'yes' : 'no'),
+  // One flat namespace for all: without our jail or run directory a VM of this name is a stranger's.
+  holds: ({ vm, jail }, seen) =>
+    seen.vmmNodes.has(vm) && (seen.runDirs.has(vm) || seen.jails.some((each) => each.name === jail)) ? 'yes' : 'no',
 };
 
 export interface BhyveArgs {
