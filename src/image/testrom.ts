@@ -6,9 +6,8 @@
  * Source:  bhyve's pm.c and uart_emul.c; QEMU's hw/acpi/core.c, hw/isa/lpc_ich9.c and hw/acpi/piix4.c.
  */
 export const buildTestRom = (): Buffer => {
-  // hlt as filler: a jump that went astray stops there.
-  const program = padded([...padded([], CODE_AT, HLT), ...PROGRAM()], RESET_VECTOR, HLT);
-  return assemble(padded([...program, ...jmp('start')], ROM_SIZE, HLT));
+  const upToVector = padded([...padded([], CODE_AT), ...program()], RESET_VECTOR);
+  return assemble(padded([...upToVector, ...jmp('start')], ROM_SIZE));
 };
 
 const ROM_SIZE = 0x10000;
@@ -36,10 +35,11 @@ const sizeOf = (item: Item): number => (typeof item === 'number' ? 1 : 'label' i
 
 const sizeOfAll = (code: Code): number => code.reduce<number>((sum, item) => sum + sizeOf(item), 0);
 
-const padded = (code: Code, size: number, filler: Code): Code => {
+/** Filled with hlt: a jump that went astray stops there. */
+const padded = (code: Code, size: number): Code => {
   const room = size - sizeOfAll(code);
   if (room < 0) throw new RangeError(`the test ROM has ${-room} bytes too many before ${size}`);
-  return [...code, ...Array.from({ length: room }, () => filler).flat()];
+  return [...code, ...Array.from({ length: room }, () => HLT).flat()];
 };
 
 const placesOf = (code: Code): ReadonlyMap<string, number> => {
@@ -133,7 +133,7 @@ const CLI: Code = [0xfa];
 const STI: Code = [0xfb];
 const HLT: Code = [0xf4];
 const IRET: Code = [0xcf];
-/** An instruction that is no instruction, for ever. */
+/** Reserved for ever to be no instruction. */
 const UD2: Code = [0x0f, 0x0b];
 const lgdt = (table: string): Code => [0x2e, 0x0f, 0x01, 0x16, { offsetOf: table }];
 const lidt = (table: string): Code => [0x2e, 0x0f, 0x01, 0x1e, { offsetOf: table }];
@@ -165,42 +165,72 @@ const print = (text: string): Code =>
 
 const POWER_BUTTON = 0x0100;
 
-/** The ports of ACPI's PM1 block. */
-const pm1 = (base: number) => ({ status: base, enable: base + 2, control: base + 4 });
-
 interface Machine {
   readonly name: string;
-  readonly pm1: ReturnType<typeof pm1>;
+  /** The ports of ACPI's PM1 block. */
+  readonly pm1: { readonly status: number; readonly enable: number; readonly control: number };
   /** SLP_EN and this machine's SLP_TYP for S5. */
   readonly powerOff: number;
   /** What to do between two polls; runs with interrupts off and leaves them off. */
   readonly idle: Code;
 }
 
-/** Polls without a pause: nobody routes an interrupt to a CPU of bhyve before a firmware did. */
-const BHYVE: Machine = { name: 'bhyve', pm1: pm1(0x400), powerOff: 0x3400, idle: [] };
+/** Polls without a pause: whether an interrupt would end a hlt here is not tried. */
+const BHYVE: Machine = {
+  name: 'bhyve',
+  pm1: { status: 0x400, enable: 0x402, control: 0x404 },
+  powerOff: 0x3400,
+  idle: [],
+};
 
 /** sti lets no interrupt in before the hlt, so one that came since the poll still ends the hlt. */
-const QEMU: Machine = { name: 'qemu', pm1: pm1(0x600), powerOff: 0x2000, idle: [...STI, ...HLT, ...CLI] };
+const QEMU: Machine = {
+  name: 'qemu',
+  pm1: { status: 0x600, enable: 0x602, control: 0x604 },
+  powerOff: 0x2000,
+  idle: [...STI, ...HLT, ...CLI],
+};
+
+/** Where QEMU's chipset keeps what a firmware would have set: the port of PM1, and whether it answers there. */
+interface Chipset {
+  readonly device: number;
+  readonly fn: number;
+  /** Device and vendor. */
+  readonly id: number;
+  readonly pmBase: number;
+  readonly enable: { readonly register: number; readonly value: number };
+}
+
+const ICH9: Chipset = {
+  device: 31,
+  fn: 0,
+  id: 0x2918_8086,
+  pmBase: 0x40,
+  enable: { register: 0x44, value: 0x80 },
+};
+const PIIX4: Chipset = {
+  device: 1,
+  fn: 3,
+  id: 0x7113_8086,
+  pmBase: 0x40,
+  enable: { register: 0x80, value: 0x01 },
+};
 
 const PCI = { address: 0xcf8, data: 0xcfc };
-/** PMBASE and ACPI_CNTL are registers of the chipset; no firmware has set them. */
-const ICH9 = { device: 31, fn: 0, id: 0x2918_8086, pmBase: 0x40, enable: { register: 0x44, value: 0x80 } };
-const PIIX4 = { device: 1, fn: 3, id: 0x7113_8086, pmBase: 0x40, enable: { register: 0x80, value: 0x01 } };
 
-const pciSelect = (chipset: typeof ICH9, register: number): Code =>
+const pciSelect = (chipset: Chipset, register: number): Code =>
   outd(PCI.address, 0x8000_0000 + (chipset.device << 11) + (chipset.fn << 8) + register);
 
-const jumpIfPresent = (chipset: typeof ICH9, to: string): Code => [
+const jumpIfPresent = (chipset: Chipset, to: string): Code => [
   ...pciSelect(chipset, 0),
   ...ind(PCI.data),
   ...cmpEax(chipset.id),
   ...jumpIfZero(to),
 ];
 
-const mapPm1 = (chipset: typeof ICH9): Code => [
+const mapPm1 = (chipset: Chipset): Code => [
   ...pciSelect(chipset, chipset.pmBase),
-  ...outd(PCI.data, QEMU.pm1.status | 1),
+  ...outd(PCI.data, QEMU.pm1.status | 1), // bit 0: a port, not memory
   ...pciSelect(chipset, chipset.enable.register),
   ...outb(PCI.data, chipset.enable.value),
 ];
@@ -275,12 +305,12 @@ const serve = (machine: Machine): Code => {
   return [
     ...print('GUEST UP\r\n'),
     ...label(at('poll')),
+    ...inw(machine.pm1.status), // first, so that no flood of input hides the button
+    ...testAx(POWER_BUTTON),
+    ...jumpIfNotZero(at('button')),
     ...inb(COM1.lineStatus),
     ...testAl(RECEIVED),
     ...jumpIfNotZero(at('received')),
-    ...inw(machine.pm1.status),
-    ...testAx(POWER_BUTTON),
-    ...jumpIfNotZero(at('button')),
     ...machine.idle,
     ...jmp(at('poll')),
 
@@ -329,7 +359,7 @@ const ends = (): Code => [
   ...dword(0),
 ];
 
-const PROGRAM = (): Code => [
+const program = (): Code => [
   ...label('start'),
   ...CLI,
   ...initSerial(),

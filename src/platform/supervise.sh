@@ -65,13 +65,17 @@ become() {
 # One run. Descriptor 3 holds both ends of err.in only until each process has opened its own:
 # nobody blocks in open(2), and the reader sees the end when the last writer is gone.
 run_once() {
-	[ -p "$dir/err.in" ] || mkfifo "$dir/err.in"
+	status=71
+	[ -p "$dir/con.in" ] && [ -p "$dir/con.out" ] || return
+	[ -p "$dir/err.in" ] || mkfifo "$dir/err.in" || return
 	exec 3<>"$dir/err.in"
 	dd bs=$ERR_READ_BYTES count=$ERR_READS <"$dir/err.in" >"$dir/err" 2>/dev/null 3>&- &
 	reader=$!
 	# Consoles are opened for reading and writing: the guest sees neither an end nor a broken pipe.
 	become "$@" <>"$dir/con.in" 1<>"$dir/con.out" 2>"$dir/err.in" 3>&- &
 	child=$!
+	# Asked before there was a child.
+	[ -z "$asked" ] || kill -TERM "$child"
 	exec 3>&-
 	reap "$child"
 	child=
@@ -87,9 +91,13 @@ to_bhyve_status() {
 	[ "$status" -le 128 ] || return 0
 	said=$(grep -aoE 'Triple fault|_request reason=[0-9]+|_notify running [01]|terminating on signal [0-9]+' "$dir/err")
 	case $status:$said in
-	0:*'on signal '*) status=$((128 + ${said##*on signal })) ;;
+	0:*'on signal '*)
+		signal=${said##*on signal }
+		status=$((128 + ${signal%%[!0-9]*}))
+		;;
 	0:*'Triple fault'*) status=3 ;;
 	0:*'reason=2'* | 0:*'reason=6'*) status=1 ;;
+	0:*'reason='*) status=4 ;;
 	0:*'running 0'*) status=0 ;;
 	*'running 1'*) status=4 ;;
 	*) status=71 ;;

@@ -1,0 +1,233 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Command, Host, Result } from '../../src/base/host.ts';
+import { BrigError } from '../../src/base/errors.ts';
+import { Engine } from '../../src/engine/engine.ts';
+import { EventLog } from '../../src/engine/events.ts';
+import { Keeper } from '../../src/engine/keeper.ts';
+import type { Seen } from '../../src/freebsd/observe.ts';
+import { freebsdPlatform } from '../../src/freebsd/platform.ts';
+import { createModel, type Model } from '../../src/model/model.ts';
+import { layout } from '../../src/platform/layout.ts';
+import { parseConfig } from '../../src/spec/config.ts';
+import { parseVm, type VmSpec } from '../../src/spec/vm.ts';
+import { Store } from '../../src/store/store.ts';
+
+export type FaultKind = 'fails before' | 'fails after' | 'hangs' | 'dies before' | 'dies after';
+
+/** One fault: at the nth effect on the host from when it is armed. */
+export interface Fault {
+  readonly kind: FaultKind;
+  readonly at: number;
+  readonly forEver: boolean;
+}
+
+const never = new Promise<never>(() => undefined);
+
+/** The effects that change a host; looking is `run` too. */
+const EFFECTS = [
+  'run',
+  'spawn',
+  'writeFile',
+  'copyFile',
+  'allocate',
+  'pack',
+  'mkdir',
+  'remove',
+  'rmdir',
+  'say',
+] as const;
+
+/** A host whose nth effect goes wrong, and whose user may die: then nothing that was asked for ever returns. */
+export class Mortal {
+  readonly host: Host;
+  points = 0;
+  reached = 0;
+  dead = false;
+  #fault: Fault | undefined;
+  #onDeath: (() => void) | undefined;
+
+  constructor(real: Host) {
+    const host: Record<string, unknown> = { ...real };
+    for (const name of EFFECTS) {
+      const effect = real[name].bind(real) as (...args: unknown[]) => Promise<unknown>;
+      host[name] = (...args: unknown[]) => this.#perform(name, effect, args);
+    }
+    host.sleep = (ms: number) => (this.dead ? never : real.sleep(ms).then(() => (this.dead ? never : undefined)));
+    host.watch = (path: string, onChange: () => void) => real.watch(path, () => (this.dead ? undefined : onChange()));
+    this.host = host as unknown as Host;
+  }
+
+  arm(fault: Fault | undefined, onDeath?: () => void): void {
+    this.points = 0;
+    this.#fault = fault;
+    this.#onDeath = onDeath;
+  }
+
+  #die(): Promise<never> {
+    this.dead = true;
+    this.#onDeath?.();
+    return never;
+  }
+
+  #hits(): boolean {
+    this.points++;
+    const fault = this.#fault;
+    return fault !== undefined && (fault.forEver ? this.points >= fault.at : this.points === fault.at);
+  }
+
+  async #perform(name: string, effect: (...args: unknown[]) => Promise<unknown>, args: unknown[]): Promise<unknown> {
+    if (this.dead) return await never;
+    if (!this.#hits()) return await effect(...args);
+    this.reached++;
+    switch (this.#fault?.kind) {
+      case 'dies before':
+        return await this.#die();
+      case 'dies after':
+        await effect(...args).catch(() => undefined);
+        return await this.#die();
+      case 'hangs':
+        return name === 'run' ? { status: 124, stdout: '', stderr: '', timedOut: true } : fail(name);
+      case 'fails after':
+        await effect(...args).catch(() => undefined);
+        return name === 'run' ? failed : fail(name);
+      default:
+        return name === 'run' ? failed : fail(name);
+    }
+  }
+}
+
+const failed: Result = { status: 1, stdout: '', stderr: 'injected fault', timedOut: false };
+const fail = (name: string): never => {
+  throw new BrigError('host.failed', `${name}: injected fault`);
+};
+
+const POOL = 'tank/brig';
+
+/** The real engine over the model: what brigd is, without its socket. */
+export class World {
+  readonly model: Model;
+  readonly dir = mkdtempSync(join(tmpdir(), 'brig-sim-'));
+  readonly config = parseConfig(JSON.stringify({ dataset: POOL }), 'sim');
+  mortal!: Mortal;
+  engine!: Engine<Seen>;
+  keeper!: Keeper<Seen>;
+  events!: EventLog;
+  #store!: Store;
+  #ids = 0;
+
+  constructor() {
+    this.model = createModel({ pool: 'tank', cpus: 4 });
+  }
+
+  get store(): Store {
+    return this.#store;
+  }
+
+  /** The pool's dataset, as an administrator makes it. */
+  async prepare(): Promise<this> {
+    await this.shell('/sbin/zfs', 'create', '-p', POOL);
+    return await this.boot();
+  }
+
+  /** A new brigd on the same host and the same state. */
+  async boot(): Promise<this> {
+    const paths = { stateDir: this.config.stateDir, runDir: this.config.runDir };
+    const places = layout(paths);
+    this.mortal = new Mortal(this.model.host);
+    const { host } = this.mortal;
+    this.#store = new Store(join(this.dir, 'brig.db'));
+    const platform = freebsdPlatform({ paths, dataset: POOL });
+    for (const path of [paths.runDir, paths.stateDir, `${paths.runDir}/vms`, `${paths.stateDir}/vms`, places.exits])
+      await host.mkdir(path, { mode: 0o711, uid: 0, gid: 0 });
+    await platform.prepare(host);
+    this.events = new EventLog(this.#store, () => host.now());
+    const newId = (): string => `id${++this.#ids}`;
+    this.engine = new Engine({ host, platform, store: this.#store, events: this.events, config: this.config, newId });
+    this.keeper = new Keeper({
+      host,
+      engine: this.engine,
+      store: this.#store,
+      events: this.events,
+      layout: places,
+      parallel: 2,
+    });
+    await this.keeper.open();
+    return this;
+  }
+
+  /** kill -9 of brigd: whatever it waits for never comes. */
+  die(): void {
+    this.mortal.dead = true;
+    this.keeper.close();
+    this.#store.close();
+  }
+
+  close(): void {
+    if (!this.mortal.dead) this.die();
+    rmSync(this.dir, { recursive: true });
+  }
+
+  /** A command of a person at the host. */
+  async shell(program: string, ...args: string[]): Promise<string> {
+    return (await this.model.host.run({ program, args, timeoutMs: 60_000 } satisfies Command)).stdout;
+  }
+
+  async create(change: Partial<Record<keyof VmSpec, unknown>> = {}): Promise<void> {
+    const spec = parseVm({
+      name: 'web01',
+      firmware: { builtin: 'test' },
+      memory: '64M',
+      nics: [{}],
+      disks: [{ zvol: { size: '64M' } }],
+      ...change,
+    });
+    await this.engine.create(spec, { cause: 'operator' });
+  }
+
+  async state(name = 'web01'): Promise<string> {
+    return (await this.engine.show(name)).state;
+  }
+
+  kinds(name = 'web01'): string[] {
+    return this.events.list(0, 10_000, name).map((event) => event.kind);
+  }
+
+  /** Waits in the host's time. */
+  async until(holds: () => Promise<boolean> | boolean, forMs = 120_000): Promise<void> {
+    const deadline = this.model.host.now() + forMs;
+    while (!(await holds())) {
+      if (this.model.host.now() > deadline)
+        throw new Error(`still not after ${forMs} ms: ${JSON.stringify(this.kinds())}`);
+      await this.model.host.sleep(50);
+    }
+  }
+
+  /** Everything on the host that a VM could leave behind; disks aside. */
+  async inventory(): Promise<string[]> {
+    const all = await Promise.all([
+      this.shell('/sbin/ifconfig', '-l'),
+      this.shell(
+        '/usr/sbin/jls',
+        '-d',
+        '--libxo=json',
+        '-n',
+        'jid',
+        'name',
+        'path',
+        'dying',
+        'vnet',
+        'devfs_ruleset',
+        'meta',
+      ),
+      this.shell('/sbin/mount', '-p'),
+      this.shell('/sbin/devfs', 'rule', 'showsets'),
+      this.shell('/usr/bin/rctl'),
+      this.shell('/bin/ps', '--libxo=json', '-ax', '-o', 'pid,ppid,jid,jail,user,stat,rss,lstart,command'),
+      this.model.host.list('/dev/vmm').then((names) => (names ?? []).join(' ')),
+      this.model.host.list('/var/run/brig/vms').then((names) => (names ?? []).join(' ')),
+    ]);
+    return all;
+  }
+}
