@@ -113,7 +113,7 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
       process.kill(pid, 0);
       await stage.up();
       expect(view('one')).toMatchObject({ state: 'running', pid });
-      expect(stage.type('one', 'adopted')).toContain('adopted');
+      expect(stage.type('one', 'alive')).toContain('alive');
     });
 
     test('restarted politely: the same', async () => {

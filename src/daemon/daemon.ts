@@ -42,8 +42,8 @@ const prepareFiles = async (host: Host, places: Layout, config: Config): Promise
   const script = await readFile(new URL('../platform/supervise.sh', import.meta.url), 'utf8');
   await host.mkdir(config.stateDir, { mode: 0o711, ...ROOT });
   await host.mkdir(config.runDir, { mode: 0o711, ...ROOT });
-  await host.mkdir(`${config.runDir}/vms`, { mode: 0o711, ...ROOT });
-  await host.mkdir(`${config.stateDir}/vms`, { mode: 0o711, ...ROOT });
+  await host.mkdir(places.vmsDir, { mode: 0o711, ...ROOT });
+  await host.mkdir(places.statesDir, { mode: 0o711, ...ROOT });
   await host.mkdir(places.exits, { mode: 0o700, ...ROOT });
   await host.writeFile(places.supervisor, script, { mode: 0o500, ...ROOT });
 };

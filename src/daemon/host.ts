@@ -3,7 +3,6 @@ import type { Host } from '../base/host.ts';
 import { freebsdPlatform } from '../freebsd/platform.ts';
 import { realHost } from '../io/host.ts';
 import { linuxPlatform } from '../linux/platform.ts';
-import { createModel } from '../model/model.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
 
@@ -25,7 +24,12 @@ export const chooseHost = async (config: Config): Promise<{ host: Host; platform
   const paths = { stateDir: config.stateDir, runDir: config.runDir };
   const { dataset } = config;
   if (kind === 'linux') return { host: realHost, platform: linuxPlatform({ paths, accel: config.accel }) as Platform };
-  const host =
-    kind === 'model' ? createModel(dataset === undefined ? {} : { pool: dataset.split('/')[0] }).host : realHost;
-  return { host, platform: freebsdPlatform({ paths, dataset }) };
+  const platform = freebsdPlatform({ paths, dataset }) as Platform;
+  return { host: kind === 'model' ? await modelHost(dataset) : realHost, platform };
+};
+
+/** Loaded only when asked for: a product's memory has no room for toys. */
+const modelHost = async (dataset: string | undefined): Promise<Host> => {
+  const { createModel } = await import('../model/model.ts');
+  return createModel({ pace: 'real', ...(dataset === undefined ? {} : { pool: dataset.split('/')[0] }) }).host;
 };

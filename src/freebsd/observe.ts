@@ -73,8 +73,8 @@ export const observe = async (host: Host, node: Node, vm?: Vm): Promise<Seen> =>
         ? []
         : ask(host, listDatasets(node.dataset), NO_DATASET).then(parseDatasets),
       node.features.racct ? ask(host, listRules()).then(parseRules) : undefined,
-      names(host, `${node.paths.runDir}/vms`),
-      names(host, `${node.paths.stateDir}/vms`),
+      names(host, node.layout.vmsDir),
+      names(host, node.layout.statesDir),
     ]);
   const seen = {
     jails,

@@ -9,6 +9,10 @@ export const layout = (paths: Paths) => ({
   /** One file per VM whose process ended; the directory that brigd watches. */
   exits: `${paths.runDir}/exits`,
   store: `${paths.stateDir}/brig.db`,
+  /** A directory for each VM that is running or was not cleaned up. */
+  vmsDir: `${paths.runDir}/vms`,
+  /** A directory for each VM that is defined. */
+  statesDir: `${paths.stateDir}/vms`,
   baseDir: `${paths.stateDir}/base`,
   vm: (name: string) => {
     const run = `${paths.runDir}/vms/${name}`;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs one VM's process, runs it again when the guest resets, and writes down how it ended.
 #
-#   sh supervise.sh KIND NAME DIR EXITS RUN RESETS WINDOW [-g CGROUP]... [-f FILE] -- COMMAND [ARG]...
+#   sh supervise.sh KIND NAME DIR EXITS RUN RESETS WINDOW [-g CGROUP]... [-8 FILE] [-9 FILE] -- COMMAND [ARG]...
 #
 #   KIND     bhyve or qemu: whose exit status it is. EXITS gets bhyve's numbers either way.
 #   NAME     the VM
@@ -10,7 +10,7 @@
 #   RUN      id of this run, written into the exit file
 #   RESETS   guest resets allowed within WINDOW seconds
 #   CGROUP   directory that each run joins before COMMAND
-#   FILE     open as descriptor 9 of COMMAND
+#   FILE     open as descriptor 8 or 9 of COMMAND
 #
 # EXITS/NAME         "RUN STATUS EPOCH": the end. STATUS is 128 + n after signal n.
 # EXITS/NAME.resets  "RUN COUNT EPOCH": the guest has reset COUNT times and runs again.
@@ -53,7 +53,8 @@ become() {
 	while [ "$1" != -- ]; do
 		case $1 in
 		-g) echo 0 >"$2/cgroup.procs" || exit 71 ;;
-		-f) [ -r "$2" ] || exit 71; exec 9<"$2" ;;
+		-8) exec 8<"$2" ;;
+		-9) exec 9<"$2" ;;
 		*) exit 64 ;;
 		esac
 		shift 2

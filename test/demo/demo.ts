@@ -11,7 +11,7 @@ interface View {
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 const chapter = (text: string): void => say(`\n== ${text}`);
-const show = (text: string): void => say(text.trimEnd().replaceAll(/^/gm, '   '));
+const show = (text: string): void => say(text.replaceAll('\r', '').trimEnd().replaceAll(/^/gm, '   '));
 
 const sandboxOnLinux = ({ pid, name }: View): void => {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
@@ -67,7 +67,7 @@ const story = async (stage: Stage): Promise<void> => {
 
   chapter('the guest talks');
   await stage.until('the banner', () => stage.type('demo1', '').includes('GUEST UP'));
-  show(stage.type('demo1', 'hello from the console'));
+  show(stage.type('demo1', 'a word in: '));
 
   for (const name of ['demo1', 'demo2']) {
     chapter(`what ${name} can see`);
@@ -94,7 +94,7 @@ const story = async (stage: Stage): Promise<void> => {
   await stage.up();
   must(stage, 'list');
   if (['demo1', 'demo2'].some((name, i) => view(name).pid !== pids[i])) throw new Error('a VM was not adopted');
-  show(`the guest still answers: ${stage.type('demo2', 'still here')}`);
+  show(`the guest still answers: ${stage.type('demo2', 'alive')}`);
 
   chapter('and back to nothing');
   must(stage, 'stop', '--all');

@@ -139,7 +139,7 @@ export class World {
     const { host } = this.mortal;
     this.#store = new Store(join(this.dir, 'brig.db'));
     const platform = freebsdPlatform({ paths, dataset: POOL });
-    for (const path of [paths.runDir, paths.stateDir, `${paths.runDir}/vms`, `${paths.stateDir}/vms`, places.exits])
+    for (const path of [paths.runDir, paths.stateDir, places.vmsDir, places.statesDir, places.exits])
       await host.mkdir(path, { mode: 0o711, uid: 0, gid: 0 });
     await platform.prepare(host);
     this.events = new EventLog(this.#store, () => host.now());

@@ -1,0 +1,67 @@
+import { createHash } from 'node:crypto';
+import type { Paths } from '../base/placed.ts';
+import type { Layout } from '../platform/layout.ts';
+import type { Finding } from '../platform/platform.ts';
+
+/** Where a cgroup controller is mounted; the two versions name their files differently. */
+export interface Controller {
+  readonly version: 1 | 2;
+  readonly root: string;
+}
+
+/** What this node can do, found by probing. */
+export interface Features {
+  readonly accel: 'tcg' | 'kvm';
+  /** Why KVM cannot be used; undefined where it can, or where nobody wants it. */
+  readonly kvmTrouble?: string;
+  /** Group of /dev/kvm, which QEMU gets beside its own. */
+  readonly kvmGroup?: number;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly memory?: Controller;
+  readonly cpu?: Controller;
+}
+
+/** A Linux node as brig is configured on it. */
+export interface Node {
+  readonly paths: Paths;
+  readonly layout: Layout;
+  readonly features: Features;
+  /** What prepare found; problems among it block every start. */
+  readonly findings: readonly Finding[];
+  /** brig's own test guest, as a file. */
+  readonly testRom: string;
+  /** The part of every sandbox that is the same: QEMU and its libraries, as arguments of bwrap(1). */
+  readonly sandbox: string;
+}
+
+/** Network namespace, cgroup and QEMU's name of a VM. */
+export const spaceOf = (vm: string): string => `brig-${vm}`;
+/** The other way round; undefined for strangers. */
+export const vmOfSpace = (space: string): string | undefined => /^brig-([a-z0-9][a-z0-9-]*)$/.exec(space)?.[1];
+
+/** Every interface of a VM on the host carries this alias. */
+export const markOf = (vm: string): string => `brig:vm/${vm}`;
+export const networkMark = (network: string): string => `brig:net/${network}`;
+
+/**
+ * Interface names of one NIC, from its leased unit; at most 15 characters. Source: IFNAMSIZ of if.h.
+ * Shape: host's bridge - brigv7000 = brigp7000 - brigb7000 - tap7000 - QEMU; from brigp7000 on in the VM's namespace.
+ */
+export const nicNames = (unit: number) => ({
+  host: `brigv${unit}`,
+  peer: `brigp${unit}`,
+  bridge: `brigb${unit}`,
+  tap: `tap${unit}`,
+});
+
+/** QEMU's own memory beside the guest's: code, device models, and translated code under TCG. */
+export const OVERHEAD_BYTES = 384 * 2 ** 20;
+
+/** A name-based UUID: the guest's identity stays when it moves to another slot or node. Source: RFC 9562 version 5. */
+export const uuidOf = (name: string): string => {
+  const hash = createHash('sha256').update(`brig:vm/${name}`).digest().subarray(0, 16);
+  hash[6] = ((hash[6] ?? 0) & 0x0f) | 0x50;
+  hash[8] = ((hash[8] ?? 0) & 0x3f) | 0x80;
+  return hash.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+};

@@ -1,0 +1,86 @@
+import type { Command, Host } from '../base/host.ts';
+import { BrigError } from '../base/errors.ts';
+import type { Vm } from '../platform/platform.ts';
+import { spaceOf, vmOfSpace, type Node } from './node.ts';
+import { listLinks, NETNS_DIR, parseLinks, type Link } from './programs/ip.ts';
+import { listProcesses, parseProcesses, type Process } from './programs/ps.ts';
+import { RUNNING } from './programs/qemu.ts';
+
+/** What the host said, once, about everything brig could own. */
+export interface Seen {
+  readonly processes: readonly Process[];
+  readonly links: ReadonlyMap<string, Link>;
+  /** Names of network namespaces. */
+  readonly spaces: ReadonlySet<string>;
+  /** Directories of brig's cgroups. */
+  readonly cgroups: ReadonlySet<string>;
+  /** Names in runDir/vms. */
+  readonly runDirs: ReadonlySet<string>;
+  /** More about one VM. */
+  readonly focus?: Focus;
+}
+
+export interface Focus {
+  readonly vm: string;
+  /** Interfaces in the VM's namespace. */
+  readonly inside: ReadonlyMap<string, Link>;
+  readonly runFiles: ReadonlySet<string>;
+  /** Undefined: there is no such directory. */
+  readonly diskFiles?: ReadonlySet<string>;
+  /** QEMU has said that its CPUs run. */
+  readonly ready: boolean;
+}
+
+const ask = async (host: Host, command: Command): Promise<string> => {
+  const result = await host.run(command);
+  if (result.status === 0 && !result.timedOut) return result.stdout;
+  const why = result.timedOut ? `no answer within ${command.timeoutMs / 1000} s` : `status ${result.status}: ${result.stderr.trim()}`;
+  throw new BrigError(result.timedOut ? 'host.timeout' : 'host.failed', `observe ${command.program}: ${why}`, { retry: 'operator' });
+};
+
+const byName = (links: readonly Link[]): ReadonlyMap<string, Link> => new Map(links.map((link) => [link.name, link]));
+
+const names = async (host: Host, path: string): Promise<ReadonlySet<string>> => new Set(await host.list(path));
+
+/** Directories named like brig's in the root of each controller. */
+const listCgroups = async (host: Host, { features }: Node): Promise<ReadonlySet<string>> => {
+  const roots = new Set([features.memory, features.cpu].flatMap((controller) => (controller ? [controller.root] : [])));
+  const found = await Promise.all(
+    [...roots].map(async (root) => ((await host.list(root)) ?? []).filter((name) => vmOfSpace(name)).map((name) => `${root}/${name}`)),
+  );
+  return new Set(found.flat());
+};
+
+/**
+ * One look at the whole host: two processes whatever the number of VMs, three with a VM in focus.
+ * Errors: host.timeout when the host is wedged, host.failed when a program does not answer as Debian's does.
+ */
+export const observe = async (host: Host, node: Node, vm?: Vm): Promise<Seen> => {
+  const [processes, links, spaces, cgroups, runDirs] = await Promise.all([
+    ask(host, listProcesses()).then(parseProcesses),
+    ask(host, listLinks()).then(parseLinks),
+    names(host, NETNS_DIR),
+    listCgroups(host, node),
+    names(host, `${node.paths.runDir}/vms`),
+  ]);
+  const seen = { processes, links: byName(links), spaces, cgroups, runDirs };
+  return vm ? { ...seen, focus: await look(host, node, vm, seen) } : seen;
+};
+
+const look = async (host: Host, node: Node, { spec }: Vm, seen: Seen): Promise<Focus> => {
+  const files = node.layout.vm(spec.name);
+  const space = spaceOf(spec.name);
+  const [inside, runFiles, diskFiles, said] = await Promise.all([
+    seen.spaces.has(space) ? ask(host, listLinks(space)).then(parseLinks) : [],
+    names(host, files.run),
+    host.list(files.disk),
+    host.readFile(files.err),
+  ]);
+  return {
+    vm: spec.name,
+    inside: byName(inside),
+    runFiles,
+    ready: said?.includes(RUNNING) ?? false,
+    ...(diskFiles === undefined ? {} : { diskFiles: new Set(diskFiles) }),
+  };
+};

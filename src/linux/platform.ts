@@ -1,0 +1,76 @@
+import { strict as assert } from 'node:assert';
+import type { Host } from '../base/host.ts';
+import type { Paths } from '../base/placed.ts';
+import { buildTestRom } from '../image/testrom.ts';
+import { layout } from '../platform/layout.ts';
+import type { Finding, Live, Platform, Vm } from '../platform/platform.ts';
+import { precheck } from './checks.ts';
+import { vmOfSpace, type Node } from './node.ts';
+import { observe, type Seen } from './observe.ts';
+import { catalogue, createSteps, startSteps } from './plan.ts';
+import { checkHost, prepareTun, probeFeatures, type Accel } from './probe.ts';
+import { buildSandbox } from './sandbox.ts';
+import { qemuOf, supervisorOf } from './steps/process.ts';
+
+export interface LinuxOptions {
+  readonly paths: Paths;
+  /** `auto`: KVM where the test guest boots under it. */
+  readonly accel: Accel;
+}
+
+const ROOT = { uid: 0, gid: 0 };
+
+const liveOf = (supervisor: string, seen: Seen, vm: Vm): Live => {
+  const { name } = vm.spec;
+  const qemu = qemuOf(vm.place.uid, seen);
+  const supervised = supervisorOf(supervisor, name, seen) !== undefined;
+  if (!qemu) return { phase: supervised ? 'booting' : owned(seen).has(name) ? 'residue' : 'absent', supervised };
+  const ready = seen.focus?.vm === name ? seen.focus.ready : true;
+  return { phase: ready ? 'running' : 'booting', pid: qemu.pid, sinceMs: qemu.startedMs, rssBytes: qemu.rssBytes, supervised };
+};
+
+/** Names in everything that carries brig's mark: interfaces, namespaces, cgroups, run directories. */
+const owned = (seen: Seen): ReadonlySet<string> => {
+  const links = [...seen.links.values()].flatMap(({ alias }) => /^brig:vm\/([a-z0-9-]+)$/.exec(alias ?? '')?.[1] ?? []);
+  const spaces = [...seen.spaces].flatMap((space) => vmOfSpace(space) ?? []);
+  const cgroups = [...seen.cgroups].flatMap((dir) => vmOfSpace(dir.slice(dir.lastIndexOf('/') + 1)) ?? []);
+  return new Set([...links, ...spaces, ...cgroups, ...seen.runDirs]);
+};
+
+/** Real VMs where there is no FreeBSD: QEMU in bubblewrap, in a network namespace, under the same engine. */
+export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
+  const places = layout(options.paths);
+  const testRom = `${options.paths.stateDir}/testrom.bin`;
+  const sandbox = `${places.baseDir}/sandbox.args`;
+  let node: Node | undefined;
+  const known = (): Node => {
+    assert(node, 'prepare comes first');
+    return node;
+  };
+
+  const prepare = async (host: Host): Promise<readonly Finding[]> => {
+    await host.mkdir(options.paths.stateDir, { mode: 0o711, ...ROOT });
+    await host.mkdir(places.baseDir, { mode: 0o700, ...ROOT });
+    await host.writeFile(testRom, buildTestRom(), { mode: 0o444, ...ROOT });
+    await prepareTun(host);
+    const features = await probeFeatures(host, options.accel, testRom);
+    const findings = await checkHost(host, features);
+    if (findings.every(({ level }) => level !== 'problem')) await buildSandbox(host, sandbox, features.accel === 'kvm');
+    node = { paths: options.paths, layout: places, features, findings, testRom, sandbox };
+    return findings;
+  };
+
+  return {
+    name: 'linux',
+    catalogue,
+    prepare,
+    observe: (host, vm) => observe(host, known(), vm),
+    createSteps: (vm) => createSteps(known(), vm),
+    startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
+    live: (seen, vm) => liveOf(places.supervisor, seen, vm),
+    owned,
+    precheck: (host, seen, vm) => precheck(host, known(), seen, vm),
+    buildBase: (host) => buildSandbox(host, sandbox, known().features.accel === 'kvm'),
+    doctor: (host) => checkHost(host, known().features),
+  };
+};

@@ -1,0 +1,82 @@
+export const BWRAP = '/usr/bin/bwrap';
+export const SETPRIV = '/usr/bin/setpriv';
+export const NSENTER = '/usr/bin/nsenter';
+export const PRLIMIT = '/usr/bin/prlimit';
+export const TASKSET = '/usr/bin/taskset';
+
+/** A file or device of the host at a path of the sandbox. */
+export interface Bind {
+  readonly how: 'ro-bind' | 'bind' | 'dev-bind';
+  readonly from: string;
+  readonly at: string;
+}
+
+export const readOnly = (from: string, at = from): Bind => ({ how: 'ro-bind', from, at });
+export const writable = (from: string, at: string): Bind => ({ how: 'bind', from, at });
+export const device = (from: string, at = from): Bind => ({ how: 'dev-bind', from, at });
+
+const parentsOf = (path: string): string[] =>
+  path
+    .split('/')
+    .slice(1, -1)
+    .map((_, i, parts) => `/${parts.slice(0, i + 1).join('/')}`);
+
+/**
+ * Arguments for exactly these files. Directories are made first and by name: those that bwrap makes for a file
+ * are closed to everybody but root (seen: drwx------ /usr with 0.8.0).
+ */
+const bindArgs = (binds: readonly Bind[]): string[] => {
+  const directories = [...new Set(binds.flatMap(({ at }) => parentsOf(at)))].sort();
+  return [...directories.flatMap((path) => ['--dir', path]), ...binds.flatMap(({ how, from, at }) => [`--${how}`, from, at])];
+};
+
+/** Text of a file for `bwrap --args`. */
+const renderArgs = (args: readonly string[]): string => args.map((arg) => `${arg}\0`).join('');
+
+/** The same for every VM: namespaces, capabilities, and the files of QEMU. */
+export const renderCommonArgs = (binds: readonly Bind[]): string =>
+  renderArgs([
+    // Its own mounts, always; no user namespace: root of the host drops what it has instead.
+    ...['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup'],
+    // No process beside QEMU in there; it dies with bwrap, and bwrap with the supervisor.
+    ...['--as-pid-1', '--die-with-parent', '--new-session', '--clearenv', '--chdir', '/'],
+    ...['--cap-drop', 'ALL', '--cap-add', 'CAP_SETUID', '--cap-add', 'CAP_SETGID', '--cap-add', 'CAP_SETPCAP'],
+    ...bindArgs(binds),
+  ]);
+
+/** One VM's own: its name and files. Read after the common ones; closes the root to writing. */
+export const renderVmArgs = (hostname: string, binds: readonly Bind[]): string =>
+  renderArgs(['--hostname', hostname, ...bindArgs(binds), '--remount-ro', '/']);
+
+export interface Confinement {
+  readonly uid: number;
+  /** Group besides uid's own: of /dev/kvm. */
+  readonly group?: number;
+  /** Path of the network namespace. */
+  readonly netns: string;
+  /** Threads that the uid may have; no process of it may start another program anyway. */
+  readonly tasks: number;
+  readonly openFiles?: number;
+  readonly cpuset?: string;
+}
+
+/** Descriptors of the two files with arguments, opened by supervise.sh. */
+const ARGS = ['--args', '8', '--args', '9'];
+
+/**
+ * The chain of programs that become QEMU, each in place of the one before; bwrap alone stays, as its parent.
+ * Shape:  prlimit -> taskset -> nsenter -> bwrap, in the sandbox: setpriv -> QEMU
+ * setpriv comes last because changing the uid forgets the signal that a parent's death sends. Source: prctl(2)
+ */
+export const confine = (how: Confinement, inner: readonly string[]): string[] => [
+  PRLIMIT,
+  '--core=0',
+  `--nproc=${how.tasks}`,
+  ...(how.openFiles === undefined ? [] : [`--nofile=${how.openFiles}`]),
+  ...(how.cpuset === undefined ? [] : [TASKSET, '-c', how.cpuset]),
+  ...[NSENTER, `--net=${how.netns}`, '--', BWRAP, ...ARGS, '--'],
+  ...[SETPRIV, '--reuid', String(how.uid), '--regid', String(how.uid)],
+  ...(how.group === undefined ? ['--clear-groups'] : ['--groups', String(how.group)]),
+  ...['--no-new-privs', '--bounding-set', '-all', '--inh-caps', '-all', '--ambient-caps', '-all', '--pdeathsig', 'KILL', '--'],
+  ...inner,
+];

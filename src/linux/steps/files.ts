@@ -1,0 +1,112 @@
+import { command, run } from '../../platform/command.ts';
+import type { Access, Effect } from '../../base/host.ts';
+import type { StepDef } from '../../base/step.ts';
+import type { Seen } from '../observe.ts';
+import { renderVmArgs, type Bind } from '../programs/bwrap.ts';
+import { createOverlay } from '../programs/qemu-img.ts';
+import { chmod, chown, makeFifos } from '../programs/system.ts';
+
+const ROOT = { uid: 0, gid: 0 };
+const owner = (uid: number): Access => ({ mode: 0o600, uid, gid: uid });
+
+/** Names in the run directory, beside those of the layout. */
+export const RUN_FILES = { sandbox: 'sandbox.args', firmware: 'firmware.rom', monitor: 'mon.in' } as const;
+
+export interface RunDirArgs {
+  readonly vm: string;
+  readonly uid: number;
+  readonly paths: { readonly run: string; readonly config: string; readonly conIn: string; readonly conOut: string };
+  /** File on the host that becomes the boot ROM. */
+  readonly rom: string;
+  /** What the sandbox has besides QEMU. */
+  readonly binds: readonly Bind[];
+}
+
+/**
+ * The run directory: firmware, console and monitor FIFOs, and what the sandbox shows; nobody but root enters it.
+ * Undo:  removed with everything in it.
+ */
+export const runDir: StepDef<RunDirArgs, Seen> = {
+  because: ({ vm }) => `${vm} needs a private copy of its firmware, a console and the description of its sandbox`,
+  apply: ({ vm, uid, paths, rom, binds }) => {
+    const monitor = `${paths.config}/${RUN_FILES.monitor}`;
+    const fifos = [paths.conIn, paths.conOut, monitor];
+    return [
+      { do: 'mkdir', path: paths.run, access: { mode: 0o700, ...ROOT } },
+      { do: 'mkdir', path: paths.config, access: { mode: 0o755, ...ROOT } },
+      { do: 'copy', from: rom, to: `${paths.config}/${RUN_FILES.firmware}`, access: { mode: 0o444, ...ROOT } },
+      { do: 'write', path: `${paths.run}/${RUN_FILES.sandbox}`, text: renderVmArgs(vm, binds), access: { mode: 0o600, ...ROOT } },
+      ...fifos.map((path): Effect => ({ do: 'remove', path })),
+      run(makeFifos(fifos)),
+      // The console's ends are opened for QEMU; the monitor it opens itself.
+      run(chown(monitor, uid)),
+    ];
+  },
+  undo: ({ paths }) => [{ do: 'remove', path: paths.run }],
+  holds: ({ vm }, seen) => {
+    if (!seen.runDirs.has(vm)) return 'no';
+    const files = seen.focus?.runFiles;
+    return !files || ['vm', 'con.in', 'con.out', RUN_FILES.sandbox].every((name) => files.has(name)) ? 'yes' : 'partly';
+  },
+};
+
+export interface DiskDirArgs {
+  readonly vm: string;
+  readonly path: string;
+}
+
+/** Where the files are that QEMU writes to. The directory is root's; the sandbox shows the files alone. */
+export const diskDir: StepDef<DiskDirArgs, Seen> = {
+  keeps: true,
+  because: ({ vm }) => `${vm} keeps files that its QEMU writes to`,
+  apply: ({ path }) => [{ do: 'mkdir', path, access: { mode: 0o711, ...ROOT } }],
+  undo: ({ path }) => [{ do: 'remove', path }],
+  holds: (_, seen) => (seen.focus?.diskFiles ? 'yes' : 'no'),
+};
+
+export interface FileDiskArgs {
+  readonly vm: string;
+  readonly path: string;
+  readonly name: string;
+  readonly bytes: number;
+  readonly from?: string;
+  readonly uid: number;
+}
+
+/** Made beside and moved: a half-made overlay is never taken for a disk. */
+const overlay = ({ path, bytes, uid }: FileDiskArgs, from: string): Effect[] => [
+  { do: 'remove', path: `${path}.new` },
+  run(createOverlay(from, `${path}.new`, bytes)),
+  run(chmod(`${path}.new`, '0600')),
+  run(chown(`${path}.new`, uid)),
+  run(command('/usr/bin/mv', ['-n', `${path}.new`, path])),
+];
+
+/** A disk as a sparse file, or as an overlay over one. An existing file is kept: it is data. */
+export const fileDisk: StepDef<FileDiskArgs, Seen> = {
+  keeps: true,
+  because: ({ vm, name, from }) => `${name} of ${vm} is a file${from === undefined ? '' : ` that holds what differs from ${from}`}`,
+  apply: (args) =>
+    args.from === undefined ? [{ do: 'allocate', path: args.path, bytes: args.bytes, access: owner(args.uid) }] : overlay(args, args.from),
+  undo: ({ path }) => [
+    { do: 'remove', path: `${path}.new` },
+    { do: 'remove', path },
+  ],
+  holds: ({ name }, seen) => (seen.focus?.diskFiles?.has(name) ? 'yes' : 'no'),
+};
+
+export interface VarsArgs {
+  readonly vm: string;
+  readonly from: string;
+  readonly path: string;
+  readonly uid: number;
+}
+
+/** A private, writable copy of the UEFI variables. An existing one is kept: the guest's boot order is in it. */
+export const firmwareVars: StepDef<VarsArgs, Seen> = {
+  keeps: true,
+  because: ({ vm }) => `${vm} keeps its UEFI variables to itself`,
+  apply: ({ from, path, uid }) => [{ do: 'copy', from, to: path, access: owner(uid), keep: true }],
+  undo: ({ path }) => [{ do: 'remove', path }],
+  holds: (_, seen) => (seen.focus?.diskFiles?.has('vars.fd') ? 'yes' : 'no'),
+};

@@ -1,0 +1,131 @@
+import type { Bridge } from '../../base/placed.ts';
+import type { Holds, StepDef } from '../../base/step.ts';
+import { run } from '../../platform/command.ts';
+import { markOf, networkMark, nicNames, spaceOf } from '../node.ts';
+import type { Seen } from '../observe.ts';
+import { ip, ipBatch, LINK_EXISTS, NO_LINK, NO_SPACE, NO_SPACE_FILE, type Link } from '../programs/ip.ts';
+
+/**
+ * Whether a link is brig's. It gets its mark right after its name and before it goes up,
+ * so one of this name and kind that is down and bare is a half-made one; all others are strangers.
+ */
+export const ownsLink = (link: Link | undefined, mark: string, kind: string): Holds => {
+  if (link?.alias === mark) return 'yes';
+  return link?.kind === kind && link.alias === undefined && !link.up ? 'partly' : 'no';
+};
+
+export interface NetnsArgs {
+  readonly vm: string;
+}
+
+/** The VM's network namespace: nothing but a loopback that is down. */
+export const netns: StepDef<NetnsArgs, Seen> = {
+  because: ({ vm }) => `QEMU of ${vm} sees no interface of the host`,
+  apply: ({ vm }) => [run(ip(['netns', 'add', spaceOf(vm)]))],
+  undo: ({ vm }) => [run(ip(['netns', 'delete', spaceOf(vm)]), { tolerate: [NO_SPACE_FILE] })],
+  holds: ({ vm }, seen) => (seen.spaces.has(spaceOf(vm)) ? 'yes' : 'no'),
+};
+
+export interface BridgeArgs {
+  readonly bridge: Bridge;
+}
+
+/** The host's bridge of a network that brig owns: no uplink and no address, made for the first user, gone with the last. */
+export const bridge: StepDef<BridgeArgs, Seen> = {
+  because: ({ bridge: { network } }) => `network ${network} needs its bridge on the host`,
+  apply: ({ bridge: { name, network } }) => [
+    // Half-made ones of ours are made whole; precheck has refused strangers.
+    run(ip(['link', 'add', 'name', name, 'type', 'bridge']), { tolerate: [LINK_EXISTS] }),
+    run(ipBatch([`link set dev ${name} alias ${networkMark(network)}`, `link set dev ${name} addrgenmode none up`])),
+  ],
+  undo: ({ bridge: { name } }) => [run(ip(['link', 'delete', 'dev', name]), { tolerate: [NO_LINK] })],
+  holds: ({ bridge: { name, network } }, seen) => ownsLink(seen.links.get(name), networkMark(network), 'bridge'),
+  shared: ({ bridge: { network } }) => `net/${network}`,
+};
+
+export interface NicArgs {
+  readonly vm: string;
+  readonly uid: number;
+  readonly unit: number;
+  readonly bridge: Bridge;
+}
+
+/**
+ * A veth pair: one end stays on the host, the other is born in the VM's namespace.
+ * Undo:  deleting either end removes both. Source: veth(4)
+ */
+export const veth: StepDef<NicArgs, Seen> = {
+  because: ({ vm }) => `${vm} has a network namespace of its own, and a veth pair is its only way out`,
+  apply: ({ vm, unit }) => {
+    const { host, peer } = nicNames(unit);
+    return [
+      run(
+        ipBatch([
+          `link add name ${host} type veth peer name ${peer} netns ${spaceOf(vm)}`,
+          `link set dev ${host} alias ${markOf(vm)}`,
+          `link set dev ${host} addrgenmode none`,
+        ]),
+      ),
+    ];
+  },
+  undo: ({ unit }) => [run(ip(['link', 'delete', 'dev', nicNames(unit).host]), { tolerate: [NO_LINK] })],
+  holds: ({ vm, unit }, seen) => ownsLink(seen.links.get(nicNames(unit).host), markOf(vm), 'veth'),
+};
+
+/** The host's end on the network's bridge, isolated: VMs reach the network, not each other. Source: bridge(8) "isolated" */
+export const vethMember: StepDef<NicArgs, Seen> = {
+  because: ({ vm, bridge: { network } }) => `${vm} is on network ${network}; isolated: guests on it reach the network, not each other`,
+  apply: ({ unit, bridge: { name } }) => {
+    const { host } = nicNames(unit);
+    return [run(ipBatch([`link set dev ${host} master ${name}`, `link set dev ${host} type bridge_slave isolated on`, `link set dev ${host} up`]))];
+  },
+  undo: ({ unit }) => [run(ip(['link', 'set', 'dev', nicNames(unit).host, 'nomaster']), { tolerate: [NO_LINK] })],
+  holds: ({ unit, bridge: { name } }, seen) => {
+    const link = seen.links.get(nicNames(unit).host);
+    if (link?.master !== name) return 'no';
+    return link.isolated && link.up ? 'yes' : 'partly';
+  },
+};
+
+/** A tap in the VM's namespace that its uid may open; nobody else's process is in there. */
+export const tap: StepDef<NicArgs, Seen> = {
+  because: ({ vm }) => `${vm} has a NIC, and QEMU drives it through a tap`,
+  apply: ({ vm, uid, unit }) => [
+    run(ipBatch([`tuntap add dev ${nicNames(unit).tap} mode tap user ${uid}`, `link set dev ${nicNames(unit).tap} addrgenmode none up`], spaceOf(vm))),
+  ],
+  undo: ({ vm, unit }) => [run(ip(['link', 'delete', 'dev', nicNames(unit).tap], spaceOf(vm)), { tolerate: [NO_LINK, NO_SPACE] })],
+  holds: ({ unit }, seen) => {
+    const link = seen.focus?.inside.get(nicNames(unit).tap);
+    return link ? (link.up ? 'yes' : 'partly') : 'no';
+  },
+};
+
+/** A bridge in the VM's namespace that joins tap and veth: it has no address, so the namespace itself cannot be talked to. */
+export const inside: StepDef<NicArgs, Seen> = {
+  because: ({ vm }) => `what ${vm} sends meets a bridge in its own namespace before it meets the host`,
+  apply: ({ vm, unit }) => {
+    const { peer, tap: tapName, bridge: name } = nicNames(unit);
+    return [
+      run(ip(['link', 'delete', 'dev', name], spaceOf(vm)), { tolerate: [NO_LINK] }),
+      run(
+        ipBatch(
+          [
+            `link add name ${name} type bridge`,
+            `link set dev ${name} addrgenmode none up`,
+            `link set dev ${peer} addrgenmode none`,
+            `link set dev ${peer} master ${name} up`,
+            `link set dev ${tapName} master ${name}`,
+          ],
+          spaceOf(vm),
+        ),
+      ),
+    ];
+  },
+  undo: ({ vm, unit }) => [run(ip(['link', 'delete', 'dev', nicNames(unit).bridge], spaceOf(vm)), { tolerate: [NO_LINK, NO_SPACE] })],
+  holds: ({ unit }, seen) => {
+    const names = nicNames(unit);
+    const links = seen.focus?.inside;
+    if (!links?.has(names.bridge)) return 'no';
+    return [names.peer, names.tap].every((name) => links.get(name)?.master === names.bridge) ? 'yes' : 'partly';
+  },
+};

@@ -1,0 +1,121 @@
+import { startBhyve, type BhyveArguments } from './bhyve.ts';
+import { find, normal } from './files.ts';
+import type { Stdio } from './guest.ts';
+import { findJail } from './jails.ts';
+import { endProcess, isAlive } from './processes.ts';
+import { must, unknownArgv } from './program.ts';
+import type { Jail, Process, World } from './world.ts';
+
+const JEXEC = '/usr/sbin/jexec';
+const CHROOT = '/usr/sbin/chroot';
+const BHYVE = '/usr/sbin/bhyve';
+const STEP_MS = 5;
+
+/** `jexec [-l] JAIL COMMAND...`. */
+export interface Entry {
+  readonly jail: string;
+  readonly command: readonly string[];
+}
+
+interface ChrootArguments {
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+  readonly command: readonly string[];
+}
+
+/** What is to run in the jail. */
+export interface Launch {
+  readonly chroot: ChrootArguments | undefined;
+  readonly bhyve: BhyveArguments;
+}
+
+export const parseEntry = (args: readonly string[]): Entry => {
+  const rest = args[0] === '-l' ? args.slice(1) : args;
+  const jail = must(JEXEC, rest, 0, 'jail');
+  must(JEXEC, rest, 1, 'command');
+  if (jail.startsWith('-')) throw unknownArgv(JEXEC, args, `unknown option ${jail}`);
+  return { jail, command: rest.slice(1) };
+};
+
+const number = (args: readonly string[], text: string): number => {
+  if (!/^\d+$/.test(text)) throw unknownArgv(CHROOT, args, `${text} is not a number`);
+  return Number(text);
+};
+
+/** Without -G a process keeps root's groups wheel and operator (FACTS S.2). */
+const parseChroot = (args: readonly string[]): ChrootArguments => {
+  let identity = { uid: 0, gid: 0, groups: [0, 5] as readonly number[] };
+  let at = 0;
+  for (; args[at]?.startsWith('-'); at += 2) {
+    const value = must(CHROOT, args, at + 1, 'value');
+    if (args[at] === '-u') identity = { ...identity, uid: number(args, value) };
+    else if (args[at] === '-g') identity = { ...identity, gid: number(args, value) };
+    else if (args[at] === '-G') identity = { ...identity, groups: value.split(',').map((each) => number(args, each)) };
+    else throw unknownArgv(CHROOT, args, `unknown option ${args[at] ?? ''}`);
+  }
+  if (must(CHROOT, args, at, 'new root') !== '/') throw unknownArgv(CHROOT, args, 'another root than / is unknown');
+  return { ...identity, command: args.slice(at + 1) };
+};
+
+const parseBhyve = (args: readonly string[]): BhyveArguments => {
+  const options: string[] = [];
+  let config: string | undefined;
+  let at = 0;
+  for (; args[at]?.startsWith('-'); at += 2) {
+    const value = must(BHYVE, args, at + 1, 'value');
+    if (args[at] === '-k' && config === undefined) config = value;
+    else if (args[at] === '-o') options.push(value);
+    else throw unknownArgv(BHYVE, args, `unknown option ${args[at] ?? ''}`);
+  }
+  if (args.length > at + 1) throw unknownArgv(BHYVE, args, 'more than one name');
+  return { config, options, name: args[at] };
+};
+
+/** Errors: model.argv for anything but bhyve, directly or by chroot(8). */
+export const parseLaunch = (command: readonly string[]): Launch => {
+  const chroot = command[0] === CHROOT ? parseChroot(command.slice(1)) : undefined;
+  const [program, ...args] = chroot?.command ?? command;
+  if (program !== BHYVE) throw unknownArgv(JEXEC, command, 'only bhyve is known inside a jail');
+  return { chroot, bhyve: parseBhyve(args) };
+};
+
+const isInJail = (world: World, jail: Jail, path: string): boolean =>
+  find(world, normal(`${jail.path}/${path}`), jail.jid)?.kind === 'file';
+
+/** What jexec(8) complains about before there is a process in the jail. */
+export const refuseEntry = (world: World, { jail: name, command }: Entry): string | undefined => {
+  const jail = findJail(world, name);
+  if (!jail) return `jexec: jail "${name}" not found`;
+  const program = command[0] ?? '';
+  return isInJail(world, jail, program) ? undefined : `jexec: execvp: ${program}: No such file or directory`;
+};
+
+/** One process becomes jexec, chroot and bhyve in turn; its pid stays. */
+export const launch = (world: World, process: Process, entry: Entry, what: Launch, stdio: Stdio): void => {
+  const endWith = (message: string): void => {
+    stdio.err(`${message}\n`);
+    endProcess(world, process, 1);
+  };
+  world.clock.after(STEP_MS, () => {
+    if (!isAlive(world, process)) return;
+    const problem = refuseEntry(world, entry);
+    const jail = findJail(world, entry.jail);
+    if (problem !== undefined || !jail) return endWith(problem ?? '');
+    enter(jail, process, what, entry.command);
+    // unrecorded: chroot(8) without the program it is to run
+    if (!isInJail(world, jail, BHYVE)) return endWith(`chroot: ${BHYVE}: No such file or directory`);
+    world.clock.after(STEP_MS, () => {
+      if (isAlive(world, process)) startBhyve(world, jail, process, what.bhyve, stdio);
+    });
+  });
+};
+
+const enter = (jail: Jail, process: Process, { chroot }: Launch, command: readonly string[]): void => {
+  process.jid = jail.jid;
+  process.stat = 'SJ';
+  process.command = (chroot?.command ?? command).join(' ');
+  process.uid = chroot?.uid ?? 0;
+  process.gid = chroot?.gid ?? 0;
+  process.groups = chroot?.groups ?? [0, 5];
+};

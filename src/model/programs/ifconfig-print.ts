@@ -1,0 +1,131 @@
+import { bridgeOf } from '../network.ts';
+import type { Interface, Member, World } from '../world.ts';
+
+const FLAGS: readonly (readonly [string, number])[] = [
+  ['UP', 0x1],
+  ['BROADCAST', 0x2],
+  ['LOOPBACK', 0x8],
+  ['RUNNING', 0x40],
+  ['PROMISC', 0x100],
+  ['SIMPLEX', 0x800],
+  ['MULTICAST', 0x8000],
+  ['LOWER_UP', 0x1000000],
+];
+
+const OPTIONS: readonly (readonly [string, number])[] = [
+  ['RXCSUM', 0x1],
+  ['TXCSUM', 0x2],
+  ['VLAN_MTU', 0x8],
+  ['VLAN_HWTAGGING', 0x10],
+  ['JUMBO_MTU', 0x20],
+  ['LINKSTATE', 0x80000],
+  ['RXCSUM_IPV6', 0x200000],
+  ['TXCSUM_IPV6', 0x400000],
+  ['HWSTATS', 0x800000],
+  ['MEXTPG', 0x4000000],
+];
+
+const CAPABILITIES: Readonly<Record<Interface['kind'], readonly string[]>> = {
+  tap: ['LINKSTATE', 'MEXTPG'],
+  epair: ['RXCSUM', 'TXCSUM', 'VLAN_MTU', 'VLAN_HWTAGGING', 'RXCSUM_IPV6', 'TXCSUM_IPV6'],
+  bridge: ['VLAN_HWTAGGING'],
+  lo: ['RXCSUM', 'TXCSUM', 'LINKSTATE', 'RXCSUM_IPV6', 'TXCSUM_IPV6'],
+  ether: ['VLAN_MTU', 'JUMBO_MTU', 'LINKSTATE', 'HWSTATS'],
+  pflog: [],
+};
+
+/** A bridge takes these from a member unless every member has them. Recorded: tap and epair in one bridge. */
+const SHARED_ONLY = ['TXCSUM', 'TXCSUM_IPV6', 'MEXTPG'];
+
+const bits = (names: readonly string[], table: readonly (readonly [string, number])[]): string => {
+  const found = table.filter(([name]) => names.includes(name));
+  const sum = found.reduce((total, [, bit]) => total + bit, 0);
+  const list = found.map(([name]) => name).join(',');
+  return `${sum.toString(16)}${list === '' ? '' : `<${list}>`}`;
+};
+
+/** Carrier: an open tap; an epair always; a bridge with one such member. */
+const hasCarrier = (each: Interface): boolean => {
+  if (each.kind === 'tap') return each.openedBy !== undefined;
+  if (each.kind === 'bridge') return each.up && each.members.some((member) => hasCarrier(member.interface));
+  return each.kind === 'lo' ? each.up : each.kind !== 'pflog';
+};
+
+const isRunning = (each: Interface): boolean => {
+  if (each.kind === 'tap') return each.openedBy !== undefined;
+  return each.kind === 'bridge' || each.kind === 'lo' ? each.up : each.kind !== 'pflog';
+};
+
+const flagsOf = (world: World, each: Interface): string => {
+  if (each.kind === 'pflog') return '0';
+  const isMember = bridgeOf(world, each) !== undefined;
+  const names = [
+    ...(each.up ? ['UP'] : []),
+    ...(each.kind === 'lo' ? ['LOOPBACK'] : ['BROADCAST', 'SIMPLEX']),
+    ...(isRunning(each) ? ['RUNNING'] : []),
+    ...(isMember ? ['PROMISC'] : []),
+    'MULTICAST',
+    ...(hasCarrier(each) ? ['LOWER_UP'] : []),
+  ];
+  return bits(names, FLAGS);
+};
+
+const optionsOf = (world: World, each: Interface): string => {
+  const members = bridgeOf(world, each)?.members ?? [];
+  const keeps = (name: string): boolean =>
+    !SHARED_ONLY.includes(name) || members.every((other) => CAPABILITIES[other.interface.kind].includes(name));
+  return bits(CAPABILITIES[each.kind].filter(keeps), OPTIONS);
+};
+
+const memberLines = ({ interface: each, private: isPrivate }: Member): string[] => {
+  const flags = isPrivate ? '943<LEARNING,DISCOVER,PRIVATE,AUTOEDGE,AUTOPTP>' : '143<LEARNING,DISCOVER,AUTOEDGE,AUTOPTP>';
+  const cost = each.kind === 'tap' ? 2_000_000 : 2000;
+  return [
+    `\tmember: ${each.name} flags=${flags}`,
+    `\t        port ${each.index} priority 128 path cost ${cost} vlan protocol 802.1q`,
+  ];
+};
+
+const bridgeLines = (each: Interface): string[] => [
+  '\tid 00:00:00:00:00:00 priority 32768 hellotime 2 fwddelay 15',
+  '\tmaxage 20 holdcnt 6 proto rstp maxaddr 2000 timeout 1200',
+  `\troot id 00:00:00:00:00:00 priority ${each.up ? 32_768 : 0} ifcost 0 port 0`,
+  `\tbridge flags=${each.vlanfilter ? '1<VLANFILTER>' : '0<>'}`,
+  ...each.members.flatMap(memberLines),
+];
+
+const MEDIA: Readonly<Partial<Record<Interface['kind'], string>>> = {
+  tap: 'Ethernet 1000baseT <full-duplex>',
+  epair: 'Ethernet 10Gbase-T (10Gbase-T <full-duplex>)',
+  ether: 'Ethernet autoselect (10Gbase-T <full-duplex>)',
+};
+
+const nd6Of = (each: Interface): string | undefined => {
+  if (each.kind === 'pflog') return undefined;
+  if (each.kind === 'lo') return '21<PERFORMNUD,AUTO_LINKLOCAL>';
+  const hasInet6 = each.addresses.some((address) => address.startsWith('inet6'));
+  if (each.kind === 'bridge') return hasInet6 ? '1<PERFORMNUD>' : '9<PERFORMNUD,IFDISABLED>';
+  return hasInet6 ? '21<PERFORMNUD,AUTO_LINKLOCAL>' : '29<PERFORMNUD,IFDISABLED,AUTO_LINKLOCAL>';
+};
+
+const optional = (label: string, text: string | undefined): string[] =>
+  text === undefined || text === '' ? [] : [`\t${label}${text}`];
+
+/** One interface in the words and the order of the recordings. */
+export const renderInterface = (world: World, each: Interface): string => {
+  const media = MEDIA[each.kind];
+  const all = [
+    `${each.name}: flags=${flagsOf(world, each)} metric 0 mtu ${each.mtu}`,
+    ...optional('description: ', each.description),
+    `\toptions=${optionsOf(world, each)}`,
+    ...optional('ether ', each.ether),
+    ...optional('hwaddr ', each.hwaddr === each.ether ? undefined : each.hwaddr),
+    ...each.addresses.map((address) => `\t${address}`),
+    ...(each.kind === 'bridge' ? bridgeLines(each) : []),
+    ...optional('groups: ', each.groups.join(' ')),
+    ...(media === undefined ? [] : [`\tmedia: ${media}`, `\tstatus: ${hasCarrier(each) ? 'active' : 'no carrier'}`]),
+    ...optional('nd6 options=', nd6Of(each)),
+    ...(each.openedBy === undefined ? [] : [`\tOpened by PID ${each.openedBy}`]),
+  ];
+  return all.map((line) => `${line}\n`).join('');
+};
