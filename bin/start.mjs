@@ -1,4 +1,4 @@
-// Says in one line when Node is too old, then runs what tsc built, or the source where there is no build.
+// Says in one line when Node is too old, then runs the source of a checkout, or what tsc built of it in a package.
 import { existsSync } from 'node:fs';
 
 const NEEDED = 24;
@@ -11,5 +11,5 @@ if (Number(process.versions.node.split('.')[0]) < NEEDED) {
 }
 process.argv = [process.argv[0], program, ...args];
 const room = program === 'brigd' ? 'daemon' : 'cli';
-const built = new URL(`../dist/${room}/main.js`, import.meta.url);
-await import(existsSync(built) ? built.href : new URL(`../src/${room}/main.ts`, import.meta.url).href);
+const source = new URL(`../src/${room}/main.ts`, import.meta.url);
+await import(existsSync(source) ? source.href : new URL(`../dist/${room}/main.js`, import.meta.url).href);

@@ -60,7 +60,16 @@ const PROGRAMS: readonly string[] = [
   '/libexec/ld-elf.so.1',
 ];
 
-export const DIRECTORIES: readonly string[] = ['/dev', '/etc', '/mnt', '/root', '/tmp', '/var/db', '/var/log', '/var/run'];
+export const DIRECTORIES: readonly string[] = [
+  '/dev',
+  '/etc',
+  '/mnt',
+  '/root',
+  '/tmp',
+  '/var/db',
+  '/var/log',
+  '/var/run',
+];
 
 /** Path and size of every file of the base system. */
 export const BASE_FILES: readonly (readonly [string, number])[] = [...PROGRAMS, ...LIBRARIES].map((path) => [

@@ -147,7 +147,8 @@ const BASL_PROCESSES = 4;
 /** system("/bin/sh -c \"/usr/sbin/iasl -p OUT IN\" 1> /dev/null") with its files in /tmp (FACTS 1.3). */
 const buildTables = (start: Start): Refusal | undefined => {
   const { world, jail, process } = start;
-  if (typeof openIn(world, jail, '/tmp', process, READ | WRITE) === 'string') return baslFailed('Operation not permitted');
+  if (typeof openIn(world, jail, '/tmp', process, READ | WRITE) === 'string')
+    return baslFailed('Operation not permitted');
   const tools = ['/bin/sh', '/usr/sbin/iasl'].every((path) => find(world, normal(`${jail.path}${path}`), jail.jid));
   const silent = typeof openIn(world, jail, '/dev/null', process, WRITE) !== 'string';
   if (!tools || !silent || limitOf(start, 'maxproc') < BASL_PROCESSES) return baslFailed('Unknown error: -1');

@@ -53,6 +53,7 @@ const setSysctls = (world: World): void => {
   for (const [name, value] of SYSCTLS) world.sysctls.set(name, value);
   world.sysctls.set('hw.ncpu', String(world.cpus));
   world.sysctls.set('hw.physmem', String(world.memoryBytes));
+  for (const [name, value] of world.tunables) world.sysctls.set(name, value);
 };
 
 const startInit = (world: World): void => {

@@ -15,7 +15,7 @@ export const isWithin = (path: string, top: string): boolean =>
   path === top || path.startsWith(top === '/' ? '/' : `${top}/`);
 
 /** The file system that a path is in: the deepest mount point, and of several there the last. */
-export const mountOf = (world: World, path: string): Mount => {
+const mountOf = (world: World, path: string): Mount => {
   let found: Mount | undefined;
   for (const mount of world.mounts)
     if (isWithin(path, mount.node) && (!found || mount.node.length >= found.node.length)) found = mount;
@@ -63,6 +63,7 @@ export const newFifo = (owner: Owner): FifoNode => ({
   pending: [],
   pendingBytes: 0,
   readers: [],
+  holders: 0,
 });
 
 /** Tells those who watch a directory, once whoever changed it is done. */

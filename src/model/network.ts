@@ -34,7 +34,13 @@ const newEther = (world: World): string => {
   return `58:9c:fc:10:${bytes.join(':')}`;
 };
 
-export const addInterface = (world: World, kind: Interface['kind'], name: string, unit: number, vnet: number): Interface => {
+export const addInterface = (
+  world: World,
+  kind: Interface['kind'],
+  name: string,
+  unit: number,
+  vnet: number,
+): Interface => {
   const hwaddr = kind === 'lo' || kind === 'pflog' ? '' : kind === 'ether' ? '52:54:00:12:34:56' : newEther(world);
   const added: Interface = {
     name,
@@ -68,7 +74,12 @@ const isTaken = (world: World, kind: Cloner, unit: number, vnet: number): boolea
   );
 
 /** Makes an interface; without a unit the first free one. Answers undefined when the unit is taken. */
-export const createInterface = (world: World, kind: Cloner, unit: number | undefined, vnet: number): Interface | undefined => {
+export const createInterface = (
+  world: World,
+  kind: Cloner,
+  unit: number | undefined,
+  vnet: number,
+): Interface | undefined => {
   let number = unit ?? 0;
   if (unit === undefined) while (number <= MAX_UNIT && isTaken(world, kind, number, vnet)) number++;
   if (number > MAX_UNIT || isTaken(world, kind, number, vnet)) return undefined;

@@ -14,6 +14,8 @@ export interface Pending {
   readonly wait: (resume: (answer: Answer | 'again') => void) => void;
   /** Whoever waited has lost patience and sent SIGKILL. */
   readonly abandon: () => void;
+  /** What it printed so far. */
+  readonly partial?: () => { readonly stdout: string; readonly stderr: string };
 }
 
 export type Outcome = Answer | Pending;

@@ -14,7 +14,15 @@ export const parentDataset = (name: string): string | undefined => {
 export const mountDataset = (world: World, { name, type, properties, root }: Dataset): void => {
   if (type !== 'filesystem' || properties.get('canmount') === 'off' || !root) return;
   makeDirectories(world, `/${name}`, OWNER);
-  world.mounts.push({ special: name, node: `/${name}`, type: 'zfs', flags: 'rw,nfsv4acls', pass: '0 0', readOnly: false, root });
+  world.mounts.push({
+    special: name,
+    node: `/${name}`,
+    type: 'zfs',
+    flags: 'rw,nfsv4acls',
+    pass: '0 0',
+    readOnly: false,
+    root,
+  });
 };
 
 /** The node of a volume, made by the time the command returns with volmode=dev (FACTS 6.1). */

@@ -91,7 +91,9 @@ class Supervisor {
     if (!input || !output || isReady !== undefined) return this.#finish(71);
     const child = startProcess(this.#world, command.join(' '), this.#process.pid);
     child.onSignal = (number) => IGNORED.includes(number);
+    for (const fifo of [input, output]) fifo.holders += 1;
     child.onExit.push((status) => {
+      for (const fifo of [input, output]) fifo.holders -= 1;
       this.#child = undefined;
       this.#world.clock.after(REACT_MS, () => this.#ended(status));
     });

@@ -1,4 +1,5 @@
 import type { PackEntry } from '../base/host.ts';
+import { USERS } from './base-system.ts';
 import { Clock } from './clock.ts';
 
 /** What `createModel` may be told. */
@@ -41,6 +42,8 @@ export interface FifoNode extends Owner {
   pending: Buffer[];
   pendingBytes: number;
   readonly readers: ((chunk: Buffer) => void)[];
+  /** How many have both ends open. */
+  holders: number;
 }
 
 export interface SocketNode extends Owner {
@@ -219,6 +222,8 @@ export class World {
   readonly vms = new Map<string, Vm>();
   readonly datasets = new Map<string, Dataset>();
   lastTxg = 4;
+  /** Users that getpwuid(3) finds. */
+  readonly users: Map<number, string>;
   readonly modules = new Set<string>();
   readonly sysctls = new Map<string, string>();
   /** rctl(8) rules in the order of their addition. */
@@ -227,6 +232,8 @@ export class World {
   readonly guests = new Map<string, GuestState>();
   /** Roots of jails that are gone, busy until that moment (FACTS S.4). */
   readonly lingering = new Map<string, number>();
+  /** Set by hand, as in loader.conf(5): they survive a reboot. */
+  readonly tunables = new Map<string, string>();
   readonly watchers = new Map<string, Set<() => void>>();
   /** What the kernel would print. */
   readonly log: string[] = [];
@@ -237,6 +244,7 @@ export class World {
     this.cpus = options.cpus ?? 8;
     this.memoryBytes = options.memoryBytes ?? 16 * 2 ** 30;
     this.pool = options.pool;
+    this.users = new Map(USERS);
     // The day of the recordings.
     this.clock = new Clock(1_795_400_000_000, options.pace);
   }

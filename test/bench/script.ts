@@ -2,7 +2,6 @@ import { spawnSync } from 'node:child_process';
 import type { Command, Effect } from '../../src/base/host.ts';
 import { renderCommand } from '../../src/saga/perform.ts';
 
-const MS = (ms: number): string => (ms / 1000).toFixed(3);
 const owner = (access: { mode: number; uid: number; gid: number }): string =>
   `-m ${access.mode.toString(8)} -o ${access.uid} -g ${access.gid}`;
 
@@ -60,5 +59,3 @@ export const timeScript = (script: string): number => {
 
 export const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
-
-export { MS };

@@ -78,7 +78,9 @@ const optionsOf = (world: World, each: Interface): string => {
 };
 
 const memberLines = ({ interface: each, private: isPrivate }: Member): string[] => {
-  const flags = isPrivate ? '943<LEARNING,DISCOVER,PRIVATE,AUTOEDGE,AUTOPTP>' : '143<LEARNING,DISCOVER,AUTOEDGE,AUTOPTP>';
+  const flags = isPrivate
+    ? '943<LEARNING,DISCOVER,PRIVATE,AUTOEDGE,AUTOPTP>'
+    : '143<LEARNING,DISCOVER,AUTOEDGE,AUTOPTP>';
   const cost = each.kind === 'tap' ? 2_000_000 : 2000;
   return [
     `\tmember: ${each.name} flags=${flags}`,

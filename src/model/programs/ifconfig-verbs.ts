@@ -31,7 +31,8 @@ const rename: Verb = (target, name) => {
 
 const addMember: Verb = ({ world, vnet, interface: bridge }, name) => {
   const member = findInterface(world, vnet, name);
-  if (!member) return `BRDGADD ${name}: No such file or directory (errno 2 category 7 (src sys/net/if_bridge.c:1352) p1 0 p2 0)`;
+  if (!member)
+    return `BRDGADD ${name}: No such file or directory (errno 2 category 7 (src sys/net/if_bridge.c:1352) p1 0 p2 0)`;
   const there = bridgeOf(world, member);
   if (there === bridge)
     return `BRDGADD ${name}: File exists (errno 17 category 7 (src sys/net/if_bridge.c:1389) p1 0 p2 0)`;
@@ -64,7 +65,8 @@ const setPrivate =
 const bridgeOnly =
   (verb: Verb): Verb =>
   (target, value) => {
-    if (target.interface.kind !== 'bridge') throw unknownArgv('ifconfig', [target.interface.name, value], 'not a bridge');
+    if (target.interface.kind !== 'bridge')
+      throw unknownArgv('ifconfig', [target.interface.name, value], 'not a bridge');
     return verb(target, value);
   };
 

@@ -109,7 +109,8 @@ const textOf = (parameters: Parameters, name: string): string | undefined => {
 const create = (world: World, args: readonly string[], parameters: Parameters, options: readonly string[]): Answer => {
   const name = textOf(parameters, 'name');
   const path = textOf(parameters, 'path');
-  if (parameters.get('persist') !== true) throw unknownArgv(PROGRAM, args, 'a jail without persist is not in the model');
+  if (parameters.get('persist') !== true)
+    throw unknownArgv(PROGRAM, args, 'a jail without persist is not in the model');
   if (path === undefined) throw unknownArgv(PROGRAM, args, 'a jail without path is not in the model');
   const parent = name?.includes('.') ? name.split('.')[0] : undefined;
   if (parent !== undefined) return fail(`jail: jail "${parent}" not found`);

@@ -73,7 +73,8 @@ const toJson = (rows: readonly (readonly string[])[]): string => {
   return `{"__version": "2", "jail-information": {"jail": [${jails}]}}\n`;
 };
 
-const pair = (key: string, value: string | number | boolean): string => `${JSON.stringify(key)}:${JSON.stringify(value)}`;
+const pair = (key: string, value: string | number | boolean): string =>
+  `${JSON.stringify(key)}:${JSON.stringify(value)}`;
 
 const named = (world: World, jails: readonly Jail[], request: Request): string =>
   toJson(

@@ -1,8 +1,9 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { constants, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync, writeSync, closeSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { openConsole } from '../../../src/io/console.ts';
 
 const SCRIPT = new URL('../../../src/platform/supervise.sh', import.meta.url).pathname;
 
@@ -181,16 +182,16 @@ describe('signals', () => {
 
 describe('the console', () => {
   test('is two FIFOs that never end', async () => {
+    let said = '';
+    const console = openConsole(`${dir}/con.in`, `${dir}/con.out`);
+    console.onData((chunk) => (said += chunk.toString()));
     supervise('while read -r line; do echo "got $line"; [ "$line" != bye ] || exit 1; done; exit 4');
-    for (const word of ['hello', 'bye']) {
-      const input = openSync(`${dir}/con.in`, constants.O_RDWR);
-      writeSync(input, `${word}\n`);
-      const output = openSync(`${dir}/con.out`, constants.O_RDWR);
-      const buffer = Buffer.alloc(100);
-      expect(buffer.toString('utf8', 0, readSync(output, buffer))).toBe(`got ${word}\n`);
-      closeSync(input);
-      closeSync(output);
-    }
+    console.write(Buffer.from('hello\n'));
+    await until('an answer', () => said === 'got hello\n');
+    await sleep(50);
+    console.write(Buffer.from('bye\n'));
+    await until('an answer', () => said === 'got hello\ngot bye\n');
+    console.close();
     expect(await exitFile()).toMatch(/^run-1 1 /);
   });
 });

@@ -1,0 +1,42 @@
+import type { ConsolePort } from '../base/host.ts';
+import { BrigError } from '../base/errors.ts';
+import { find } from './files.ts';
+import { readFifo, writeFifo } from './pipes.ts';
+import type { FifoNode, World } from './world.ts';
+
+const openFifo = (world: World, path: string): FifoNode => {
+  const node = find(world, path);
+  if (node?.kind === 'fifo') return node;
+  throw new BrigError('host.missing', `open console ${path}: ${node ? 'not a FIFO' : 'no such file or directory'}`);
+};
+
+/** Both FIFOs of a guest's serial port, each open for reading and writing: it never ends by itself. */
+export const openConsole = (world: World, inPath: string, outPath: string): ConsolePort => {
+  const output = openFifo(world, outPath);
+  const input = openFifo(world, inPath);
+  const onClose: (() => void)[] = [];
+  const endReading: (() => void)[] = [];
+  let open = true;
+  for (const fifo of [input, output]) fifo.holders += 1;
+  return {
+    onData: (listener) => void endReading.push(readFifo(output, listener)),
+    onClose: (listener) => void onClose.push(listener),
+    write: (chunk) => {
+      if (open) writeFifo(input, chunk);
+    },
+    close: () => {
+      if (!open) return;
+      open = false;
+      for (const fifo of [input, output]) fifo.holders -= 1;
+      for (const end of endReading) end();
+      queueMicrotask(() => onClose.forEach((listener) => listener()));
+    },
+  };
+};
+
+/** Text into a FIFO that somebody holds open; nobody there is success. */
+export const sayTo = (world: World, path: string, text: string): void => {
+  const node = find(world, path);
+  if (node && node.kind !== 'fifo') throw new BrigError('host.failed', `write ${path}: not a FIFO`);
+  if (node && node.holders > 0) writeFifo(node, Buffer.from(text));
+};

@@ -1,0 +1,62 @@
+import type { Program } from '../program.ts';
+import { bhyvectl } from './bhyvectl.ts';
+import { cpuset } from './cpuset.ts';
+import { devfs } from './devfs.ts';
+import { getent } from './getent.ts';
+import { ifconfig } from './ifconfig.ts';
+import { jail } from './jail.ts';
+import { jexec } from './jexec.ts';
+import { jls } from './jls.ts';
+import { kill } from './kill.ts';
+import { kldload } from './kldload.ts';
+import { ldd } from './ldd.ts';
+import { mkfifo } from './mkfifo.ts';
+import { mount } from './mount.ts';
+import { ps } from './ps.ts';
+import { rctl } from './rctl.ts';
+import { sysctl } from './sysctl.ts';
+import { umount } from './umount.ts';
+import { uname } from './uname.ts';
+import { zfs } from './zfs.ts';
+
+/** Every program of the model's FreeBSD, by its path. */
+export const PROGRAMS: ReadonlyMap<string, Program> = new Map([
+  ['/bin/kill', kill],
+  ['/bin/ps', ps],
+  ['/sbin/devfs', devfs],
+  ['/sbin/ifconfig', ifconfig],
+  ['/sbin/kldload', kldload],
+  ['/sbin/mount', mount],
+  ['/sbin/sysctl', sysctl],
+  ['/sbin/umount', umount],
+  ['/sbin/zfs', zfs],
+  ['/usr/bin/cpuset', cpuset],
+  ['/usr/bin/getent', getent],
+  ['/usr/bin/ldd', ldd],
+  ['/usr/bin/mkfifo', mkfifo],
+  ['/usr/bin/rctl', rctl],
+  ['/usr/bin/uname', uname],
+  ['/usr/sbin/bhyvectl', bhyvectl],
+  ['/usr/sbin/jail', jail],
+  ['/usr/sbin/jexec', jexec],
+  ['/usr/sbin/jls', jls],
+]);
+
+const isVerb = (word: string) => (args: readonly string[]) => args[0] === word;
+const isOn = (name: RegExp, verb: string) => (args: readonly string[]) => name.test(args[0] ?? '') && args[1] === verb;
+
+/** Cost in tenths of a fork and exec of /usr/bin/true. Source: FACTS S.19; what is not there costs one. */
+const COSTS: readonly (readonly [string, (args: readonly string[]) => boolean, number])[] = [
+  ['/sbin/ifconfig', (args) => args.at(-1) === '-a', 25],
+  ['/sbin/ifconfig', isOn(/^(tap|epair)/, 'create'), 17],
+  ['/sbin/ifconfig', isOn(/^tap/, 'destroy'), 25],
+  ['/sbin/ifconfig', isOn(/^epair/, 'destroy'), 30],
+  ['/usr/sbin/jail', (args) => args.includes('-c'), 40],
+  ['/usr/sbin/jail', (args) => args.includes('-R'), 100],
+  ['/sbin/zfs', isVerb('clone'), 75],
+  ['/sbin/zfs', isVerb('destroy'), 60],
+  ['/sbin/zfs', isVerb('list'), 60],
+];
+
+export const costTenths = (program: string, args: readonly string[]): number =>
+  COSTS.find(([path, applies]) => path === program && applies(args))?.[2] ?? 10;

@@ -1,0 +1,101 @@
+/** The figures that the README quotes, each beside its reference in the same run. Ratios count, not times. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { Client } from '../../src/api/client.ts';
+import { Stage } from '../demo/stage.ts';
+const modelRatio = async () => ({start:{brig:0,script:1},stop:{brig:0,script:1}});
+import { linuxReference } from './linux.ts';
+import { median } from './script.ts';
+
+const ROUNDS = 7;
+/** As published: built by tsc. */
+const CLI = new URL('../../dist/cli/main.js', import.meta.url).pathname;
+
+const time = async (work: () => unknown): Promise<number> => {
+  const startMs = performance.now();
+  await work();
+  return performance.now() - startMs;
+};
+
+const rows: string[][] = [['figure', 'brig', 'reference', 'ratio', 'at most']];
+const row = (what: string, brig: number, reference: number, unit: string, most: string): void =>
+  void rows.push([
+    what,
+    `${brig.toFixed(1)} ${unit}`,
+    reference ? `${reference.toFixed(1)} ${unit}` : '',
+    reference ? `${(brig / reference).toFixed(2)}x` : '',
+    most,
+  ]);
+
+const privateKib = (pid: number): number =>
+  [...readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8').matchAll(/^Private_\w+: +(\d+) kB/gm)].reduce(
+    (sum, match) => sum + Number(match[1]),
+    0,
+  );
+
+const supervisorOf = (vm: string): number =>
+  Number(spawnSync('/usr/bin/pgrep', ['-f', `supervise.sh qemu ${vm} `], { encoding: 'utf8' }).stdout.split('\n')[0]);
+
+/** brig and the script take turns, so that what the machine does meanwhile hits both. */
+const realVms = async (stage: Stage): Promise<void> => {
+  const client = new Client(stage.socket);
+  stage.brig('create', 'bench', '--test-rom', '--memory', '64M', '--nic', 'default');
+  const reference = await linuxReference();
+  const [starts, stops, refStarts, refStops]: [number[], number[], number[], number[]] = [[], [], [], []];
+  for (let i = 0; i < ROUNDS; i++) {
+    starts.push(await time(() => client.operate('start', 'bench')));
+    stops.push(await time(() => client.operate('stop', 'bench')));
+    refStarts.push(reference.start());
+    refStops.push(await reference.stop());
+  }
+  await reference.close();
+  row('start a VM on Linux, against the same commands in sh', median(starts), median(refStarts), 'ms', '1.3x');
+  row('stop a VM on Linux, against the same commands in sh', median(stops), median(refStops), 'ms', '1.3x');
+  await client.operate('start', 'bench');
+  row(
+    'brigd at rest with one VM, resident',
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${stage.daemonPid}/status`, 'utf8'))?.[1]) / 1024,
+    0,
+    'MiB',
+    '80 MiB',
+  );
+  row('supervise.sh, private', privateKib(supervisorOf('bench')) / 1024, 0, 'MiB', '1 MiB');
+};
+
+const coldStart = async (stage: Stage): Promise<void> => {
+  const [list, bare]: [number[], number[]] = [[], []];
+  for (let i = 0; i < ROUNDS * 2; i++) {
+    list.push(
+      await time(() =>
+        spawnSync(process.execPath, [
+          '--disable-warning=ExperimentalWarning',
+          CLI,
+          '--socket',
+          stage.socket,
+          'list',
+        ]),
+      ),
+    );
+    bare.push(await time(() => spawnSync(process.execPath, ['-e', '0'])));
+  }
+  row('brig list from cold, against node -e 0', median(list), median(bare), 'ms', '3x');
+};
+
+const main = async (): Promise<void> => {
+  const stage = new Stage('bench', { accel: 'tcg' });
+  try {
+    await stage.up();
+    await realVms(stage);
+    await coldStart(stage);
+  } finally {
+    await stage.close();
+  }
+  const model = await modelRatio();
+  row('start a VM on the model, in its time', model.start.brig, model.start.script, 'ms', '1.3x');
+  row('stop a VM on the model, in its time', model.stop.brig, model.stop.script, 'ms', '1.3x');
+  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((cells) => cells[i]?.length ?? 0))) ?? [];
+  for (const cells of rows)
+    process.stdout.write(`| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |\n`);
+};
+
+await main();
