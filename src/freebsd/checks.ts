@@ -1,7 +1,7 @@
 import type { Host } from '../base/host.ts';
 import { renderBytes } from '../base/units.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
-import { jailOf, markOf, type Node } from './node.ts';
+import { jailOf, markOf, networkMark, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 
 const problem = (what: string, got: string, mend?: string): Finding => ({
@@ -86,17 +86,20 @@ const checkNames = (seen: Seen, vm: Vm): Finding[] => {
 };
 
 const checkNetworks = (seen: Seen, vm: Vm): Finding[] =>
-  vm.place.nics.flatMap(({ bridge }) =>
-    bridge.own || seen.interfaces.has(bridge.name)
+  vm.place.nics.flatMap(({ bridge: { own, name, network } }) => {
+    const found = seen.interfaces.get(name);
+    if (own && found && found.description !== networkMark(network))
+      return [
+        problem(
+          `interface ${name} free or marked ${networkMark(network)}`,
+          `in use: ${found.description ?? 'no description'}`,
+          'set another unitBase',
+        ),
+      ];
+    return own || found
       ? []
-      : [
-          problem(
-            `bridge ${bridge.name} of network ${bridge.network}`,
-            'no such interface',
-            `ifconfig bridge create name ${bridge.name}`,
-          ),
-        ],
-  );
+      : [problem(`bridge ${name} of network ${network}`, 'no such interface', `ifconfig bridge create name ${name}`)];
+  });
 
 const checkDisks = (node: Node, seen: Seen, vm: Vm): Finding[] => {
   if (!vm.spec.disks.some((disk) => 'zvol' in disk)) return [];

@@ -34,8 +34,12 @@ export interface Focus {
 const ask = async (host: Host, command: Command): Promise<string> => {
   const result = await host.run(command);
   if (result.status === 0 && !result.timedOut) return result.stdout;
-  const why = result.timedOut ? `no answer within ${command.timeoutMs / 1000} s` : `status ${result.status}: ${result.stderr.trim()}`;
-  throw new BrigError(result.timedOut ? 'host.timeout' : 'host.failed', `observe ${command.program}: ${why}`, { retry: 'operator' });
+  const why = result.timedOut
+    ? `no answer within ${command.timeoutMs / 1000} s`
+    : `status ${result.status}: ${result.stderr.trim()}`;
+  throw new BrigError(result.timedOut ? 'host.timeout' : 'host.failed', `observe ${command.program}: ${why}`, {
+    retry: 'operator',
+  });
 };
 
 const byName = (links: readonly Link[]): ReadonlyMap<string, Link> => new Map(links.map((link) => [link.name, link]));
@@ -46,7 +50,9 @@ const names = async (host: Host, path: string): Promise<ReadonlySet<string>> => 
 const listCgroups = async (host: Host, { features }: Node): Promise<ReadonlySet<string>> => {
   const roots = new Set([features.memory, features.cpu].flatMap((controller) => (controller ? [controller.root] : [])));
   const found = await Promise.all(
-    [...roots].map(async (root) => ((await host.list(root)) ?? []).filter((name) => vmOfSpace(name)).map((name) => `${root}/${name}`)),
+    [...roots].map(async (root) =>
+      ((await host.list(root)) ?? []).filter((name) => vmOfSpace(name)).map((name) => `${root}/${name}`),
+    ),
   );
   return new Set(found.flat());
 };

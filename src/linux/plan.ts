@@ -44,12 +44,23 @@ export const createSteps = (node: Node, vm: Vm): Step[] => {
   const { uid } = vm.place;
   return [
     ...(writesFiles(vm) ? [step('disk-dir.create', { vm: name, path: dir })] : []),
-    ...('uefi' in firmware ? [step('vars.copy', { vm: name, from: firmware.uefi.vars, path: `${dir}/vars.fd`, uid })] : []),
+    ...('uefi' in firmware
+      ? [step('vars.copy', { vm: name, from: firmware.uefi.vars, path: `${dir}/vars.fd`, uid })]
+      : []),
     ...disks.flatMap((disk, i) => {
       if (!('file' in disk)) return [];
       const file = diskFile(disk, i);
       const { size: bytes, from } = disk.file;
-      return [step('disk.create', { vm: name, path: `${dir}/${file}`, name: file, bytes, uid, ...(from === undefined ? {} : { from }) })];
+      return [
+        step('disk.create', {
+          vm: name,
+          path: `${dir}/${file}`,
+          name: file,
+          bytes,
+          uid,
+          ...(from === undefined ? {} : { from }),
+        }),
+      ];
     }),
   ];
 };
@@ -62,7 +73,13 @@ export const startSteps = (node: Node, vm: Vm, run: string, graceMs: number): St
     ...groups.map((args) => step('cgroup.create', args)),
     step('netns.create', { vm: vm.spec.name }),
     ...nicSteps(vm),
-    qemuStep(node, vm, run, graceMs, groups.map(({ dir }) => dir)),
+    qemuStep(
+      node,
+      vm,
+      run,
+      graceMs,
+      groups.map(({ dir }) => dir),
+    ),
   ];
 };
 
@@ -104,7 +121,9 @@ const runDirStep = (node: Node, vm: Vm): Step => {
 const cgroupSteps = ({ features }: Node, { spec }: Vm): { vm: string; dir: string; set: Setting[] }[] => {
   const { memory, cpu } = features;
   const wanted = [
-    ...(memory ? [{ root: memory.root, setting: memoryLimit(spec.limits.memory ?? spec.memory + OVERHEAD_BYTES, memory) }] : []),
+    ...(memory
+      ? [{ root: memory.root, setting: memoryLimit(spec.limits.memory ?? spec.memory + OVERHEAD_BYTES, memory) }]
+      : []),
     ...(cpu && spec.limits.pcpu !== undefined ? [{ root: cpu.root, setting: cpuLimit(spec.limits.pcpu, cpu) }] : []),
   ];
   const roots = [...new Set(wanted.map(({ root }) => root))];
@@ -119,7 +138,13 @@ const nicSteps = (vm: Vm): Step[] =>
   vm.place.nics.flatMap((nic) => {
     const args = { vm: vm.spec.name, uid: vm.place.uid, unit: nic.unit, bridge: nic.bridge };
     const shared = nic.bridge.own ? [step('bridge.create', { bridge: nic.bridge })] : [];
-    return [...shared, step('veth.create', args), step('veth.add', args), step('tap.create', args), step('netns.join', args)];
+    return [
+      ...shared,
+      step('veth.create', args),
+      step('veth.add', args),
+      step('tap.create', args),
+      step('netns.join', args),
+    ];
   });
 
 const qemuStep = (node: Node, vm: Vm, run: string, graceMs: number, groups: readonly string[]): Step => {

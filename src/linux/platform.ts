@@ -26,7 +26,13 @@ const liveOf = (supervisor: string, seen: Seen, vm: Vm): Live => {
   const supervised = supervisorOf(supervisor, name, seen) !== undefined;
   if (!qemu) return { phase: supervised ? 'booting' : owned(seen).has(name) ? 'residue' : 'absent', supervised };
   const ready = seen.focus?.vm === name ? seen.focus.ready : true;
-  return { phase: ready ? 'running' : 'booting', pid: qemu.pid, sinceMs: qemu.startedMs, rssBytes: qemu.rssBytes, supervised };
+  return {
+    phase: ready ? 'running' : 'booting',
+    pid: qemu.pid,
+    sinceMs: qemu.startedMs,
+    rssBytes: qemu.rssBytes,
+    supervised,
+  };
 };
 
 /** Names in everything that carries brig's mark: interfaces, namespaces, cgroups, run directories. */

@@ -34,27 +34,44 @@ const probeGuest = (rom: string): Command =>
   command(
     QEMU,
     [
-      ...['-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35,smm=off,usb=off,vmport=off', '-accel', 'kvm', '-cpu', 'max'],
+      ...[
+        '-nodefaults',
+        '-no-user-config',
+        '-display',
+        'none',
+        '-machine',
+        'q35,smm=off,usb=off,vmport=off',
+        '-accel',
+        'kvm',
+        '-cpu',
+        'max',
+      ],
       ...['-m', '16M', '-bios', rom, '-no-reboot', '-chardev', 'stdio,id=com1,signal=off', '-serial', 'chardev:com1'],
     ],
     { stdin: 'q', timeoutMs: PROBE_MS },
   );
 
 /** The uid of a VM is in no group of the host's, so it gets the one that may open /dev/kvm. */
-const kvmGroupOf = ({ gid, mode }: FileStat): number | undefined => (gid !== 0 && (mode & 0o060) === 0o060 ? gid : undefined);
+const kvmGroupOf = ({ gid, mode }: FileStat): number | undefined =>
+  gid !== 0 && (mode & 0o060) === 0o060 ? gid : undefined;
 
 /** Why a guest cannot run under KVM here: on some hosts /dev/kvm is there and guests hang. */
 const findKvmTrouble = async (host: Host, rom: string): Promise<string | undefined> => {
   const stat = await host.stat(KVM);
   if (stat?.kind !== 'device') return `no ${KVM}`;
-  if ((stat.mode & 0o006) !== 0o006 && kvmGroupOf(stat) === undefined) return `${KVM} is closed to all but root (mode ${stat.mode.toString(8)})`;
+  if ((stat.mode & 0o006) !== 0o006 && kvmGroupOf(stat) === undefined)
+    return `${KVM} is closed to all but root (mode ${stat.mode.toString(8)})`;
   if (!(await host.stat(QEMU))) return `no ${QEMU}`;
   const { status, stdout, timedOut } = await host.run(probeGuest(rom));
   const boots = status === 0 && !timedOut && stdout.includes('GUEST UP');
   return boots ? undefined : `the test guest did not come and go within ${PROBE_MS / 1000} s under KVM`;
 };
 
-const chooseAccel = async (host: Host, wanted: Accel, rom: string): Promise<Pick<Features, 'accel' | 'kvmGroup' | 'kvmTrouble'>> => {
+const chooseAccel = async (
+  host: Host,
+  wanted: Accel,
+  rom: string,
+): Promise<Pick<Features, 'accel' | 'kvmGroup' | 'kvmTrouble'>> => {
   if (wanted === 'tcg') return { accel: 'tcg' };
   const kvmTrouble = await findKvmTrouble(host, rom);
   if (kvmTrouble !== undefined) return { accel: wanted === 'kvm' ? 'kvm' : 'tcg', kvmTrouble };
@@ -86,28 +103,44 @@ export const prepareTun = async (host: Host): Promise<void> => {
 };
 
 const checkPrograms = async (host: Host): Promise<Finding> => {
-  const found = await Promise.all(Object.entries(PROGRAMS).map(async ([path, name]) => ((await host.stat(path)) ? [] : [{ path, name }])));
+  const found = await Promise.all(
+    Object.entries(PROGRAMS).map(async ([path, name]) => ((await host.stat(path)) ? [] : [{ path, name }])),
+  );
   const missing = found.flat();
   if (missing.length === 0) return ok('programs', 'all there');
   const packages = [...new Set(missing.map(({ name }) => name))].join(' ');
-  return { level: 'problem', what: 'programs', got: `missing ${missing.map(({ path }) => path).join(' ')}`, mend: `apt-get install ${packages}` };
+  return {
+    level: 'problem',
+    what: 'programs',
+    got: `missing ${missing.map(({ path }) => path).join(' ')}`,
+    mend: `apt-get install ${packages}`,
+  };
 };
 
 const checkRoot = async (host: Host): Promise<Finding> => {
   const uid = /^Uid:\s+\d+\s+(\d+)/m.exec((await host.readFile('/proc/self/status')) ?? '')?.[1];
-  return uid === '0' ? ok('root', 'brigd is root') : { level: 'problem', what: 'brigd as root', got: `uid ${uid ?? 'unknown'}`, mend: 'start brigd as root' };
+  return uid === '0'
+    ? ok('root', 'brigd is root')
+    : { level: 'problem', what: 'brigd as root', got: `uid ${uid ?? 'unknown'}`, mend: 'start brigd as root' };
 };
 
 const checkTun = async (host: Host): Promise<Finding> => {
   const stat = await host.stat(TUN);
-  return stat?.kind === 'device' ? ok(TUN, 'there') : { level: 'problem', what: TUN, got: stat ? `a ${stat.kind}` : 'nothing there', mend: 'modprobe tun' };
+  return stat?.kind === 'device'
+    ? ok(TUN, 'there')
+    : { level: 'problem', what: TUN, got: stat ? `a ${stat.kind}` : 'nothing there', mend: 'modprobe tun' };
 };
 
 const checkAccel = ({ accel, kvmTrouble }: Features): Finding => {
   if (kvmTrouble === undefined) return ok('acceleration', accel === 'kvm' ? 'kvm' : 'tcg, as configured');
   return accel === 'kvm'
     ? { level: 'problem', what: 'KVM, as configured', got: kvmTrouble, mend: 'set accel: auto in brig.yaml' }
-    : { level: 'warning', what: 'acceleration', got: `tcg, which is slow: ${kvmTrouble}`, mend: `chgrp kvm ${KVM} && chmod 660 ${KVM}, where KVM works` };
+    : {
+        level: 'warning',
+        what: 'acceleration',
+        got: `tcg, which is slow: ${kvmTrouble}`,
+        mend: `chgrp kvm ${KVM} && chmod 660 ${KVM}, where KVM works`,
+      };
 };
 
 const checkController = (name: string, controller: Features['memory']): Finding =>

@@ -22,15 +22,24 @@ const existing = async (host: Host, path: string): Promise<string[]> => ((await 
  * Writes down what every VM's sandbox has in common: QEMU, setpriv(1), their libraries, four devices and nothing else.
  * Errors: host.missing when QEMU is not there, host.mismatch when its libraries cannot be listed.
  */
-export const buildSandbox = async (host: Host, to: string, withKvm: boolean): Promise<{ files: number; bytes: number }> => {
+export const buildSandbox = async (
+  host: Host,
+  to: string,
+  withKvm: boolean,
+): Promise<{ files: number; bytes: number }> => {
   for (const path of [QEMU, SETPRIV])
     if (!(await host.stat(path)))
-      throw new BrigError('host.missing', `build ${to}: ${path} is not there`, { hint: 'apt-get install qemu-system-x86 util-linux' });
+      throw new BrigError('host.missing', `build ${to}: ${path} is not there`, {
+        hint: 'apt-get install qemu-system-x86 util-linux',
+      });
   const programs = [QEMU, SETPRIV, ...(await findModule(host))];
   const listed = await host.run(listLibraries(programs));
   const libraries = parseLibraries(listed.stdout);
   if (listed.status !== 0 || libraries.length === 0)
-    throw new BrigError('host.mismatch', `build ${to}: expected ldd(1) to list libraries, got status ${listed.status}: ${listed.stderr.trim() || 'nothing'}`);
+    throw new BrigError(
+      'host.mismatch',
+      `build ${to}: expected ldd(1) to list libraries, got status ${listed.status}: ${listed.stderr.trim() || 'nothing'}`,
+    );
   const files = [...programs, ...libraries, ...(await existing(host, DATA))];
   const devices = [...DEVICES, ...(withKvm ? ['/dev/kvm'] : [])];
   const text = renderCommonArgs([...files.map((path) => readOnly(path)), ...devices.map((path) => device(path))]);

@@ -67,13 +67,7 @@ const coldStart = async (stage: Stage): Promise<void> => {
   for (let i = 0; i < ROUNDS * 2; i++) {
     list.push(
       await time(() =>
-        spawnSync(process.execPath, [
-          '--disable-warning=ExperimentalWarning',
-          CLI,
-          '--socket',
-          stage.socket,
-          'list',
-        ]),
+        spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', CLI, '--socket', stage.socket, 'list']),
       ),
     );
     bare.push(await time(() => spawnSync(process.execPath, ['-e', '0'])));

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Client } from '../../src/api/client.ts';
 import { Stage } from '../demo/stage.ts';
-const modelRatio = async () => ({start:{brig:0,script:1},stop:{brig:0,script:1}});
+const modelRatio = async () => ({ start: { brig: 0, script: 1 }, stop: { brig: 0, script: 1 } });
 import { linuxReference } from './linux.ts';
 import { median } from './script.ts';
 
@@ -67,13 +67,7 @@ const coldStart = async (stage: Stage): Promise<void> => {
   for (let i = 0; i < ROUNDS * 2; i++) {
     list.push(
       await time(() =>
-        spawnSync(process.execPath, [
-          '--disable-warning=ExperimentalWarning',
-          CLI,
-          '--socket',
-          stage.socket,
-          'list',
-        ]),
+        spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', CLI, '--socket', stage.socket, 'list']),
       ),
     );
     bare.push(await time(() => spawnSync(process.execPath, ['-e', '0'])));

@@ -97,6 +97,7 @@ describe('one VM', () => {
   });
 
   test('files and images are disks too', async () => {
+    await world.model.host.mkdir('/isos', { mode: 0o755, uid: 0, gid: 0 });
     await world.model.host.writeFile('/isos/a.iso', 'iso', { mode: 0o444, uid: 0, gid: 0 });
     await world.create({ disks: [{ file: { size: '1M' } }, { image: '/isos/a.iso' }] });
     await world.engine.start('web01', operator);

@@ -141,6 +141,7 @@ export class World {
     const platform = freebsdPlatform({ paths, dataset: POOL });
     for (const path of [paths.runDir, paths.stateDir, places.vmsDir, places.statesDir, places.exits])
       await host.mkdir(path, { mode: 0o711, uid: 0, gid: 0 });
+    await host.writeFile(places.supervisor, 'supervise.sh', { mode: 0o500, uid: 0, gid: 0 });
     await platform.prepare(host);
     this.events = new EventLog(this.#store, () => host.now());
     const newId = (): string => `id${++this.#ids}`;
@@ -221,7 +222,7 @@ export class World {
         'devfs_ruleset',
         'meta',
       ),
-      this.shell('/sbin/mount', '-p'),
+      this.shell('/sbin/mount', '-p').then((text) => text.replaceAll(/^.*\tzfs\t.*\n/gm, '')),
       this.shell('/sbin/devfs', 'rule', 'showsets'),
       this.shell('/usr/bin/rctl'),
       this.shell('/bin/ps', '--libxo=json', '-ax', '-o', 'pid,ppid,jid,jail,user,stat,rss,lstart,command'),

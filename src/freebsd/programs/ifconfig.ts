@@ -17,6 +17,8 @@ export const ifconfigIn = (jail: string, name: string, ...verbs: readonly string
 
 /** Seen: `ifconfig: interface web01h does not exist`, exit 1. */
 export const NO_INTERFACE: Tolerance = { status: 1, stderr: 'does not exist' };
+/** Seen: `ifconfig: SIOCIFCREATE2 (tap7): File exists`. */
+export const EXISTS: Tolerance = { status: 1, stderr: 'File exists' };
 /** Seen: `ifconfig: BRDGDEL nope0: No such file or directory (errno 2 ...`. The rest varies by release. */
 export const NO_MEMBER: Tolerance = { status: 1, stderr: 'BRDGDEL' };
 

@@ -3,7 +3,7 @@ import type { StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
 import { GROUP, markOf, networkMark } from '../node.ts';
 import type { Seen } from '../observe.ts';
-import { ifconfig, ifconfigIn, NO_INTERFACE, NO_MEMBER, type Interface } from '../programs/ifconfig.ts';
+import { EXISTS, ifconfig, ifconfigIn, NO_INTERFACE, NO_MEMBER, type Interface } from '../programs/ifconfig.ts';
 
 export interface BridgeArgs {
   readonly bridge: Bridge;
@@ -15,8 +15,9 @@ export interface BridgeArgs {
  */
 export const bridge: StepDef<BridgeArgs, Seen> = {
   because: ({ bridge: { network } }) => `network ${network} needs its bridge on the host`,
+  // Two VMs may start at once on a network of no bridge yet; a stranger's was refused before.
   apply: ({ bridge: { name, network } }) => [
-    run(ifconfig(name, 'create', 'description', networkMark(network), 'group', GROUP, 'up')),
+    run(ifconfig(name, 'create', 'description', networkMark(network), 'group', GROUP, 'up'), { tolerate: [EXISTS] }),
   ],
   undo: ({ bridge: { name } }) => [run(ifconfig(name, 'destroy'), { tolerate: [NO_INTERFACE] })],
   holds: ({ bridge: { name, network } }, seen) =>

@@ -27,7 +27,10 @@ const parentsOf = (path: string): string[] =>
  */
 const bindArgs = (binds: readonly Bind[]): string[] => {
   const directories = [...new Set(binds.flatMap(({ at }) => parentsOf(at)))].sort();
-  return [...directories.flatMap((path) => ['--dir', path]), ...binds.flatMap(({ how, from, at }) => [`--${how}`, from, at])];
+  return [
+    ...directories.flatMap((path) => ['--dir', path]),
+    ...binds.flatMap(({ how, from, at }) => [`--${how}`, from, at]),
+  ];
 };
 
 /** Text of a file for `bwrap --args`. */
@@ -77,6 +80,17 @@ export const confine = (how: Confinement, inner: readonly string[]): string[] =>
   ...[NSENTER, `--net=${how.netns}`, '--', BWRAP, ...ARGS, '--'],
   ...[SETPRIV, '--reuid', String(how.uid), '--regid', String(how.uid)],
   ...(how.group === undefined ? ['--clear-groups'] : ['--groups', String(how.group)]),
-  ...['--no-new-privs', '--bounding-set', '-all', '--inh-caps', '-all', '--ambient-caps', '-all', '--pdeathsig', 'KILL', '--'],
+  ...[
+    '--no-new-privs',
+    '--bounding-set',
+    '-all',
+    '--inh-caps',
+    '-all',
+    '--ambient-caps',
+    '-all',
+    '--pdeathsig',
+    'KILL',
+    '--',
+  ],
   ...inner,
 ];

@@ -13,7 +13,8 @@ const parseMounts = (text: string): Mounted[] =>
   });
 
 /** Mount point of version 2, from /proc/mounts. */
-export const unifiedRoot = (mounts: string): string | undefined => parseMounts(mounts).find((each) => each.type === 'cgroup2')?.at;
+export const unifiedRoot = (mounts: string): string | undefined =>
+  parseMounts(mounts).find((each) => each.type === 'cgroup2')?.at;
 
 /**
  * Where a controller can be used: version 2 when its root hands the controller down, else version 1.

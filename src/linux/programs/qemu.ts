@@ -17,7 +17,8 @@ export const INSIDE = {
 } as const;
 
 /** A file disk with a source is an overlay over it. */
-export const diskFormat = (disk: { file: { from?: string | undefined } }): 'raw' | 'qcow2' => (disk.file.from === undefined ? 'raw' : 'qcow2');
+export const diskFormat = (disk: { file: { from?: string | undefined } }): 'raw' | 'qcow2' =>
+  disk.file.from === undefined ? 'raw' : 'qcow2';
 
 /** Lines that QEMU writes to stderr; supervise.sh reads them too. Seen with QEMU 7.2: `vm_state_notify running 1 reason 9 (running)`. */
 export const RUNNING = 'vm_state_notify running 1 ';
@@ -64,7 +65,8 @@ const diskArgs = ({ spec }: Vm): string[] =>
     if ('zvol' in disk) return [];
     const { from } = disk.file;
     const format = diskFormat(disk);
-    if (from === undefined) return ['-blockdev', blockdev(name, format, INSIDE.disk(i, format), { discard: 'unmap' }), ...drive];
+    if (from === undefined)
+      return ['-blockdev', blockdev(name, format, INSIDE.disk(i, format), { discard: 'unmap' }), ...drive];
     const backing = { driver: formatOf(from), 'read-only': true, file: { driver: 'file', filename: INSIDE.base(i) } };
     return ['-blockdev', blockdev(name, format, INSIDE.disk(i, format), { discard: 'unmap', backing }), ...drive];
   });

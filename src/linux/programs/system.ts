@@ -36,7 +36,9 @@ export const parseMemory = (meminfo: string, line: 'MemTotal' | 'MemAvailable'):
 
 /** How many CPUs a list such as `0-3,8` names, and the highest. Source: cpuset(7) "List format". */
 export const parseCpuList = (text: string): { readonly count: number; readonly highest: number } => {
-  const ranges = [...text.matchAll(/(\d+)(?:-(\d+))?/g)].map((match) => [Number(match[1]), Number(match[2] ?? match[1])] as const);
+  const ranges = [...text.matchAll(/(\d+)(?:-(\d+))?/g)].map(
+    (match) => [Number(match[1]), Number(match[2] ?? match[1])] as const,
+  );
   return {
     count: ranges.reduce((sum, [from, to]) => sum + to - from + 1, 0),
     highest: Math.max(-1, ...ranges.map(([, to]) => to)),

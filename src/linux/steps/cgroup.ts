@@ -23,6 +23,8 @@ export const cgroup: StepDef<CgroupArgs, Seen> = {
     { do: 'mkdir', path: dir, access: { mode: 0o755, uid: 0, gid: 0 } },
     ...set.map(([file, value]): Effect => run(writeInPlace(`${dir}/${file}`, `${value}\n`))),
   ],
-  undo: ({ dir }) => [run(removeDirectory(dir), { tolerate: [NO_DIRECTORY], retry: { on: DIRECTORY_BUSY, forMs: LIMITS.busyTimeoutMs } })],
+  undo: ({ dir }) => [
+    run(removeDirectory(dir), { tolerate: [NO_DIRECTORY], retry: { on: DIRECTORY_BUSY, forMs: LIMITS.busyTimeoutMs } }),
+  ],
   holds: ({ dir }, seen) => (seen.cgroups.has(dir) ? 'yes' : 'no'),
 };

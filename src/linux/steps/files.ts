@@ -35,7 +35,12 @@ export const runDir: StepDef<RunDirArgs, Seen> = {
       { do: 'mkdir', path: paths.run, access: { mode: 0o700, ...ROOT } },
       { do: 'mkdir', path: paths.config, access: { mode: 0o755, ...ROOT } },
       { do: 'copy', from: rom, to: `${paths.config}/${RUN_FILES.firmware}`, access: { mode: 0o444, ...ROOT } },
-      { do: 'write', path: `${paths.run}/${RUN_FILES.sandbox}`, text: renderVmArgs(vm, binds), access: { mode: 0o600, ...ROOT } },
+      {
+        do: 'write',
+        path: `${paths.run}/${RUN_FILES.sandbox}`,
+        text: renderVmArgs(vm, binds),
+        access: { mode: 0o600, ...ROOT },
+      },
       ...fifos.map((path): Effect => ({ do: 'remove', path })),
       run(makeFifos(fifos)),
       // The console's ends are opened for QEMU; the monitor it opens itself.
@@ -85,9 +90,12 @@ const overlay = ({ path, bytes, uid }: FileDiskArgs, from: string): Effect[] => 
 /** A disk as a sparse file, or as an overlay over one. An existing file is kept: it is data. */
 export const fileDisk: StepDef<FileDiskArgs, Seen> = {
   keeps: true,
-  because: ({ vm, name, from }) => `${name} of ${vm} is a file${from === undefined ? '' : ` that holds what differs from ${from}`}`,
+  because: ({ vm, name, from }) =>
+    `${name} of ${vm} is a file${from === undefined ? '' : ` that holds what differs from ${from}`}`,
   apply: (args) =>
-    args.from === undefined ? [{ do: 'allocate', path: args.path, bytes: args.bytes, access: owner(args.uid) }] : overlay(args, args.from),
+    args.from === undefined
+      ? [{ do: 'allocate', path: args.path, bytes: args.bytes, access: owner(args.uid) }]
+      : overlay(args, args.from),
   undo: ({ path }) => [
     { do: 'remove', path: `${path}.new` },
     { do: 'remove', path },

@@ -74,10 +74,19 @@ export const veth: StepDef<NicArgs, Seen> = {
 
 /** The host's end on the network's bridge, isolated: VMs reach the network, not each other. Source: bridge(8) "isolated" */
 export const vethMember: StepDef<NicArgs, Seen> = {
-  because: ({ vm, bridge: { network } }) => `${vm} is on network ${network}; isolated: guests on it reach the network, not each other`,
+  because: ({ vm, bridge: { network } }) =>
+    `${vm} is on network ${network}; isolated: guests on it reach the network, not each other`,
   apply: ({ unit, bridge: { name } }) => {
     const { host } = nicNames(unit);
-    return [run(ipBatch([`link set dev ${host} master ${name}`, `link set dev ${host} type bridge_slave isolated on`, `link set dev ${host} up`]))];
+    return [
+      run(
+        ipBatch([
+          `link set dev ${host} master ${name}`,
+          `link set dev ${host} type bridge_slave isolated on`,
+          `link set dev ${host} up`,
+        ]),
+      ),
+    ];
   },
   undo: ({ unit }) => [run(ip(['link', 'set', 'dev', nicNames(unit).host, 'nomaster']), { tolerate: [NO_LINK] })],
   holds: ({ unit, bridge: { name } }, seen) => {
@@ -91,9 +100,19 @@ export const vethMember: StepDef<NicArgs, Seen> = {
 export const tap: StepDef<NicArgs, Seen> = {
   because: ({ vm }) => `${vm} has a NIC, and QEMU drives it through a tap`,
   apply: ({ vm, uid, unit }) => [
-    run(ipBatch([`tuntap add dev ${nicNames(unit).tap} mode tap user ${uid}`, `link set dev ${nicNames(unit).tap} addrgenmode none up`], spaceOf(vm))),
+    run(
+      ipBatch(
+        [
+          `tuntap add dev ${nicNames(unit).tap} mode tap user ${uid}`,
+          `link set dev ${nicNames(unit).tap} addrgenmode none up`,
+        ],
+        spaceOf(vm),
+      ),
+    ),
   ],
-  undo: ({ vm, unit }) => [run(ip(['link', 'delete', 'dev', nicNames(unit).tap], spaceOf(vm)), { tolerate: [NO_LINK, NO_SPACE] })],
+  undo: ({ vm, unit }) => [
+    run(ip(['link', 'delete', 'dev', nicNames(unit).tap], spaceOf(vm)), { tolerate: [NO_LINK, NO_SPACE] }),
+  ],
   holds: ({ unit }, seen) => {
     const link = seen.focus?.inside.get(nicNames(unit).tap);
     return link ? (link.up ? 'yes' : 'partly') : 'no';
@@ -121,7 +140,9 @@ export const inside: StepDef<NicArgs, Seen> = {
       ),
     ];
   },
-  undo: ({ vm, unit }) => [run(ip(['link', 'delete', 'dev', nicNames(unit).bridge], spaceOf(vm)), { tolerate: [NO_LINK, NO_SPACE] })],
+  undo: ({ vm, unit }) => [
+    run(ip(['link', 'delete', 'dev', nicNames(unit).bridge], spaceOf(vm)), { tolerate: [NO_LINK, NO_SPACE] }),
+  ],
   holds: ({ unit }, seen) => {
     const names = nicNames(unit);
     const links = seen.focus?.inside;

@@ -44,7 +44,18 @@ const spawn = ({ vm, run: id, paths, groups, sandbox, command: qemu }: QemuArgs)
   const options = [...groups.flatMap((dir) => ['-g', dir]), '-8', sandbox[0], '-9', sandbox[1]];
   return {
     do: 'spawn',
-    command: command('/bin/sh', [paths.supervisor, 'qemu', vm, paths.run, paths.exits, id, ...limits, ...options, '--', ...qemu]),
+    command: command('/bin/sh', [
+      paths.supervisor,
+      'qemu',
+      vm,
+      paths.run,
+      paths.exits,
+      id,
+      ...limits,
+      ...options,
+      '--',
+      ...qemu,
+    ]),
   };
 };
 
@@ -58,7 +69,11 @@ const stages = ({ vm, uid, graceMs, paths }: QemuArgs): Stage[] => {
     ...(graceMs === 0 ? [] : [{ name: 'ACPI power button', effect: say(POWER_BUTTON), waitMs: graceMs }]),
     ...(graceMs === 0 ? [] : [{ name: 'quit', effect: say(QUIT), waitMs: LIMITS.stopStageMs }]),
     { name: 'SIGKILL', effect: run(killUid(uid)), waitMs: LIMITS.stopStageMs },
-    { name: 'SIGTERM of the supervisor', effect: run(terminateRoot(supervisorStart(paths.supervisor, vm))), waitMs: LIMITS.stopStageMs },
+    {
+      name: 'SIGTERM of the supervisor',
+      effect: run(terminateRoot(supervisorStart(paths.supervisor, vm))),
+      waitMs: LIMITS.stopStageMs,
+    },
   ];
 };
 
@@ -71,7 +86,10 @@ export const qemu: StepDef<QemuArgs, Seen> = {
   because: ({ vm, uid }) => `${vm} runs as uid ${uid}, alone in its sandbox, and counts as running once its CPUs do`,
   apply: (args) => [
     // What an earlier run left behind would be taken for this one's.
-    ...[args.paths.stop, args.paths.err, args.paths.exit, args.paths.resets].map((path): Effect => ({ do: 'remove', path })),
+    ...[args.paths.stop, args.paths.err, args.paths.exit, args.paths.resets].map((path): Effect => ({
+      do: 'remove',
+      path,
+    })),
     spawn(args),
     {
       do: 'await',
@@ -92,7 +110,11 @@ export const qemu: StepDef<QemuArgs, Seen> = {
       { do: 'write', path: paths.stop, text: '', access: { mode: 0o400, uid: 0, gid: 0 } },
       { do: 'escalate', gone: supervisorGone, stages: stages(args) },
       // Only a supervisor that was killed leaves anything for this.
-      { do: 'escalate', gone: uidGone, stages: [{ name: 'SIGKILL', effect: run(killUid(uid)), waitMs: LIMITS.stopStageMs }] },
+      {
+        do: 'escalate',
+        gone: uidGone,
+        stages: [{ name: 'SIGKILL', effect: run(killUid(uid)), waitMs: LIMITS.stopStageMs }],
+      },
     ];
   },
   holds: ({ vm, uid, paths }, seen) => {

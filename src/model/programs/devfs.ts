@@ -141,7 +141,8 @@ const withRuleset = (world: World, args: readonly string[], rest: readonly strin
   if (ruleset === 0) throw unknownArgv(PROGRAM, args, 'ruleset 0 is not in the model');
   if (verb === 'add' && words.length === 1 && words[0] === '-') return addFromInput(world, ruleset, stdin);
   if (verb === 'add' && words.length > 0) return addFromArguments(world, ruleset, words);
-  if (verb === 'show' && words.length === 0) return done(lines((world.rulesets.get(ruleset) ?? []).map((rule) => renderRule(world, rule))));
+  if (verb === 'show' && words.length === 0)
+    return done(lines((world.rulesets.get(ruleset) ?? []).map((rule) => renderRule(world, rule))));
   if (verb === 'delset' && words.length === 0) return deleteSet(world, ruleset);
   throw unknownArgv(PROGRAM, args, 'expected add, show or delset');
 };

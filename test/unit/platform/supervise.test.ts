@@ -265,7 +265,9 @@ describe('QEMU', () => {
 });
 
 test('the supervisor is small', async () => {
-  const child = supervise('echo up >&2; while :; do sleep 1; done', { args: Array.from({ length: 150 }, () => 'x'.repeat(60)) });
+  const child = supervise('echo up >&2; while :; do sleep 1; done', {
+    args: Array.from({ length: 150 }, () => 'x'.repeat(60)),
+  });
   await until('the guest', () => read(`${dir}/err`)?.includes('up'));
   const text = readFileSync(`/proc/${child.pid ?? 0}/smaps_rollup`, 'utf8');
   const kib = [...text.matchAll(/^Private_\w+: +(\d+) kB$/gm)].reduce((sum, match) => sum + Number(match[1]), 0);
