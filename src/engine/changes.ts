@@ -101,14 +101,17 @@ export class Changes<Seen> {
       seen ??= await platform.observe(host, vm);
       await this.run(planUndo(platform.catalogue, steps, seen), vm, seen, cause);
       seen = await platform.observe(host, vm);
+      // What a dying jail held comes to light when it is gone: once more for that.
+      const more = this.#own(planUndo(platform.catalogue, steps, seen));
+      if (more.length > 0) {
+        await this.run(more, vm, seen, cause);
+        seen = await platform.observe(host, vm);
+      }
     } catch (error) {
       const left = await this.#left(vm, steps, seen);
       return { kind: 'stuck', reason: `could not clean up: ${messageOf(error)}`, left, atMs: host.now() };
     }
-    const left = this.#lines(
-      planUndo(platform.catalogue, steps, seen).filter((action) => !this.isShared(action.step)),
-      seen,
-    );
+    const left = this.#lines(this.#own(planUndo(platform.catalogue, steps, seen)), seen);
     if (left.length > 0)
       return {
         kind: 'stuck',
@@ -118,6 +121,11 @@ export class Changes<Seen> {
       };
     this.letGo(vm);
     return undefined;
+  }
+
+  /** Actions on what is the VM's alone. */
+  #own(actions: readonly Action[]): Action[] {
+    return actions.filter((action) => !this.isShared(action.step));
   }
 
   async #left(vm: Vm, steps: readonly Step[], before: Seen | undefined): Promise<NonNullable<Trouble['left']>> {

@@ -68,8 +68,8 @@ const ARGS = ['--args', '8', '--args', '9'];
 
 /**
  * The chain of programs that become QEMU, each in place of the one before; bwrap alone stays, as its parent.
- * Shape:  prlimit -> taskset -> nsenter -> bwrap, in the sandbox: setpriv -> QEMU
- * setpriv comes last because changing the uid forgets the signal that a parent's death sends. Source: prctl(2)
+ * Shape:  prlimit -> taskset -> nsenter -> bwrap, in the sandbox: setpriv -> setpriv -> QEMU
+ * The second setpriv asks for SIGKILL at bwrap's death: changing the uid forgets such a wish. Source: prctl(2)
  */
 export const confine = (how: Confinement, inner: readonly string[]): string[] => [
   PRLIMIT,

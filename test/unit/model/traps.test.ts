@@ -352,7 +352,7 @@ describe('bhyve', () => {
     const look = async () => (await scene.sh('ps -J brig-web01 -o stat,command')).stdout.split('\n')[1]?.trim();
     const seen = new Set<string | undefined>();
     for (let i = 0; i < 15; i++) seen.add(await look());
-    expect([...seen]).toEqual(['', 'SJ /usr/sbin/bhyve -k /vm/bhyve.conf web01', 'SCJ bhyve: web01 (bhyve)']);
+    expect([...seen]).toEqual(['SJ /usr/sbin/bhyve -k /vm/bhyve.conf web01', 'SCJ bhyve: web01 (bhyve)']);
   });
 
   test('has its volume swapped by a rollback, and keeps it from being destroyed', async () => {

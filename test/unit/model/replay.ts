@@ -1,0 +1,125 @@
+import { BrigError } from '../../../src/base/errors.ts';
+import type { Result } from '../../../src/base/host.ts';
+import { readRecording, type Recorded } from '../../recording.ts';
+import { lines, programOf, splitWords, type Scene } from './scene.ts';
+
+/** What a session did between two recorded commands and nobody wrote down. */
+export type Unseen = Readonly<Record<string, (scene: Scene) => Promise<void>>>;
+
+export interface Session {
+  readonly file: string;
+  readonly scene: () => Scene;
+  /** Done before the command; `#2` before its second time. `start` comes before everything. */
+  readonly unseen: Unseen;
+  /** Commands that the model knows but whose circumstances it does not have, with the reason. */
+  readonly passed: Readonly<Record<string, string>>;
+}
+
+export interface Replayed {
+  readonly command: string;
+  readonly wanted: string;
+  readonly got: string;
+}
+
+export interface Outcome {
+  readonly compared: readonly Replayed[];
+  readonly notCovered: readonly string[];
+}
+
+interface Simple {
+  readonly line: string;
+  readonly stdin?: string;
+  readonly timeoutMs?: number;
+}
+
+const unescape = (text: string): string => text.replaceAll('\\n', '\n');
+
+/** The simple commands of a recorded line; undefined when it takes a shell. */
+const simplify = (command: string): Simple[] | undefined => {
+  const fed = /^printf "([^"]*)" \| (devfs rule .* add -)$/.exec(command);
+  if (fed) return [{ line: fed[2] ?? '', stdin: unescape(fed[1] ?? '') }];
+  const timed = /^timeout (\d+) (.*) <\/dev\/null$/.exec(command);
+  const parts = timed ? [timed[2] ?? ''] : command.split('; ');
+  const timeoutMs = timed ? { timeoutMs: Number(timed[1]) * 1000 } : {};
+  const simple = parts.map((line) => ({ line, ...timeoutMs }));
+  const known = simple.every(({ line }) => programOf(splitWords(line)?.[0] ?? '') !== undefined);
+  return known ? simple : undefined;
+};
+
+/** What differs from run to run, or was only true on that machine. */
+const VOLATILE: readonly (readonly [RegExp, string])[] = [
+  [/\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b/g, 'MAC'],
+  [/Opened by PID \d+/g, 'Opened by PID N'],
+  [/"jid":"?\d+"?/g, '"jid":N'],
+  [/"(pid|ppid|jail-id|rss)":"\d+"/g, '"$1":"N"'],
+  [/"start-time":"[^"]*"/g, '"start-time":"T"'],
+  [/"hostname":"[^"]*"/g, '"hostname":"H"'],
+  [/^jail: "\d+" already/gm, 'jail: "N" already'],
+  [/\bport \d+ priority/g, 'port N priority'],
+  [/\bp1 \S+ p2/g, 'p1 X p2'],
+  [/\/tmp\/bhyve\.\w{7}/g, '/tmp/bhyve.XXXXXXX'],
+  [/^(\S+\t(?:filesystem|volume|snapshot)\t)\d+(\t\S+\t)\d+/gm, '$1N$2T'],
+  [/\t\w{3} \w{3} [ \d]\d \d\d:\d\d \d{4}$/gm, '\tT'],
+  [/^(cputime|wallclock|pcpu)=\d+$/gm, '$1=N'],
+  [/^Abort trap\n/gm, ''],
+];
+
+/** Columns of numbers: widths follow from the numbers. */
+const squeeze = (text: string): string => text.replaceAll(/ +/g, ' ').replaceAll(/^ | \d+(?= )/gm, ' N');
+
+const mask = (command: string, text: string): string => {
+  const masked = VOLATILE.reduce((all, [pattern, instead]) => all.replaceAll(pattern, instead), text);
+  if (/^jail .*-i/.test(command)) return masked.replaceAll(/^\d+$/gm, 'N');
+  if (/^jls -v/.test(command)) return masked.replaceAll(/^( +)\d+/gm, '$1N').replaceAll(/ +/g, ' ');
+  return /^ps -J/.test(command) ? squeeze(masked.replaceAll(/^ *\d+/gm, 'N')) : masked;
+};
+
+const runAll = async (scene: Scene, simple: readonly Simple[]): Promise<Result> => {
+  let all: Result = { status: 0, stdout: '', stderr: '', timedOut: false };
+  for (const { line, stdin, timeoutMs } of simple) {
+    const result = await scene.sh(line, stdin, timeoutMs);
+    all = { ...result, stdout: all.stdout + result.stdout, stderr: all.stderr + result.stderr };
+  }
+  return all;
+};
+
+/** stdout and stderr were recorded as they came: either may be first. */
+const compare = ({ command, output, status }: Recorded, result: Result): Replayed => {
+  const wanted = mask(command, `${output}[exit ${status}]`);
+  const orders = [result.stderr + result.stdout, result.stdout + result.stderr];
+  const sorted = (text: string): string => lines(text.split('\n').sort());
+  const got = orders.map((text) => mask(command, `${text}[exit ${result.status}]`));
+  const same =
+    got.find((text) => text === wanted) ?? got.find((text) => isStart(command) && sorted(text) === sorted(wanted));
+  return { command, wanted, got: same === undefined ? (got[0] ?? '') : wanted };
+};
+
+/** bhyve prints with and without buffering: its lines come in any order (FACTS S.23). */
+const isStart = (command: string): boolean => command.includes('/usr/sbin/bhyve');
+
+const isUnknown = (error: unknown): boolean => error instanceof BrigError && error.code === 'model.argv';
+
+/** Runs what the model knows of a session, in order. */
+export const replay = async (session: Session): Promise<Outcome> => {
+  const scene = session.scene();
+  const compared: Replayed[] = [];
+  const notCovered: string[] = [];
+  const times = new Map<string, number>();
+  await session.unseen['start']?.(scene);
+  for (const recorded of readRecording(session.file)) {
+    const { command } = recorded;
+    const nth = (times.get(command) ?? 0) + 1;
+    times.set(command, nth);
+    await session.unseen[nth === 1 ? command : `${command}#${nth}`]?.(scene);
+    const simple = simplify(command);
+    if (!simple || session.passed[command] !== undefined) notCovered.push(command);
+    else
+      try {
+        compared.push(compare(recorded, await runAll(scene, simple)));
+      } catch (error) {
+        if (!isUnknown(error)) throw error;
+        notCovered.push(command);
+      }
+  }
+  return { compared, notCovered };
+};
