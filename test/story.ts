@@ -146,7 +146,7 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
 
     test('a second one on the same files is refused', () => {
       const root = new URL('../', import.meta.url).pathname;
-      const second = run(process.execPath, [`${root}bin/start.mjs`, 'brigd', '--config', `${stage.dir}/brig.yaml`]);
+      const second = run(process.execPath, [`${root}src/daemon/main.ts`, '--config', `${stage.dir}/brig.yaml`]);
       expect(second.status).toBe(75);
       expect(second.stderr).toContain('another brigd uses it');
       expect(stage.brig('list').status).toBe(0);
@@ -173,7 +173,7 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
     test('Ctrl-C in a start undoes it', async () => {
       const { spawn } = await import('node:child_process');
       const root = new URL('../', import.meta.url).pathname;
-      const child = spawn(process.execPath, [`${root}bin/start.mjs`, 'brig', '--socket', stage.socket, 'start', 'one']);
+      const child = spawn(process.execPath, [`${root}src/cli/main.ts`, '--socket', stage.socket, 'start', 'one']);
       const ended = new Promise<number | null>((resolve) => child.on('close', resolve));
       await stage.until('the start to begin', () => view('one').state === 'starting', 5_000);
       child.kill('SIGINT');
@@ -205,8 +205,7 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
 
     test('without brigd the reason is one line', () => {
       const { status, stderr } = run(process.execPath, [
-        new URL('../bin/start.mjs', import.meta.url).pathname,
-        'brig',
+        new URL('../src/cli/main.ts', import.meta.url).pathname,
         '--socket',
         '/no/socket',
         'list',

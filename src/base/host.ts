@@ -69,16 +69,19 @@ export type Effect =
   /** Ask ever harder until the probe says gone. */
   | {
       readonly do: 'escalate';
-      readonly gone: { readonly probe: Command; readonly until: Until };
+      readonly gone: { readonly probe: Probe; readonly until: Until };
       readonly stages: readonly Stage[];
     };
+
+/** What is looked at: a command's answer, or a file's text (status 1 while it is absent), which costs no process. */
+export type Probe = Command | { readonly read: string };
 
 /** Looks until the probe is satisfied; what did not come in time is an error. */
 export interface Await {
   readonly do: 'await';
   /** What is waited for, for people. */
   readonly what: string;
-  readonly probe: Command;
+  readonly probe: Probe;
   readonly until: Until;
   readonly timeoutMs: number;
   /** A file whose appearance means that it will never come. */

@@ -8,9 +8,10 @@ export const LIMITS = {
   baseBuildTimeoutMs: 120_000,
   /** bhyve runs iasl once before it is ready; slow emulated hosts take seconds. */
   readyTimeoutMs: 60_000,
-  /** First pause between two looks at the same probe; doubles up to the next. */
-  probeFirstMs: 10,
-  probeMaxMs: 200,
+  /** First pause between two looks at the same probe; it grows by the factor, up to the most. */
+  probeFirstMs: 5,
+  probeGrowth: 1.25,
+  probeMaxMs: 100,
   /** A removed jail should be gone as soon as its devfs is unmounted. */
   jailGoneTimeoutMs: 30_000,
   /** umount(8) of the root may answer `Device busy` for a moment (FACTS S.4). */

@@ -157,10 +157,11 @@ const buildTables = (start: Start): Refusal | undefined => {
 
 const checks = [openMachine, setTopology, setUpMemory, openRom, openDevices, buildTables];
 
+const NO_CONSOLE: Stdio = { out: () => undefined, err: () => undefined, listen: () => () => undefined };
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';
 
 /** cap_enter(2), then the first vCPU. */
-const confine = ({ world, process, stdio, settings: { name } }: Start): void => {
+const confine = ({ world, process, stdio, settings: { name, values } }: Start): void => {
   if (!isAlive(world, process)) return;
   const suffix = Array.from({ length: 7 }, () => LETTERS[world.random(LETTERS.length)]).join('');
   stdio.err(
@@ -172,5 +173,5 @@ const confine = ({ world, process, stdio, settings: { name } }: Start): void => 
   process.onExit.unshift((status) => {
     if (status === 4) stdio.err('vm_run error -1, errno 6\n');
   });
-  startGuest(world, name, process, stdio);
+  startGuest(world, name, process, values.get('lpc.com1.path') === 'stdio' ? stdio : NO_CONSOLE);
 };

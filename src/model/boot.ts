@@ -110,6 +110,8 @@ export const install = (world: World): void => {
  */
 export const reboot = (world: World, volatile: readonly string[]): void => {
   world.boot += 1;
+  // Nobody who waits for it goes on.
+  world.wedge = undefined;
   for (const process of [...world.processes.values()]) {
     process.onExit.length = 0;
     endProcess(world, process, 128 + 9);
@@ -119,7 +121,6 @@ export const reboot = (world: World, volatile: readonly string[]): void => {
   world.vms.clear();
   world.modules.clear();
   world.lingering.clear();
-  world.wedge = undefined;
   for (const guest of world.guests.values()) delete guest.machine;
   world.mounts = world.mounts.slice(0, 3);
   for (const path of ['/var/run', ...volatile]) {

@@ -2,7 +2,7 @@ import type { ConsolePort } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import { find } from './files.ts';
 import { readFifo, writeFifo } from './pipes.ts';
-import type { FifoNode, World } from './world.ts';
+import type { Device, FifoNode, World } from './world.ts';
 
 const openFifo = (world: World, path: string): FifoNode => {
   const node = find(world, path);
@@ -34,9 +34,20 @@ export const openConsole = (world: World, inPath: string, outPath: string): Cons
   };
 };
 
+/**
+ * The host opens its end of a pair that a jail cloned: from then on the pair keeps the jail dying (FACTS S.3).
+ * unrecorded: that it takes the host's end; a pair that nobody else opened was gone with its bhyve (bhyve-failures.txt)
+ */
+const openNmdm = (world: World, path: string, { name, jid }: Device): void => {
+  const jail = world.jails.find((each) => each.jid === jid);
+  if (!jail || !/^nmdm.+B$/.test(name)) throw new BrigError('host.failed', `write ${path}: not a FIFO`);
+  jail.pinned = true;
+};
+
 /** Text into a FIFO that somebody holds open; nobody there is success. */
 export const sayTo = (world: World, path: string, text: string): void => {
   const node = find(world, path);
+  if (node?.kind === 'device') return openNmdm(world, path, node.device);
   if (node && node.kind !== 'fifo') throw new BrigError('host.failed', `write ${path}: not a FIFO`);
   if (node && node.holders > 0) writeFifo(node, Buffer.from(text));
 };

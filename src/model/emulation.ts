@@ -1,7 +1,7 @@
 import type { Start } from './bhyve.ts';
-import { normal, openIn, put, READ, WRITE } from './files.ts';
+import { find, normal, openIn, parentOf, put, READ, WRITE } from './files.ts';
 import { openTap } from './network.ts';
-import { addDevice } from './devices.ts';
+import { addDevice, removeDevice } from './devices.ts';
 import { refuse, type PciDevice, type Refusal } from './settings.ts';
 
 type Emulation = (start: Start, device: PciDevice) => Refusal | undefined;
@@ -71,22 +71,25 @@ const scsi: Emulation = () =>
 const frameBuffer: Emulation = ({ world, jail, process, stdio }, { keys }) => {
   const path = /^unix:(\/.*)$/.exec(keys.get('rfb') ?? keys.get('tcp') ?? '')?.[1];
   if (path === undefined) return refuse(4, 'model: fbuf is known on unix sockets only');
-  const { uid, gid } = process;
-  const reason = put(world, normal(`${jail.path}${path}`), { kind: 'socket', mode: 0o755, uid, gid });
+  const full = normal(`${jail.path}${path}`);
+  // The group is that of the directory, as everywhere on BSD.
+  const gid = find(world, parentOf(full))?.gid ?? 0;
+  const reason = put(world, full, { kind: 'socket', mode: 0o755, uid: process.uid, gid });
   if (reason !== undefined) return initError(reason);
   stdio.out('fbuf frame buffer base: 0x1b6800000000 [sz 33554432]\n');
   return undefined;
 };
 
 /** Opening a name in /dev makes an nmdm where the module is loaded, whatever the ruleset hides (FACTS S.22). */
-const openNmdm = ({ world, jail }: Start, path: string): boolean => {
+const openNmdm = ({ world, jail, process }: Start, path: string): boolean => {
   const name = /^\/dev\/(nmdm.+)A$/.exec(path)?.[1];
   if (name === undefined || !world.modules.has('nmdm')) return false;
-  for (const end of ['A', 'B']) {
-    if (world.devices.has(`${name}${end}`)) return false;
-    addDevice(world, { name: `${name}${end}`, mode: 0o620, uid: 0, gid: 4, jid: jail.jid });
-  }
-  jail.pinned = true;
+  const ends = [`${name}A`, `${name}B`];
+  if (ends.some((end) => world.devices.has(end))) return false;
+  for (const end of ends) addDevice(world, { name: end, mode: 0o620, uid: process.uid, gid: 4, jid: jail.jid });
+  process.onExit.unshift(() => {
+    if (!jail.pinned) for (const end of ends) removeDevice(world, end);
+  });
   return true;
 };
 

@@ -58,6 +58,7 @@ export const addInterface = (
     mtu: kind === 'lo' ? 16_384 : kind === 'pflog' ? 33_152 : 1500,
     addresses: [],
     members: [],
+    bridge: undefined,
     vlanfilter: false,
     openedBy: undefined,
   };
@@ -98,19 +99,22 @@ const createPair = (world: World, unit: number, vnet: number): Interface => {
   return a;
 };
 
-export const bridgeOf = (world: World, member: Interface): Interface | undefined =>
-  world.interfaces.find((each) => each.members.some((one) => one.interface === member));
+export const joinBridge = (bridge: Interface, member: Interface): void => {
+  bridge.members.unshift({ interface: member, private: false });
+  member.bridge = bridge;
+};
 
-const leaveBridge = (world: World, member: Interface): void => {
-  const bridge = bridgeOf(world, member);
+export const leaveBridge = (member: Interface): void => {
+  const { bridge } = member;
   if (bridge) bridge.members = bridge.members.filter((each) => each.interface !== member);
+  member.bridge = undefined;
 };
 
 /** Destroys without asking whether a tap is open: that is for whoever calls. */
 export const destroyInterface = (world: World, gone: Interface): void => {
   for (const each of gone.peer ? [gone, gone.peer] : [gone]) {
-    leaveBridge(world, each);
-    each.members = [];
+    leaveBridge(each);
+    for (const member of each.members) leaveBridge(member.interface);
     world.interfaces = world.interfaces.filter((other) => other !== each);
     if (each.kind === 'tap') removeDevice(world, each.origin);
   }
@@ -118,7 +122,7 @@ export const destroyInterface = (world: World, gone: Interface): void => {
 
 /** Into another vnet: last in its list, down, out of bridges, without addresses, groups of people forgotten. */
 export const moveInterface = (world: World, moved: Interface, vnet: number): void => {
-  leaveBridge(world, moved);
+  leaveBridge(moved);
   moved.vnet = vnet;
   moved.up = false;
   moved.addresses = [];

@@ -1,5 +1,5 @@
 import { addDevice, removeDevice } from './devices.ts';
-import { makeDirectories, newDirectory } from './files.ts';
+import { makeDirectories, newDirectory, take } from './files.ts';
 import type { Dataset, World } from './world.ts';
 
 const OWNER = { mode: 0o755, uid: 0, gid: 0 };
@@ -58,10 +58,11 @@ export const createDataset = (world: World, what: NewDataset): Dataset => {
   return dataset;
 };
 
-export const removeDataset = (world: World, { name }: Dataset): void => {
+export const removeDataset = (world: World, { name, type }: Dataset): void => {
   world.datasets.delete(name);
   world.mounts = world.mounts.filter((mount) => mount.type !== 'zfs' || mount.special !== name);
   removeDevice(world, `zvol/${name}`);
+  if (type === 'filesystem') take(world, `/${name}`);
 };
 
 /** Somebody has the volume open. */

@@ -7,6 +7,7 @@ import { must, unknownArgv } from './program.ts';
 import { destroyVm } from './vmm.ts';
 import type { FifoNode, FileNode, Process, World } from './world.ts';
 
+const TERM = 15;
 const SHELL = '/bin/sh';
 const IGNORED: readonly (number | undefined)[] = [SIGNALS['HUP'], SIGNALS['INT'], SIGNALS['QUIT'], SIGNALS['PIPE']];
 /** From the end of the process to the shell's next step, and what bhyvectl(8) takes. */
@@ -71,7 +72,7 @@ class Supervisor {
   }
 
   #handle(number: number): boolean {
-    if (number !== SIGNALS['TERM']) return IGNORED.includes(number);
+    if (number !== TERM) return IGNORED.includes(number);
     this.#asked = true;
     if (this.#child) signal(this.#world, this.#child, number);
     return true;
@@ -98,6 +99,7 @@ class Supervisor {
       this.#world.clock.after(REACT_MS, () => this.#ended(status));
     });
     this.#child = child;
+    if (this.#asked) signal(this.#world, child, TERM);
     launch(this.#world, child, entry, what, redirect(input, output, err));
   }
 

@@ -106,7 +106,7 @@ export interface Jail {
   /** As given to jail(8): `allow.vmm` is `true`, `meta.brig_vm` a text. */
   readonly parameters: Map<string, string | boolean>;
   cpuset: string | undefined;
-  /** A device that was cloned inside and never goes: nmdm (FACTS S.3). */
+  /** An nmdm that was cloned inside and opened outside never goes (FACTS S.3). */
   pinned: boolean;
 }
 
@@ -135,6 +135,8 @@ export interface Interface {
   addresses: string[];
   /** Newest first. */
   members: Member[];
+  /** The bridge that it is a member of. */
+  bridge: Interface | undefined;
   vlanfilter: boolean;
   peer?: Interface;
   openedBy: number | undefined;

@@ -1,4 +1,4 @@
-import type { Await, Effect, Host, Result, Stage, Tolerance, Until } from '../base/host.ts';
+import type { Await, Effect, Host, Probe, Result, Stage, Tolerance, Until } from '../base/host.ts';
 import type { Command } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
@@ -75,18 +75,25 @@ export const satisfied = (result: Result, until: Until): boolean => {
   return result.status === 0 && !new RegExp(until.lacks, 'm').test(result.stdout);
 };
 
+const ask = async (host: Host, probe: Probe): Promise<Result> => {
+  if ('program' in probe) return await host.run(probe);
+  const text = await host.readFile(probe.read);
+  return { status: text === undefined ? 1 : 0, stdout: text ?? '', stderr: '', timedOut: false };
+};
+
 /** True when it came, false when `timeoutMs` passed or `unless` appeared. */
 const look = async (host: Host, wait: Pick<Await, 'probe' | 'until' | 'timeoutMs' | 'unless'>): Promise<boolean> => {
   const deadline = host.now() + wait.timeoutMs;
+  const isCheap = !('program' in wait.probe);
   let pauseMs: number = LIMITS.probeFirstMs;
   for (;;) {
-    const result = await host.run(wait.probe);
-    if (result.timedOut) throw timeout(wait.probe);
+    const result = await ask(host, wait.probe);
+    if (result.timedOut && 'program' in wait.probe) throw timeout(wait.probe);
     if (satisfied(result, wait.until)) return true;
     if (wait.unless !== undefined && (await host.stat(wait.unless))) return false;
     if (host.now() >= deadline) return false;
     await host.sleep(pauseMs);
-    pauseMs = Math.min(pauseMs * 1.5, LIMITS.probeMaxMs);
+    if (!isCheap) pauseMs = Math.min(pauseMs * LIMITS.probeGrowth, LIMITS.probeMaxMs);
   }
 };
 

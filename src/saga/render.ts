@@ -39,7 +39,7 @@ export const renderEffect = (effect: Effect): string[] => {
       return [`${renderCommand(effect.command)} &`];
     case 'await':
       return [
-        `until ${renderCommand(effect.probe)} # ${renderUntil(effect.until)}, at most ${effect.timeoutMs / 1000} s`,
+        `until ${'read' in effect.probe ? `/bin/cat ${effect.probe.read}` : renderCommand(effect.probe)} # ${renderUntil(effect.until)}, at most ${effect.timeoutMs / 1000} s`,
       ];
     case 'absent':
       return [`while test -e ${effect.path} # at most ${effect.timeoutMs / 1000} s`];

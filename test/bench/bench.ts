@@ -76,7 +76,7 @@ const coldStart = async (stage: Stage): Promise<void> => {
 };
 
 const main = async (): Promise<void> => {
-  const stage = new Stage('bench', { accel: 'tcg' });
+  const stage = new Stage('bench', { accel: 'tcg' }, 'built');
   try {
     await stage.up();
     await realVms(stage);

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import type { Command, Effect } from '../../src/base/host.ts';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import type { Command, Effect, Probe } from '../../src/base/host.ts';
 import { renderCommand } from '../../src/saga/perform.ts';
 
 const owner = (access: { mode: number; uid: number; gid: number }): string =>
@@ -7,6 +8,17 @@ const owner = (access: { mode: number; uid: number; gid: number }): string =>
 
 const withInput = (command: Command): string =>
   command.stdin === undefined ? renderCommand(command) : `${renderCommand(command)} <<'EOT'\n${command.stdin}EOT`;
+
+const inputs = mkdtempSync('/var/tmp/brig-inputs-');
+process.on('exit', () => rmSync(inputs, { recursive: true }));
+let count = 0;
+
+/** A script finds the text that it installs ready: it may hold what sh cannot say. */
+const prepared = (text: string): string => {
+  const path = `${inputs}/${count++}`;
+  writeFileSync(path, text);
+  return path;
+};
 
 /** One effect as lines of plain sh: what somebody would write who wants the same without brig. */
 const toSh = (effect: Effect): string[] => {
@@ -16,7 +28,7 @@ const toSh = (effect: Effect): string[] => {
         `${withInput(effect.command).replace('\n', ' >/dev/null 2>&1\n')}${effect.command.stdin === undefined ? ' >/dev/null 2>&1' : ''}`,
       ];
     case 'write':
-      return [`install ${owner(effect.access)} /dev/stdin ${effect.path} <<'EOT'\n${effect.text}EOT`];
+      return [`install ${owner(effect.access)} ${prepared(effect.text)} ${effect.path}`];
     case 'copy':
       return [`install ${owner(effect.access)} ${effect.from} ${effect.to}`];
     case 'allocate':
@@ -40,8 +52,8 @@ const toSh = (effect: Effect): string[] => {
   }
 };
 
-const untilSh = (probe: Command, until: { status: number } | { matches: string } | { lacks: string }): string => {
-  const command = renderCommand(probe);
+const untilSh = (probe: Probe, until: { status: number } | { matches: string } | { lacks: string }): string => {
+  const command = 'read' in probe ? `cat ${probe.read}` : renderCommand(probe);
   if ('status' in until) return `while ${command} >/dev/null 2>&1; [ $? != ${until.status} ]; do sleep 0.01; done`;
   const [pattern, not] = 'matches' in until ? [until.matches, ''] : [until.lacks, '! '];
   return `until ${command} 2>/dev/null | ${not}grep -Pq '${pattern}'; do sleep 0.01; done`;
@@ -52,7 +64,7 @@ export const toScript = (effects: readonly Effect[]): string => `${effects.flatM
 /** Wall time of a script. Units: milliseconds. */
 export const timeScript = (script: string): number => {
   const startMs = performance.now();
-  const { status, stderr } = spawnSync('/bin/sh', ['-s'], { input: script, encoding: 'utf8' });
+  const { status, stderr } = spawnSync('/bin/sh', ['-s'], { input: script, encoding: 'utf8', timeout: 30_000 });
   if (status !== 0) throw new Error(`script: status ${status}: ${stderr}`);
   return performance.now() - startMs;
 };

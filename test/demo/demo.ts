@@ -109,7 +109,7 @@ const main = async (): Promise<number> => {
   }
   const startMs = Date.now();
   const before = inventory();
-  const stage = new Stage('demo');
+  const stage = new Stage('demo', {}, 'built');
   try {
     await story(stage);
   } finally {

@@ -4,8 +4,22 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const root = new URL('../../', import.meta.url).pathname;
-const START = join(root, 'bin/start.mjs');
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning'];
+
+/** What starts brig and brigd: this checkout's source, or what tsc built of it with the flags of bin/brigd. */
+const PROGRAMS = {
+  source: { brig: [join(root, 'src/cli/main.ts')], brigd: [join(root, 'src/daemon/main.ts')] },
+  built: {
+    brig: [join(root, 'dist/cli/main.js')],
+    brigd: [
+      '--max-semi-space-size=1',
+      '--optimize-for-size',
+      '--no-opt',
+      '--no-maglev',
+      join(root, 'dist/daemon/main.js'),
+    ],
+  },
+} as const;
 
 /** FreeBSD, whatever Node's own platform says: devfs(8) is there only. */
 export const isFreebsd = existsSync('/sbin/devfs');
@@ -69,10 +83,12 @@ export const leftovers = (before: Record<string, string[]>, after: Record<string
 export class Stage {
   readonly dir: string;
   readonly socket: string;
+  readonly #programs: (typeof PROGRAMS)['source' | 'built'];
   #daemon: ChildProcess | undefined;
   #log = '';
 
-  constructor(name: string, config: Record<string, unknown> = {}) {
+  constructor(name: string, config: Record<string, unknown> = {}, programs: keyof typeof PROGRAMS = 'source') {
+    this.#programs = PROGRAMS[programs];
     // Not below /tmp on FreeBSD only by habit: a jail's path may have no symbolic link in it.
     mkdirSync('/var/tmp', { recursive: true });
     this.dir = mkdtempSync(`/var/tmp/brig-${name}-`);
@@ -94,7 +110,7 @@ export class Stage {
 
   /** Starts brigd and waits until it answers. */
   async up(): Promise<void> {
-    const args = [...NODE_FLAGS, START, 'brigd', '--config', join(this.dir, 'brig.yaml')];
+    const args = [...NODE_FLAGS, ...this.#programs.brigd, '--config', join(this.dir, 'brig.yaml')];
     const daemon = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#daemon = daemon;
     daemon.stderr.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
@@ -114,12 +130,12 @@ export class Stage {
   }
 
   brig(...args: string[]): Ran {
-    return run(process.execPath, [...NODE_FLAGS, START, 'brig', '--socket', this.socket, ...args]);
+    return run(process.execPath, [...NODE_FLAGS, ...this.#programs.brig, '--socket', this.socket, ...args]);
   }
 
   /** The same without waiting, for things at once. */
   brigLater(...args: string[]): Promise<Ran> {
-    const child = spawn(process.execPath, [...NODE_FLAGS, START, 'brig', '--socket', this.socket, ...args]);
+    const child = spawn(process.execPath, [...NODE_FLAGS, ...this.#programs.brig, '--socket', this.socket, ...args]);
     let [stdout, stderr] = ['', ''];
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
@@ -127,7 +143,7 @@ export class Stage {
   }
 
   type(vm: string, text: string): string {
-    const args = [...NODE_FLAGS, START, 'brig', '--socket', this.socket, 'console', vm];
+    const args = [...NODE_FLAGS, ...this.#programs.brig, '--socket', this.socket, 'console', vm];
     return run(process.execPath, args, text).stdout;
   }
 

@@ -54,7 +54,9 @@ const text = (program: string, ...args: string[]): string => spawnSync(program, 
 const hostState = () => ({
   links: text('/usr/sbin/ip', '-o', 'link').match(/(brig|tap)\w*test\w*|(brigv|brigp|tap|brigb)29\d+/g),
   spaces: text('/usr/sbin/ip', 'netns', 'list').match(/brig-lt\w+/g),
-  cgroups: ['memory', 'cpu'].flatMap((name) => readdirSync(`/sys/fs/cgroup/${name}`).filter((each) => each.startsWith('brig-lt'))),
+  cgroups: ['memory', 'cpu'].flatMap((name) =>
+    readdirSync(`/sys/fs/cgroup/${name}`).filter((each) => each.startsWith('brig-lt')),
+  ),
   processes: text('/usr/bin/ps', '-eo', 'uid=,args=').match(/^ *391\d\d .*|.*supervise\.sh qemu lt.*/gm),
 });
 
@@ -78,7 +80,13 @@ const sharedBy = (vm: Vm) => ({
     if (made.every((other) => other === vm || platform.live(seen, other).phase !== 'running')) await work();
   },
 });
-const options = (vm: Vm, seen: Seen) => ({ host, catalogue: platform.catalogue, seen, progress: silent, shared: sharedBy(vm) });
+const options = (vm: Vm, seen: Seen) => ({
+  host,
+  catalogue: platform.catalogue,
+  seen,
+  progress: silent,
+  shared: sharedBy(vm),
+});
 
 const create = async (vm: Vm): Promise<void> => {
   const seen = await platform.observe(host, vm);
@@ -152,9 +160,10 @@ describe('a running VM', () => {
     expect(field('Uid')).toBe([uid, uid, uid, uid].join('\t'));
     expect(field('Gid')).toBe([uid, uid, uid, uid].join('\t'));
     expect(field('Groups')).toBe('');
-    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']) expect(field(set), set).toBe('0000000000000000');
+    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
+      expect(field(set), set).toBe('0000000000000000');
     expect([field('NoNewPrivs'), field('Seccomp'), field('Cpus_allowed_list')]).toEqual(['1', '2', '0']);
-    expect(field('NSpid')?.split('\t')[1]).toBe('1');
+    expect(field('NSpid')?.split('\t')[1]).toBe('2');
     for (const space of ['mnt', 'pid', 'net', 'ipc', 'uts', 'cgroup'])
       expect(readlinkSync(`${proc}/ns/${space}`), space).not.toBe(readlinkSync(`/proc/self/ns/${space}`));
     expect(readFileSync(`${proc}/limits`, 'utf8')).toMatch(/^Max open files +200 +200 /m);
@@ -214,7 +223,9 @@ describe('a running VM', () => {
     await start(vm);
     const seen = await platform.observe(host, vm);
     const steps = [...platform.createSteps(vm), ...platform.startSteps(vm, 'run-1', 0)];
-    expect(steps.map((step) => [step.kind, holdsOf(platform.catalogue, step, seen)]).filter(([, holds]) => holds !== 'yes')).toEqual([]);
+    expect(
+      steps.map((step) => [step.kind, holdsOf(platform.catalogue, step, seen)]).filter(([, holds]) => holds !== 'yes'),
+    ).toEqual([]);
     expect(platform.live(seen, vm)).toMatchObject({ phase: 'running', supervised: true });
     expect(platform.live(await platform.observe(host), vm)).toMatchObject({ phase: 'running', supervised: true });
     expect(platform.owned(seen)).toContain('lt1');
@@ -310,7 +321,9 @@ describe('a start that fails', () => {
   test('says what QEMU said and is taken back', async () => {
     writeFileSync(`${root}/bad.rom`, 'x'.repeat(1000));
     const vm = makeVm(1, { nics: [{}], firmware: { rom: `${root}/bad.rom` } });
-    await expect(start(vm)).rejects.toThrow(/qemu\.start: wait for QEMU of lt1 .*the process ended with status 71.*could not load PC BIOS/);
+    await expect(start(vm)).rejects.toThrow(
+      /qemu\.start: wait for QEMU of lt1 .*the process ended with status 71.*could not load PC BIOS/,
+    );
     await stop(vm);
     expect(await live(vm)).toEqual({ phase: 'absent', supervised: false });
   });
@@ -331,7 +344,11 @@ describe('networks', () => {
     await start(one);
     await start(two);
     const ports = [...(await platform.observe(host)).links.values()].filter((link) => link.master === BRIDGE);
-    expect(ports.map(({ name, isolated }) => [name, isolated])).toEqual([['brigv29110', true], ['brigv29111', true], ['brigv29120', true]]);
+    expect(ports.map(({ name, isolated }) => [name, isolated])).toEqual([
+      ['brigv29110', true],
+      ['brigv29111', true],
+      ['brigv29120', true],
+    ]);
     await stop(one);
     expect((await platform.observe(host)).links.has(BRIDGE)).toBe(true);
     await stop(two);
@@ -342,7 +359,10 @@ describe('networks', () => {
     text('/usr/sbin/ip', 'link', 'add', 'name', BRIDGE, 'type', 'bridge');
     text('/usr/sbin/ip', 'link', 'set', 'dev', BRIDGE, 'alias', 'mine', 'up');
     const vm = makeVm(1, { nics: [{}] });
-    const theirs = { ...vm, place: { ...vm.place, nics: vm.place.nics.map((nic) => ({ ...nic, bridge: { ...nic.bridge, own: false } })) } };
+    const theirs = {
+      ...vm,
+      place: { ...vm.place, nics: vm.place.nics.map((nic) => ({ ...nic, bridge: { ...nic.bridge, own: false } })) },
+    };
     made = [theirs];
     await start(theirs);
     expect((await platform.observe(host)).links.get('brigv29110')).toMatchObject({ master: BRIDGE });

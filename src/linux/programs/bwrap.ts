@@ -41,8 +41,9 @@ export const renderCommonArgs = (binds: readonly Bind[]): string =>
   renderArgs([
     // Its own mounts, always; no user namespace: root of the host drops what it has instead.
     ...['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup'],
-    // No process beside QEMU in there; it dies with bwrap, and bwrap with the supervisor.
-    ...['--as-pid-1', '--die-with-parent', '--new-session', '--clearenv', '--chdir', '/'],
+    // The supervisor's death kills bwrap, that kills process 1 of the sandbox, that kills all in there. Process 1 is
+    // bwrap's own (no --as-pid-1): bwrap has no right to kill QEMU, which has another uid (seen: QEMU lived on).
+    ...['--die-with-parent', '--new-session', '--clearenv', '--chdir', '/'],
     ...['--cap-drop', 'ALL', '--cap-add', 'CAP_SETUID', '--cap-add', 'CAP_SETGID', '--cap-add', 'CAP_SETPCAP'],
     ...bindArgs(binds),
   ]);
@@ -67,9 +68,8 @@ export interface Confinement {
 const ARGS = ['--args', '8', '--args', '9'];
 
 /**
- * The chain of programs that become QEMU, each in place of the one before; bwrap alone stays, as its parent.
- * Shape:  prlimit -> taskset -> nsenter -> bwrap, in the sandbox: setpriv -> setpriv -> QEMU
- * The second setpriv asks for SIGKILL at bwrap's death: changing the uid forgets such a wish. Source: prctl(2)
+ * The chain of programs that become QEMU, each in place of the one before; bwrap alone stays.
+ * Shape:  prlimit -> taskset -> nsenter -> bwrap, in the sandbox: bwrap's init, its child setpriv -> QEMU
  */
 export const confine = (how: Confinement, inner: readonly string[]): string[] => [
   PRLIMIT,
@@ -80,17 +80,6 @@ export const confine = (how: Confinement, inner: readonly string[]): string[] =>
   ...[NSENTER, `--net=${how.netns}`, '--', BWRAP, ...ARGS, '--'],
   ...[SETPRIV, '--reuid', String(how.uid), '--regid', String(how.uid)],
   ...(how.group === undefined ? ['--clear-groups'] : ['--groups', String(how.group)]),
-  ...[
-    '--no-new-privs',
-    '--bounding-set',
-    '-all',
-    '--inh-caps',
-    '-all',
-    '--ambient-caps',
-    '-all',
-    '--pdeathsig',
-    'KILL',
-    '--',
-  ],
+  ...['--no-new-privs', '--bounding-set', '-all', '--inh-caps', '-all', '--ambient-caps', '-all', '--'],
   ...inner,
 ];

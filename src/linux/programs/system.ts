@@ -7,9 +7,6 @@ export const chown = (path: string, uid: number): Command => command('/usr/bin/c
 
 export const chmod = (path: string, mode: string): Command => command('/usr/bin/chmod', [mode, path]);
 
-/** Exit 0 once the file has the text. */
-export const probeText = (path: string, text: string): Command => command('/usr/bin/grep', ['-qsaF', '--', text, path]);
-
 /** Writes in place, as files of cgroups want it: those cannot be replaced by renaming. */
 export const writeInPlace = (path: string, text: string): Command => command('/usr/bin/tee', [path], { stdin: text });
 

@@ -5,7 +5,6 @@ import { command, run } from '../../platform/command.ts';
 import type { Seen } from '../observe.ts';
 import { killUid, probeRoot, probeUid, terminateRoot, type Process } from '../programs/ps.ts';
 import { POWER_BUTTON, QEMU, QUIT, RUNNING } from '../programs/qemu.ts';
-import { probeText } from '../programs/system.ts';
 
 export interface QemuArgs {
   readonly vm: string;
@@ -94,8 +93,8 @@ export const qemu: StepDef<QemuArgs, Seen> = {
     {
       do: 'await',
       what: `QEMU of ${args.vm} to run its CPUs`,
-      probe: probeText(args.paths.err, RUNNING),
-      until: { status: 0 },
+      probe: { read: args.paths.err },
+      until: { matches: RUNNING },
       unless: args.paths.exit,
       quote: args.paths.err,
       timeoutMs: LIMITS.readyTimeoutMs,
@@ -104,7 +103,11 @@ export const qemu: StepDef<QemuArgs, Seen> = {
   undo: (args, seen) => {
     const { vm, uid, paths } = args;
     if (!supervisorOf(paths.supervisor, vm, seen) && !qemuOf(uid, seen)) return [];
-    const supervisorGone = { probe: probeRoot(supervisorStart(paths.supervisor, vm)), until: { status: 1 } };
+    // The supervisor's last word, where there is one: a file is cheaper to look at than all processes.
+    // Of whatever run: the start removed the file of the run before, and a start may take back an older run.
+    const supervisorGone = supervisorOf(paths.supervisor, vm, seen)
+      ? { probe: { read: paths.exit }, until: { matches: '^\\S+ \\d+ \\d+$' } }
+      : { probe: probeRoot(supervisorStart(paths.supervisor, vm)), until: { status: 1 } };
     const uidGone = { probe: probeUid(uid), until: { status: 1 } };
     return [
       { do: 'write', path: paths.stop, text: '', access: { mode: 0o400, uid: 0, gid: 0 } },

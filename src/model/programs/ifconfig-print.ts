@@ -1,5 +1,4 @@
-import { bridgeOf } from '../network.ts';
-import type { Interface, Member, World } from '../world.ts';
+import type { Interface, Member } from '../world.ts';
 
 const FLAGS: readonly (readonly [string, number])[] = [
   ['UP', 0x1],
@@ -56,25 +55,38 @@ const isRunning = (each: Interface): boolean => {
   return each.kind === 'bridge' || each.kind === 'lo' ? each.up : each.kind !== 'pflog';
 };
 
-const flagsOf = (world: World, each: Interface): string => {
+const flagsOf = (each: Interface): string => {
   if (each.kind === 'pflog') return '0';
-  const isMember = bridgeOf(world, each) !== undefined;
   const names = [
     ...(each.up ? ['UP'] : []),
     ...(each.kind === 'lo' ? ['LOOPBACK'] : ['BROADCAST', 'SIMPLEX']),
     ...(isRunning(each) ? ['RUNNING'] : []),
-    ...(isMember ? ['PROMISC'] : []),
+    ...(each.bridge ? ['PROMISC'] : []),
     'MULTICAST',
     ...(hasCarrier(each) ? ['LOWER_UP'] : []),
   ];
   return bits(names, FLAGS);
 };
 
-const optionsOf = (world: World, each: Interface): string => {
-  const members = bridgeOf(world, each)?.members ?? [];
-  const keeps = (name: string): boolean =>
-    !SHARED_ONLY.includes(name) || members.every((other) => CAPABILITIES[other.interface.kind].includes(name));
-  return bits(CAPABILITIES[each.kind].filter(keeps), OPTIONS);
+/** What all members of a bridge have of those: asked once for each bridge of a listing. */
+type Shared = Map<Interface, readonly string[]>;
+
+const sharedBy = (bridge: Interface, shared: Shared): readonly string[] => {
+  const known = shared.get(bridge);
+  if (known) return known;
+  const all = SHARED_ONLY.filter((name) =>
+    bridge.members.every((member) => CAPABILITIES[member.interface.kind].includes(name)),
+  );
+  shared.set(bridge, all);
+  return all;
+};
+
+const optionsOf = (each: Interface, shared: Shared): string => {
+  const kept = each.bridge ? sharedBy(each.bridge, shared) : SHARED_ONLY;
+  return bits(
+    CAPABILITIES[each.kind].filter((name) => !SHARED_ONLY.includes(name) || kept.includes(name)),
+    OPTIONS,
+  );
 };
 
 const memberLines = ({ interface: each, private: isPrivate }: Member): string[] => {
@@ -114,12 +126,12 @@ const optional = (label: string, text: string | undefined): string[] =>
   text === undefined || text === '' ? [] : [`\t${label}${text}`];
 
 /** One interface in the words and the order of the recordings. */
-export const renderInterface = (world: World, each: Interface): string => {
+const render = (each: Interface, shared: Shared): string => {
   const media = MEDIA[each.kind];
   const all = [
-    `${each.name}: flags=${flagsOf(world, each)} metric 0 mtu ${each.mtu}`,
+    `${each.name}: flags=${flagsOf(each)} metric 0 mtu ${each.mtu}`,
     ...optional('description: ', each.description),
-    `\toptions=${optionsOf(world, each)}`,
+    `\toptions=${optionsOf(each, shared)}`,
     ...optional('ether ', each.ether),
     ...optional('hwaddr ', each.hwaddr === each.ether ? undefined : each.hwaddr),
     ...each.addresses.map((address) => `\t${address}`),
@@ -130,4 +142,10 @@ export const renderInterface = (world: World, each: Interface): string => {
     ...(each.openedBy === undefined ? [] : [`\tOpened by PID ${each.openedBy}`]),
   ];
   return all.map((line) => `${line}\n`).join('');
+};
+
+/** Interfaces as ifconfig(8) lists them. */
+export const renderInterfaces = (interfaces: readonly Interface[]): string => {
+  const shared: Shared = new Map();
+  return interfaces.map((each) => render(each, shared)).join('');
 };

@@ -1,4 +1,4 @@
-import { bridgeOf, findInterface } from '../network.ts';
+import { findInterface, joinBridge, leaveBridge } from '../network.ts';
 import { unknownArgv } from '../program.ts';
 import type { Interface, World } from '../world.ts';
 
@@ -33,22 +33,22 @@ const addMember: Verb = ({ world, vnet, interface: bridge }, name) => {
   const member = findInterface(world, vnet, name);
   if (!member)
     return `BRDGADD ${name}: No such file or directory (errno 2 category 7 (src sys/net/if_bridge.c:1352) p1 0 p2 0)`;
-  const there = bridgeOf(world, member);
-  if (there === bridge)
+  if (member.bridge === bridge)
     return `BRDGADD ${name}: File exists (errno 17 category 7 (src sys/net/if_bridge.c:1389) p1 0 p2 0)`;
-  if (there) return `BRDGADD ${name}: Device busy`;
+  if (member.bridge) return `BRDGADD ${name}: Device busy`;
   if (!['tap', 'epair', 'ether'].includes(member.kind)) return `BRDGADD ${name}: Invalid argument`;
   // The first member gives the bridge its MTU; the others get the bridge's (FACTS 5.3).
   if (bridge.members.length === 0) bridge.mtu = member.mtu;
   else member.mtu = bridge.mtu;
-  bridge.members.unshift({ interface: member, private: false });
+  joinBridge(bridge, member);
   return undefined;
 };
 
 const deleteMember: Verb = ({ interface: bridge }, name) => {
-  if (!bridge.members.some((member) => member.interface.name === name))
+  const member = bridge.members.find((each) => each.interface.name === name);
+  if (!member)
     return `BRDGDEL ${name}: No such file or directory (errno 2 category 7 (src sys/net/if_bridge.c:1557) p1 0 p2 0)`;
-  bridge.members = bridge.members.filter((member) => member.interface.name !== name);
+  leaveBridge(member.interface);
   return undefined;
 };
 

@@ -11,7 +11,7 @@ import {
 import { done, fail, lines, must, unknownArgv, type Answer, type Outcome, type Program } from '../program.ts';
 import type { Interface, World } from '../world.ts';
 import { stuck, waitForHost } from '../wedge.ts';
-import { renderInterface } from './ifconfig-print.ts';
+import { renderInterfaces } from './ifconfig-print.ts';
 import { runVerbs, type Target } from './ifconfig-verbs.ts';
 
 const PROGRAM = 'ifconfig';
@@ -46,12 +46,7 @@ const dispatch = (world: World, args: readonly string[], vnet: number): Outcome 
   return change(world, vnet, first, rest);
 };
 
-const list = (world: World, vnet: number): Answer =>
-  done(
-    interfacesOf(world, vnet)
-      .map((each) => renderInterface(world, each))
-      .join(''),
-  );
+const list = (world: World, vnet: number): Answer => done(renderInterfaces(interfacesOf(world, vnet)));
 
 const listGroup = (world: World, vnet: number, group: string): Answer =>
   done(lines(interfacesOf(world, vnet).flatMap((each) => (each.groups.includes(group) ? [each.name] : []))));
@@ -80,7 +75,7 @@ const apply = (target: Target, verbs: readonly string[]): Answer => {
 const change = (world: World, vnet: number, name: string, verbs: readonly string[]): Outcome => {
   const found = findInterface(world, vnet, name);
   if (!found) return missing(name);
-  if (verbs.length === 0) return done(renderInterface(world, found));
+  if (verbs.length === 0) return done(renderInterfaces([found]));
   if (verbs[0] === 'destroy' && verbs.length === 1) return destroy(world, found);
   if (verbs[0] === 'vnet' && verbs.length === 2) return move(world, found, verbs[1] ?? '');
   return apply({ world, vnet, interface: found, printsName: false }, verbs);

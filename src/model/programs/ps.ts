@@ -3,12 +3,18 @@ import type { Process, World } from '../world.ts';
 
 const PROGRAM = 'ps';
 
+/** Names by number, made once for a listing. */
+interface Names {
+  readonly users: ReadonlyMap<number, string>;
+  readonly jails: ReadonlyMap<number, string>;
+}
+
 interface Keyword {
   /** Header of the text form and key of the JSON. Source: bin/ps/keyword.c, FACTS 7. */
   readonly header: string;
   readonly key: string;
   readonly left?: true;
-  readonly value: (process: Process, world: World) => string;
+  readonly value: (process: Process, names: Names) => string;
 }
 
 /** `Mon Nov 23 01:40:02 2026`: ctime(3) in UTC. */
@@ -17,15 +23,14 @@ export const ctime = (ms: number): string => {
   return `${day} ${month} ${String(Number(date)).padStart(2)} ${time} ${year}`;
 };
 
-const jailName = ({ jid }: Process, world: World): string =>
-  jid === 0 ? '-' : (world.jails.find((jail) => jail.jid === jid)?.name ?? '-');
+const jailName = ({ jid }: Process, { jails }: Names): string => jails.get(jid) ?? '-';
 
 const KEYWORDS: Readonly<Record<string, Keyword>> = {
   pid: { header: 'PID', key: 'pid', value: ({ pid }) => String(pid) },
   ppid: { header: 'PPID', key: 'ppid', value: ({ ppid }) => String(ppid) },
   jid: { header: 'JID', key: 'jail-id', value: ({ jid }) => String(jid) },
   jail: { header: 'JAIL', key: 'jail-name', left: true, value: jailName },
-  user: { header: 'USER', key: 'user', left: true, value: ({ uid }, world) => world.users.get(uid) ?? String(uid) },
+  user: { header: 'USER', key: 'user', left: true, value: ({ uid }, { users }) => users.get(uid) ?? String(uid) },
   uid: { header: 'UID', key: 'uid', value: ({ uid }) => String(uid) },
   stat: { header: 'STAT', key: 'state', value: ({ stat }) => stat },
   rss: { header: 'RSS', key: 'rss', value: ({ rssKilobytes }) => String(rssKilobytes) },
@@ -64,27 +69,27 @@ const keyword = (name: string): Keyword => {
 };
 
 /** The options add up: -J with -ax lists everybody (FACTS S.12). */
-const choose = (world: World, { all, jail }: Request): Process[] => {
+const choose = (world: World, names: Names, { all, jail }: Request): Process[] => {
   const isThere = (process: Process): boolean => {
     const name = jail ?? '';
-    return process.jid !== 0 && (jailName(process, world) === name || String(process.jid) === name);
+    return process.jid !== 0 && (jailName(process, names) === name || String(process.jid) === name);
   };
   return [...world.processes.values()].filter((process) => all || isThere(process)).sort((a, b) => a.pid - b.pid);
 };
 
-const toJson = (world: World, chosen: readonly Process[], keywords: readonly Keyword[]): string => {
+const toJson = (names: Names, chosen: readonly Process[], keywords: readonly Keyword[]): string => {
   if (chosen.length === 0) return '{ }\n';
   const rows = chosen.map((process) => {
-    const pairs = keywords.map(({ key, value }) => `"${key}":${JSON.stringify(value(process, world))}`);
+    const pairs = keywords.map(({ key, value }) => `"${key}":${JSON.stringify(value(process, names))}`);
     return `{${pairs.join(',')}}`;
   });
   return `{"process-information": {"process": [${rows.join(', ')}]}}\n`;
 };
 
-const toText = (world: World, chosen: readonly Process[], keywords: readonly Keyword[]): string => {
+const toText = (names: Names, chosen: readonly Process[], keywords: readonly Keyword[]): string => {
   const rows = [
     keywords.map(({ header }) => header),
-    ...chosen.map((process) => keywords.map(({ value }) => value(process, world))),
+    ...chosen.map((process) => keywords.map(({ value }) => value(process, names))),
   ];
   const widths = keywords.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
   const render = (row: readonly string[]): string =>
@@ -100,7 +105,8 @@ const toText = (world: World, chosen: readonly Process[], keywords: readonly Key
 /** ps(1) of everybody or of one jail; nobody is exit 1. */
 export const ps: Program = (world, args) => {
   const request = parseRequest(args);
-  const chosen = choose(world, request);
-  const stdout = (request.json ? toJson : toText)(world, chosen, request.keywords);
+  const names: Names = { users: world.users, jails: new Map(world.jails.map((jail) => [jail.jid, jail.name])) };
+  const chosen = choose(world, names, request);
+  const stdout = (request.json ? toJson : toText)(names, chosen, request.keywords);
   return { ...done(stdout), status: chosen.length > 0 ? 0 : 1 };
 };

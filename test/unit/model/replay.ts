@@ -1,6 +1,7 @@
 import { BrigError } from '../../../src/base/errors.ts';
 import type { Result } from '../../../src/base/host.ts';
 import { readRecording, type Recorded } from '../../recording.ts';
+import { ls } from './ls.ts';
 import { lines, programOf, splitWords, type Scene } from './scene.ts';
 
 /** What a session did between two recorded commands and nobody wrote down. */
@@ -11,6 +12,8 @@ export interface Session {
   readonly scene: () => Scene;
   /** Done before the command; `#2` before its second time. `start` comes before everything. */
   readonly unseen: Unseen;
+  /** Before every command. */
+  readonly between?: (scene: Scene, command: string) => Promise<void>;
   /** Commands that the model knows but whose circumstances it does not have, with the reason. */
   readonly passed: Readonly<Record<string, string>>;
 }
@@ -28,22 +31,39 @@ export interface Outcome {
 
 interface Simple {
   readonly line: string;
+  readonly filter?: string;
   readonly stdin?: string;
   readonly timeoutMs?: number;
 }
 
 const unescape = (text: string): string => text.replaceAll('\\n', '\n');
 
+const isKnown = (line: string): boolean => {
+  const [name = '', option = ''] = splitWords(line) ?? [];
+  return programOf(name) !== undefined || (name === 'ls' && (option === '-l' || !option.startsWith('-')));
+};
+
+/** tail(1) and grep(1) as the sessions used them. */
+const applyFilter = (filter: string, text: string): string => {
+  const all = text.split('\n').slice(0, -1);
+  const [name, option = '', word = ''] = filter.split(' ');
+  if (name === 'tail') return lines(all.slice(Number(option)));
+  const after = option.startsWith('-A') ? Number(option.slice(2)) : 0;
+  const hits = all.map((line) => (option === '-i' ? line.toLowerCase() : line).includes(word));
+  return lines(all.filter((_, i) => hits.slice(Math.max(0, i - after), i + 1).some(Boolean)));
+};
+
 /** The simple commands of a recorded line; undefined when it takes a shell. */
 const simplify = (command: string): Simple[] | undefined => {
   const fed = /^printf "([^"]*)" \| (devfs rule .* add -)$/.exec(command);
   if (fed) return [{ line: fed[2] ?? '', stdin: unescape(fed[1] ?? '') }];
+  const piped = /^(\S.*) \| ((?:tail -\d|grep -\w+) ?\w*)$/.exec(command);
+  if (piped && isKnown(piped[1] ?? '')) return [{ line: piped[1] ?? '', filter: piped[2] ?? '' }];
   const timed = /^timeout (\d+) (.*) <\/dev\/null$/.exec(command);
-  const parts = timed ? [timed[2] ?? ''] : command.split('; ');
+  const parts = timed ? [timed[2] ?? ''] : command.replace(/^time /, '').split('; ');
   const timeoutMs = timed ? { timeoutMs: Number(timed[1]) * 1000 } : {};
   const simple = parts.map((line) => ({ line, ...timeoutMs }));
-  const known = simple.every(({ line }) => programOf(splitWords(line)?.[0] ?? '') !== undefined);
-  return known ? simple : undefined;
+  return simple.every(({ line }) => isKnown(line)) ? simple : undefined;
 };
 
 /** What differs from run to run, or was only true on that machine. */
@@ -62,6 +82,10 @@ const VOLATILE: readonly (readonly [RegExp, string])[] = [
   [/\t\w{3} \w{3} [ \d]\d \d\d:\d\d \d{4}$/gm, '\tT'],
   [/^(cputime|wallclock|pcpu)=\d+$/gm, '$1=N'],
   [/^Abort trap\n/gm, ''],
+  [/^ +[\d.]+ real +[\d.]+ user +[\d.]+ sys\n/gm, ''],
+  [/^ {2}\(\d+ more lines\)\n/gm, ''],
+  // ls -l: links, device number, date.
+  [/^(\S{10}) +\d+ (\S+) +(\S+) +\S+ \w{3} \d+ \d\d:\d\d /gm, '$1 N $2 $3 N T '],
 ];
 
 /** Columns of numbers: widths follow from the numbers. */
@@ -71,14 +95,17 @@ const mask = (command: string, text: string): string => {
   const masked = VOLATILE.reduce((all, [pattern, instead]) => all.replaceAll(pattern, instead), text);
   if (/^jail .*-i/.test(command)) return masked.replaceAll(/^\d+$/gm, 'N');
   if (/^jls -v/.test(command)) return masked.replaceAll(/^( +)\d+/gm, '$1N').replaceAll(/ +/g, ' ');
+  if (/^jls -d jid/.test(command)) return masked.replaceAll(/^\d+ /gm, 'N ');
   return /^ps -J/.test(command) ? squeeze(masked.replaceAll(/^ *\d+/gm, 'N')) : masked;
 };
 
 const runAll = async (scene: Scene, simple: readonly Simple[]): Promise<Result> => {
   let all: Result = { status: 0, stdout: '', stderr: '', timedOut: false };
-  for (const { line, stdin, timeoutMs } of simple) {
-    const result = await scene.sh(line, stdin, timeoutMs);
-    all = { ...result, stdout: all.stdout + result.stdout, stderr: all.stderr + result.stderr };
+  for (const { line, stdin, timeoutMs, filter } of simple) {
+    const words = line.startsWith('ls ') ? splitWords(line) : undefined;
+    const result = words ? await ls(scene, words.slice(1)) : await scene.sh(line, stdin, timeoutMs);
+    const stdout = filter === undefined ? result.stdout : applyFilter(filter, result.stdout);
+    all = { ...result, stdout: all.stdout + stdout, stderr: all.stderr + result.stderr };
   }
   return all;
 };
@@ -110,6 +137,7 @@ export const replay = async (session: Session): Promise<Outcome> => {
     const { command } = recorded;
     const nth = (times.get(command) ?? 0) + 1;
     times.set(command, nth);
+    await session.between?.(scene, command);
     await session.unseen[nth === 1 ? command : `${command}#${nth}`]?.(scene);
     const simple = simplify(command);
     if (!simple || session.passed[command] !== undefined) notCovered.push(command);

@@ -28,7 +28,7 @@ const PATHS: Readonly<Record<string, string>> = {
 
 /** Words of a simple command; single quotes quote. Undefined for anything that needs a shell. */
 export const splitWords = (line: string): string[] | undefined => {
-  if (/[|<>&`"$(){}*?]/.test(line)) return undefined;
+  if (/[|<>&;`"$(){}*?]/.test(line)) return undefined;
   return [...line.matchAll(/'([^']*)'|(\S+)/g)].map((match) => match[1] ?? match[2] ?? '');
 };
 

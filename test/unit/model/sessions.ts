@@ -47,6 +47,8 @@ const leaveDyingJail = async (scene: Scene): Promise<void> => {
   await scene.all('mount -t devfs -o ruleset=20001 devfs /old/dev');
   await scene.all('jail -q -i -c name=brig-web01 path=/old persist vnet allow.vmm');
   await scene.start({ ...WEB01, dir: '/old/run' });
+  // Somebody on the host looked at the other end.
+  await scene.model.host.say('/dev/nmdm-oldB', 'x');
   await scene.all(`kill -KILL ${scene.model.guest('web01').pid ?? 0}`, 'bhyvectl --vm=web01 --destroy');
   await scene.all(
     'jail -R brig-web01',
@@ -61,11 +63,16 @@ const leaveDyingJail = async (scene: Scene): Promise<void> => {
 const storage: Session = {
   file: 'storage.txt',
   scene: () => new Scene({ pool: 'tank', cpus: 2 }),
-  unseen: { start: (scene) => scene.all('kldload vmm') },
+  unseen: {
+    start: (scene) => scene.all('kldload vmm'),
+    'ls -l /dev/vmmctl /dev/vmm /dev/vmm.io /dev/pf /dev/zfs': (scene) => scene.all('kldload pf'),
+  },
   passed: {
     'kldload -n vmm nmdm if_tuntap if_bridge if_epair zfs tarfs pf': 'that kernel could not load tarfs',
   },
 };
+
+const LS_VMM = 'ls -l /dev/vmm /dev/vmm.io /brig/run/web01/dev/vmm /brig/run/web01/dev/vmm.io';
 
 const startStop: Session = {
   file: 'start-stop-vnet.txt',
@@ -86,13 +93,13 @@ const startStop: Session = {
       await scene.ok('devfs rule -s 20001 add -', SHOWN(text));
     },
     // The start that fails at its console.
-    'bhyvectl --vm=web01 --get-cpu-topology': async (scene) => {
+    [LS_VMM]: async (scene) => {
       await scene.spawn(WEB01);
       await scene.model.clock.advance(100);
     },
   },
   passed: {
-    'kldload tarfs; dmesg | tail -4': 'that kernel could not load tarfs',
+    'jexec brig-web01 /bin/ls /dev': 'programs in jails are not in the model',
   },
 };
 
@@ -164,9 +171,9 @@ const WEB02: Machine = { name: 'web02', jail: 'brig-web02', uid: 20_002, dir: '/
 const ROOT2 = '/brig/run/web02';
 
 /** What the second half of the recordings mounts into the tarfs root. */
-const mountWeb02 = async (scene: Scene, extra: readonly string[]): Promise<void> => {
+const mountWeb02 = async (scene: Scene, text: string): Promise<void> => {
   await scene.mkdir('/brig/vm/web02/conf');
-  await scene.file('/brig/vm/web02/conf/bhyve.conf', config(extra), 0o600, 20_002);
+  await scene.file('/brig/vm/web02/conf/bhyve.conf', text, 0o600, 20_002);
   await scene.file('/brig/vm/web02/conf/firmware.rom', 'rom');
   await scene.ok('devfs rule -s 20002 add -', rules('web02', 20_002, ['path tap0 unhide user 20002 mode 600']));
   await scene.all(
@@ -185,10 +192,10 @@ const tarfsRoot: Session = {
       await scene.all('zfs create tank/brig', 'zfs create tank/brig/templates', 'zfs create tank/brig/vms');
       await scene.all('zfs create tank/brig/vms/web01');
       await scene.mkdir(ROOT2);
-      await scene.file('/root/base.tar.zst', 'image');
+      for (const name of ['/root/base.tar', '/root/base.tar.zst']) await scene.file(name, 'image');
     },
     'ps -J brig-web02 -o pid,jid,uid,stat,rss,vsz,command': async (scene) => {
-      await mountWeb02(scene, []);
+      await mountWeb02(scene, config());
       await scene.start(WEB02);
     },
     [`umount ${ROOT2}`]: async (scene) => {
@@ -199,22 +206,28 @@ const tarfsRoot: Session = {
   passed: {},
 };
 
-const forget = (scene: Scene): Promise<unknown> => scene.sh('bhyvectl --vm=web02 --destroy');
+/** The console was not on stdout in that session. */
+const quiet = (extra: readonly string[] = []): string => config(extra).replace('lpc.com1.path=stdio\n', '');
 
-/** Before each start of bhyve, unless it says otherwise: the machine of the last one goes. */
-const beforeStarts = (special: Session['unseen']): Session['unseen'] => ({
-  ...special,
-  start: async (scene) => {
-    await leaveDyingJail(scene);
-    await scene.mkdir(ROOT2);
-    await scene.file('/root/base.tar.zst', 'image');
-    await scene.all('mount -t tarfs /root/base.tar.zst /brig/run/web02', 'ifconfig tap create');
-    await scene.all('kldload pflog', 'ifconfig bridge1 create', 'ifconfig bridge2 create');
-    await scene.all('ifconfig bridge create name brig0', 'ifconfig brig0 addm tap0 private tap0 up');
-    await mountWeb02(scene, []);
-    await scene.all(`jail -q -i -c name=brig-web02 path=${ROOT2} vnet persist allow.vmm`);
-  },
-});
+/** The machine of the last start is destroyed. */
+const forget = async (scene: Scene, command: string): Promise<void> => {
+  if (!command.startsWith('timeout')) return;
+  if (scene.model.state.vms.some((vm) => vm.name === 'web02' && vm.ended))
+    await scene.ok('bhyvectl --vm=web02 --destroy');
+};
+
+const stage = async (scene: Scene): Promise<void> => {
+  await leaveDyingJail(scene);
+  await scene.mkdir(ROOT2);
+  await scene.file('/root/base.tar.zst', 'image');
+  await scene.all('mount -t tarfs /root/base.tar.zst /brig/run/web02', 'ifconfig tap create');
+  await scene.all('kldload pflog', 'ifconfig bridge1 create', 'ifconfig bridge2 create');
+  await scene.all('ifconfig bridge create name brig0', 'ifconfig brig0 addm tap0 private tap0 up');
+  await mountWeb02(scene, quiet());
+  await scene.all(`jail -q -i -c name=brig-web02 path=${ROOT2} vnet persist allow.vmm`);
+};
+
+const END = ['jail -R brig-web02', `umount ${ROOT2}/dev`, 'ifconfig brig0 destroy', 'ifconfig tap0 destroy'];
 
 const JEXEC = 'jexec -l brig-web02 /usr/sbin/chroot -G 20002 -g 20002 -u 20002 / /usr/sbin/bhyve -k /vm/bhyve.conf';
 const START = `timeout 5 ${JEXEC} web02 </dev/null`;
@@ -225,31 +238,27 @@ const remountDev = async (scene: Scene, ruleset: number): Promise<void> =>
 const failures: Session = {
   file: 'bhyve-failures.txt',
   scene: () => new Scene({ pool: 'tank', cpus: 2 }),
-  unseen: beforeStarts({
+  between: forget,
+  unseen: {
+    start: stage,
     // The configuration is somebody else's.
-    [START]: (scene) => scene.file('/brig/vm/web02/conf/bhyve.conf', config(), 0o600, 4_711),
+    [START]: (scene) => scene.file('/brig/vm/web02/conf/bhyve.conf', quiet(), 0o600, 4_711),
     // The machine's node is hidden.
     [`${START}#2`]: async (scene) => {
-      await scene.file('/brig/vm/web02/conf/bhyve.conf', config(), 0o600, 20_002);
+      await scene.file('/brig/vm/web02/conf/bhyve.conf', quiet(), 0o600, 20_002);
       const hidden = rules('other', 20_002);
       await scene.ok('devfs rule -s 20003 add -', hidden);
       await remountDev(scene, 20_003);
     },
     [`${START}#3`]: (scene) => remountDev(scene, 20_002),
-    // What starved it goes away with the next command.
-    [`${START}#6`]: async (scene) => {
-      await forget(scene);
-    },
-    [`${START}#7`]: async (scene) => {
-      await forget(scene);
-      await scene.all(`mount -t tmpfs -o size=16m,mode=1777 tmpfs ${ROOT2}/tmp`);
-    },
+    [`${START}#6`]: (scene) => scene.all(`mount -t tmpfs -o size=16m,mode=1777 tmpfs ${ROOT2}/tmp`),
     'ps -J brig-web02 -o pid,jid,uid,stat,command': async (scene) => {
-      await forget(scene);
-      await scene.file('/brig/vm/web02/conf/bhyve.conf', config(TAP), 0o600, 20_002);
+      await scene.file('/brig/vm/web02/conf/bhyve.conf', quiet(TAP), 0o600, 20_002);
       await scene.start(WEB02);
     },
-  }),
+    // The last start is gone, the bridge of the stage too.
+    'jls -d jid name; ifconfig -l; ls /dev/vmm': (scene) => scene.all(...END),
+  },
   passed: {},
 };
 
@@ -263,11 +272,17 @@ const errors: Session = {
       await scene.all('zfs create tank/brig/copy');
     },
     // Stands in for the vlan interface, which is not in the model.
+    'time jls --libxo=json -n jid name': async (scene) => {
+      for (let i = 1; i <= 10; i++) await scene.ok(`jail -i -q -c name=p${i} path=/ persist vnet`);
+    },
     'ifconfig brig0 addm brigv100': (scene) => scene.all('ifconfig tap9 create name brigv100 group brig'),
-    'ifconfig brigv100 destroy': async () => undefined,
   },
   passed: {
     'ifconfig brigv100': 'a vlan interface',
+    'jail -i -q -c name=x path=/ persist; jexec x /nonexistent; jexec -u nouser x true; jail -R x':
+      'jexec -u is not in the model',
+    'ifconfig brigx42': 'a vxlan interface',
+    'ifconfig brigx42 destroy': 'a vxlan interface',
     'zfs destroy -r tank/brig/copy; zfs destroy -r tank/brig/templates@s1': 'made by send and receive',
   },
 };

@@ -121,11 +121,12 @@ describe('a removed jail', () => {
     );
   });
 
-  test('is held for ever by an nmdm that was cloned inside', async () => {
+  test('is held for ever by an nmdm that was cloned inside and opened outside', async () => {
     const scene = new Scene();
     await scene.ok('kldload nmdm');
     await prepareJail(scene, machine(), ['lpc.com2.path=/dev/nmdm-zA']);
     await scene.start(machine());
+    await scene.model.host.say('/dev/nmdm-zB', 'x');
     await scene.ok(`kill -KILL ${pid(scene)}`);
     await stopped(scene);
     await scene.ok('umount /brig/vms/web01/root/dev');

@@ -1,0 +1,71 @@
+import type { Command, FileStat, Host, Result } from '../../../src/base/host.ts';
+import type { Node } from '../../../src/linux/node.ts';
+import type { Seen } from '../../../src/linux/observe.ts';
+import { layout } from '../../../src/platform/layout.ts';
+import type { Vm } from '../../../src/platform/platform.ts';
+import { parseVm } from '../../../src/spec/vm.ts';
+
+const paths = { stateDir: '/var/db/brig', runDir: '/run/brig' };
+const GIB = 2 ** 30;
+
+export const buildNode = (features: Partial<Node['features']> = {}): Node => ({
+  paths,
+  layout: layout(paths),
+  features: { accel: 'tcg', cpus: 4, memoryBytes: 8 * GIB, ...features },
+  findings: [],
+  testRom: '/var/db/brig/testrom.bin',
+  sandbox: '/var/db/brig/base/sandbox.args',
+});
+
+/** web01 in slot 1 with the default network; `document` overrides. */
+export const buildVm = (document: Record<string, unknown> = {}, own = true): Vm => {
+  const spec = parseVm({ name: 'web01', firmware: { builtin: 'test' }, ...document });
+  const bridge = own ? { network: 'default', name: 'bridge7000', own } : { network: 'lan', name: 'br0', own };
+  const nics = spec.nics.map((_, i) => ({ unit: 7001 + i, mac: `58:9c:fc:00:00:0${i}`, bridge }));
+  return { spec, place: { slot: 1, uid: 20_001, nics } };
+};
+
+export const buildSeen = (seen: Partial<Seen> = {}): Seen => ({
+  processes: [],
+  links: new Map(),
+  spaces: new Set(),
+  cgroups: new Set(),
+  runDirs: new Set(),
+  ...seen,
+});
+
+type Answers = Readonly<Record<string, Partial<Result>>>;
+export type Files = Readonly<Record<string, string | Partial<FileStat>>>;
+
+const FILE: FileStat = { kind: 'file', mode: 0o644, uid: 0, gid: 0, bytes: 1 };
+
+/** A host that only answers: files by path, programs by name. What is written is remembered. */
+export const buildHost = (
+  files: Files,
+  answers: Answers = {},
+): { host: Host; written: Map<string, string>; ran: Command[] } => {
+  const written = new Map<string, string>();
+  const ran: Command[] = [];
+  const reading: Partial<Host> = {
+    readFile: (path) => Promise.resolve(typeof files[path] === 'string' ? files[path] : undefined),
+    stat: (path) => {
+      const file = files[path];
+      return Promise.resolve(file === undefined ? undefined : typeof file === 'string' ? FILE : { ...FILE, ...file });
+    },
+    list: (path) => {
+      const below = Object.keys(files).filter((each) => each.startsWith(`${path}/`));
+      const names = new Set(below.map((each) => each.slice(path.length + 1).split('/')[0] ?? ''));
+      return Promise.resolve(names.size > 0 ? [...names] : undefined);
+    },
+    run: (command) => {
+      ran.push(command);
+      return Promise.resolve({ status: 0, stdout: '', stderr: '', timedOut: false, ...answers[command.program] });
+    },
+    writeFile: (path, content) => {
+      written.set(path, String(content));
+      return Promise.resolve();
+    },
+    mkdir: () => Promise.resolve(),
+  };
+  return { host: reading as Host, written, ran };
+};
