@@ -1,3 +1,4 @@
+import { mkdirSync, realpathSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
@@ -22,6 +23,15 @@ const readConfig = async (path: string | undefined): Promise<Config> => {
   return parseConfig('{}', 'defaults');
 };
 
+/** mount(8) and jail(8) name real paths; what we compare with must be real too. */
+const resolvePaths = (config: Config): Config => {
+  const real = (path: string): string => {
+    mkdirSync(path, { recursive: true, mode: 0o711 });
+    return realpathSync(path);
+  };
+  return config.host === 'model' ? config : { ...config, stateDir: real(config.stateDir), runDir: real(config.runDir) };
+};
+
 const parseFlags = (args: readonly string[]): { config: string | undefined; level: string } => {
   try {
     const { values } = parseArgs({
@@ -36,11 +46,12 @@ const parseFlags = (args: readonly string[]): { config: string | undefined; leve
 
 const main = async (): Promise<void> => {
   const flags = parseFlags(process.argv.slice(2));
-  const config = await readConfig(flags.config);
-  if (process.getuid?.() !== 0 && config.host !== 'model')
+  const wanted = await readConfig(flags.config);
+  if (process.getuid?.() !== 0 && wanted.host !== 'model')
     throw new BrigError('host.denied', 'start brigd: expected uid 0, got another', {
       hint: 'jails, mounts and interfaces need root',
     });
+  const config = resolvePaths(wanted);
   const log = pino({ name: 'brigd', level: flags.level }, pino.destination(2));
   const daemon = await startDaemon({ config, ...(await chooseHost(config)), log });
   for (const finding of daemon.findings) if (finding.level !== 'ok') log.warn(finding, 'finding');

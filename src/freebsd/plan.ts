@@ -30,7 +30,7 @@ export const catalogue = {
   'dev.mount': dev,
   'jail.create': jail,
   'vnet.join': inside,
-  'vmm.destroy': vmm,
+  'vmm.create': vmm,
   'bhyve.start': bhyve,
 } satisfies Record<string, StepDef<never, Seen>>;
 
@@ -98,7 +98,7 @@ export const startSteps = (node: Node, vm: Vm, run: string, graceMs: number): St
     devStep(node, vm),
     jailStep(node, vm),
     ...insideSteps(vm),
-    step('vmm.destroy', { vm: name, jail: jailOf(name) }),
+    step('vmm.create', { vm: name, jail: jailOf(name) }),
     bhyveStep(node, vm, run, graceMs),
   ];
 };

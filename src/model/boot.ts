@@ -1,6 +1,6 @@
 import { BASE_FILES, DEVICES, DIRECTORIES, SYSCTLS } from './base-system.ts';
 import { addDevice, newView } from './devices.ts';
-import { find, makeDirectories, newDirectory, newFile, put } from './files.ts';
+import { attach, detach, find, makeDirectories, newDirectory, newFile, put } from './files.ts';
 import { addInterface } from './network.ts';
 import { endProcess, startProcess } from './processes.ts';
 import { createDataset, mountDataset, offerVolume } from './storage.ts';
@@ -19,12 +19,12 @@ const baseMount = (special: string, node: string, type: string, root: Node, flag
 });
 
 const mountBase = (world: World): void => {
-  world.mounts = [baseMount('/dev/ufs/lab', '/', 'ufs', world.root, 'rw,noatime', '1 1')];
+  world.mounts = [];
+  world.mountsAt.clear();
+  attach(world, baseMount('/dev/ufs/lab', '/', 'ufs', world.root, 'rw,noatime', '1 1'));
   for (const path of DIRECTORIES) makeDirectories(world, path, ROOT);
-  world.mounts.push(
-    { ...baseMount('devfs', '/dev', 'devfs', newDirectory(ROOT)), devfs: newView(world, 0) },
-    baseMount('tmpfs', '/tmp', 'tmpfs', world.tmp),
-  );
+  attach(world, { ...baseMount('devfs', '/dev', 'devfs', newDirectory(ROOT)), devfs: newView(world, 0) });
+  attach(world, baseMount('tmpfs', '/tmp', 'tmpfs', world.tmp));
 };
 
 const unhide = (number: number, path: string): Rule => ({ number, path, hide: false });
@@ -122,7 +122,7 @@ export const reboot = (world: World, volatile: readonly string[]): void => {
   world.modules.clear();
   world.lingering.clear();
   for (const guest of world.guests.values()) delete guest.machine;
-  world.mounts = world.mounts.slice(0, 3);
+  for (const mount of world.mounts.slice(3)) detach(world, mount);
   for (const path of ['/var/run', ...volatile]) {
     const directory = find(world, path);
     if (directory?.kind === 'directory') directory.entries.clear();

@@ -3,23 +3,28 @@ import type { Attributes, Device, DevfsView, DirectoryNode, Mount, Node, Rule, W
 /** Makes a character device; it is in every devfs from then on, as far as the rules there let it. */
 export const addDevice = (world: World, device: Device): void => void world.devices.set(device.name, device);
 
-export const removeDevice = (world: World, name: string): void => {
-  const device = world.devices.get(name);
-  world.devices.delete(name);
-  if (device) for (const { devfs } of world.mounts) devfs?.devices.delete(device);
-};
+export const removeDevice = (world: World, name: string): void => void world.devices.delete(name);
 
 const TOKENS = /\\(.)|\*|\?|\[([!^]?)([^\]]*)\]|[.+^${}()|\\/]/g;
 
-/** fnmatch(3) with FNM_PATHNAME: no wildcard crosses a slash. */
-const matches = (pattern: string, path: string): boolean => {
+const PATTERNS = new Map<string, RegExp>();
+
+const compile = (pattern: string): RegExp => {
   const source = pattern.replaceAll(TOKENS, (token, escaped?: string, not?: string, set?: string) => {
     if (escaped !== undefined) return escaped.replaceAll(/\W/g, '\\$&');
     if (token === '*') return '[^/]*';
     if (token === '?') return '[^/]';
     return set === undefined ? `\\${token}` : `[${not ? '^' : ''}${set}]`;
   });
-  return new RegExp(`^${source}$`).test(path);
+  return new RegExp(`^${source}$`);
+};
+
+/** fnmatch(3) with FNM_PATHNAME: no wildcard crosses a slash. */
+const matches = (pattern: string, path: string): boolean => {
+  if (!/[*?[\\]/.test(pattern)) return pattern === path;
+  const compiled = PATTERNS.get(pattern) ?? compile(pattern);
+  PATTERNS.set(pattern, compiled);
+  return compiled.test(path);
 };
 
 /** An included set's own includes are ignored: vfs.devfs.rule_depth is 1. */
@@ -84,13 +89,13 @@ export const settleMounts = (world: World, ruleset: number): void => {
 
 /** `devfs rule applyset`: the rules of now for every node. */
 export const applyRuleset = (world: World, view: DevfsView): void => {
-  view.devices.clear();
+  view.devices = new WeakMap();
   view.directories.clear();
   settle(world, view);
 };
 
 export const newView = (world: World, ruleset: number): DevfsView => {
-  const view = { ruleset, devices: new Map<Device, Attributes>(), directories: new Map<string, boolean>() };
+  const view = { ruleset, devices: new WeakMap<Device, Attributes>(), directories: new Map<string, boolean>() };
   // An unknown ruleset springs into being without rules: everything is visible (FACTS 4).
   if (ruleset !== 0 && !world.rulesets.has(ruleset)) world.rulesets.set(ruleset, []);
   return view;
@@ -107,27 +112,43 @@ const deviceNode = (world: World, view: DevfsView, device: Device): Node => {
   return { kind: 'device', device, mode, uid, gid };
 };
 
-const directory = (): DirectoryNode => ({ kind: 'directory', mode: 0o555, uid: 0, gid: 0, entries: new Map() });
+const closed = (): DirectoryNode => ({ kind: 'directory', mode: 0o555, uid: 0, gid: 0, entries: new Map() });
 
-/** What is at a path of a devfs, `''` for its root, seen from a jail. Directories list what is directly in them. */
+const entriesOf = (world: World, view: DevfsView, path: string, jid: number): Map<string, Node> => {
+  const entries = new Map<string, Node>();
+  const prefix = path === '' ? '' : `${path}/`;
+  for (const device of world.devices.values()) {
+    if (!device.name.startsWith(prefix)) continue;
+    const [first = '', more] = device.name.slice(prefix.length).split('/', 2);
+    if (more === undefined) {
+      if (isVisible(world, view, device, jid)) entries.set(first, deviceNode(world, view, device));
+    } else if (!isHiddenDirectory(world, view, `${prefix}${first}`)) entries.set(first, closed());
+  }
+  return entries;
+};
+
+/** A directory is there as long as a device is in it, whoever may see that; it is listed when somebody asks. */
+const findDirectory = (world: World, view: DevfsView, path: string, jid: number): DirectoryNode | undefined => {
+  const levels = path === '' ? [] : parentsOf(`${path}/`);
+  const exists = path === '' || [...world.devices.keys()].some((name) => name.startsWith(`${path}/`));
+  if (!exists || levels.some((level) => isHiddenDirectory(world, view, level))) return undefined;
+  const { kind, mode, uid, gid } = closed();
+  return {
+    kind,
+    mode,
+    uid,
+    gid,
+    get entries() {
+      return entriesOf(world, view, path, jid);
+    },
+  };
+};
+
+/** What is at a path of a devfs, `''` for its root, seen from a jail. */
 export const findDevice = (world: World, mount: Mount, path: string, jid: number): Node | undefined => {
   const view = mount.devfs;
   if (!view) return undefined;
   const exact = world.devices.get(path);
-  if (exact) return isVisible(world, view, exact, jid) ? deviceNode(world, view, exact) : undefined;
-  const found = directory();
-  const prefix = path === '' ? '' : `${path}/`;
-  for (const device of world.devices.values()) {
-    if (!device.name.startsWith(prefix) || !isVisible(world, view, device, jid)) continue;
-    const [first = '', more] = device.name.slice(prefix.length).split('/', 2);
-    found.entries.set(first, more === undefined ? deviceNode(world, view, device) : directory());
-  }
-  return found.entries.size > 0 || path === '' ? found : emptyDirectory(world, view, path);
-};
-
-/** A directory is unhidden by its own rule although nothing in it is to be seen. */
-const emptyDirectory = (world: World, view: DevfsView, path: string): DirectoryNode | undefined => {
-  const exists = [...world.devices.keys()].some((name) => name.startsWith(`${path}/`));
-  const open = [...parentsOf(`${path}/x`)].every((parent) => !isHiddenDirectory(world, view, parent));
-  return exists && open ? directory() : undefined;
+  if (!exact) return findDirectory(world, view, path, jid);
+  return isVisible(world, view, exact, jid) ? deviceNode(world, view, exact) : undefined;
 };

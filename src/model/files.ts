@@ -14,13 +14,26 @@ export const nameOf = (path: string): string => path.slice(path.lastIndexOf('/')
 export const isWithin = (path: string, top: string): boolean =>
   path === top || path.startsWith(top === '/' ? '/' : `${top}/`);
 
+/** Mounts a file system: it covers what is at its mount point. */
+export const attach = (world: World, mount: Mount): void => {
+  world.mounts.push(mount);
+  world.mountsAt.set(mount.node, [...(world.mountsAt.get(mount.node) ?? []), mount]);
+};
+
+export const detach = (world: World, gone: Mount): void => {
+  world.mounts = world.mounts.filter((mount) => mount !== gone);
+  const left = (world.mountsAt.get(gone.node) ?? []).filter((mount) => mount !== gone);
+  if (left.length > 0) world.mountsAt.set(gone.node, left);
+  else world.mountsAt.delete(gone.node);
+};
+
 /** The file system that a path is in: the deepest mount point, and of several there the last. */
 const mountOf = (world: World, path: string): Mount => {
-  let found: Mount | undefined;
-  for (const mount of world.mounts)
-    if (isWithin(path, mount.node) && (!found || mount.node.length >= found.node.length)) found = mount;
-  if (!found) throw new Error('the root file system is always mounted');
-  return found;
+  for (let at = path; ; at = parentOf(at)) {
+    const found = world.mountsAt.get(at)?.at(-1);
+    if (found) return found;
+    if (at === '/') throw new Error('the root file system is always mounted');
+  }
 };
 
 const walk = (top: Node, names: readonly string[]): Node | undefined => {

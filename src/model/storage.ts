@@ -1,5 +1,5 @@
 import { addDevice, removeDevice } from './devices.ts';
-import { makeDirectories, newDirectory, take } from './files.ts';
+import { attach, detach, makeDirectories, newDirectory, take } from './files.ts';
 import type { Dataset, World } from './world.ts';
 
 const OWNER = { mode: 0o755, uid: 0, gid: 0 };
@@ -14,7 +14,7 @@ export const parentDataset = (name: string): string | undefined => {
 export const mountDataset = (world: World, { name, type, properties, root }: Dataset): void => {
   if (type !== 'filesystem' || properties.get('canmount') === 'off' || !root) return;
   makeDirectories(world, `/${name}`, OWNER);
-  world.mounts.push({
+  attach(world, {
     special: name,
     node: `/${name}`,
     type: 'zfs',
@@ -60,7 +60,8 @@ export const createDataset = (world: World, what: NewDataset): Dataset => {
 
 export const removeDataset = (world: World, { name, type }: Dataset): void => {
   world.datasets.delete(name);
-  world.mounts = world.mounts.filter((mount) => mount.type !== 'zfs' || mount.special !== name);
+  const mount = world.mountsAt.get(`/${name}`)?.find((each) => each.type === 'zfs' && each.special === name);
+  if (mount) detach(world, mount);
   removeDevice(world, `zvol/${name}`);
   if (type === 'filesystem') take(world, `/${name}`);
 };

@@ -70,7 +70,8 @@ export interface Attributes extends Owner {
 
 export interface DevfsView {
   readonly ruleset: number;
-  readonly devices: Map<Device, Attributes>;
+  /** Of what somebody has looked at, or what was there before the rules changed. */
+  devices: WeakMap<Device, Attributes>;
   readonly directories: Map<string, boolean>;
 }
 
@@ -213,7 +214,10 @@ export class World {
   readonly tmp: DirectoryNode = { kind: 'directory', mode: 0o1777, uid: 0, gid: 0, entries: new Map() };
   /** Counts reboots: what was under way before one does not happen after it. */
   boot = 0;
+  /** In the order of mounting; changed by attach and detach only. */
   mounts: Mount[] = [];
+  /** The same by mount point: the last one covers the others. */
+  readonly mountsAt = new Map<string, Mount[]>();
   jails: Jail[] = [];
   lastJid = 0;
   interfaces: Interface[] = [];

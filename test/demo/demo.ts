@@ -54,7 +54,7 @@ const must = (stage: Stage, ...args: string[]): void => {
 };
 
 const story = async (stage: Stage): Promise<void> => {
-  const view = (name: string): View => stage.json('show', name);
+  const view = async (name: string): Promise<View> => ({ pid: 0, ...(await stage.client.show(name)) });
   chapter('a throwaway brigd');
   await stage.up();
   show(`pid ${stage.daemonPid}, everything below ${stage.dir}`);
@@ -71,14 +71,17 @@ const story = async (stage: Stage): Promise<void> => {
 
   for (const name of ['demo1', 'demo2']) {
     chapter(`what ${name} can see`);
-    if (isFreebsd) sandboxOnFreebsd(stage.dir, view(name));
-    else sandboxOnLinux(view(name));
+    if (isFreebsd) sandboxOnFreebsd(stage.dir, await view(name));
+    else sandboxOnLinux(await view(name));
   }
 
   chapter('its process is killed: reported, cleaned up, restarted by policy');
-  const before = view('demo1').pid;
+  const before = (await view('demo1')).pid;
   process.kill(before, 'SIGKILL');
-  await stage.until('the restart', () => view('demo1').state === 'running' && view('demo1').pid !== before);
+  await stage.until('the restart', async () => {
+    const { state, pid } = await view('demo1');
+    return state === 'running' && pid !== before;
+  });
   show(
     stage
       .brig('events', 'demo1')
@@ -88,12 +91,14 @@ const story = async (stage: Stage): Promise<void> => {
   );
 
   chapter('brigd is killed: VMs live on, and are adopted');
-  const pids = ['demo1', 'demo2'].map((name) => view(name).pid);
+  const pidsOf = async (): Promise<string> =>
+    (await Promise.all(['demo1', 'demo2'].map(view))).map(({ pid }) => pid).join(' ');
+  const pids = await pidsOf();
   await stage.down('SIGKILL');
-  for (const pid of pids) process.kill(pid, 0);
+  for (const pid of pids.split(' ')) process.kill(Number(pid), 0);
   await stage.up();
   must(stage, 'list');
-  if (['demo1', 'demo2'].some((name, i) => view(name).pid !== pids[i])) throw new Error('a VM was not adopted');
+  if ((await pidsOf()) !== pids) throw new Error('a VM was not adopted');
   show(`the guest still answers: ${stage.type('demo2', 'alive')}`);
 
   chapter('and back to nothing');

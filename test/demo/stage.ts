@@ -3,6 +3,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { Client } from '../../src/api/client.ts';
+
 const root = new URL('../../', import.meta.url).pathname;
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning'];
 
@@ -100,6 +102,11 @@ export class Stage {
     );
   }
 
+  /** The API in this process: for looking often. */
+  get client(): Client {
+    return new Client(this.socket);
+  }
+
   get daemonPid(): number {
     return this.#daemon?.pid ?? 0;
   }
@@ -116,7 +123,13 @@ export class Stage {
     daemon.stderr.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
     await this.until('brigd to answer', () => {
       if (daemon.exitCode !== null) throw new Error(`brigd ended: ${this.#log}`);
-      return existsSync(this.socket) && this.brig('list').status === 0;
+      return (
+        existsSync(this.socket) &&
+        this.client.list().then(
+          () => true,
+          () => false,
+        )
+      );
     });
   }
 
@@ -153,9 +166,9 @@ export class Stage {
     return JSON.parse(stdout) as T;
   }
 
-  async until(what: string, holds: () => boolean, timeoutMs = 30_000): Promise<void> {
+  async until(what: string, holds: () => boolean | Promise<boolean>, timeoutMs = 30_000): Promise<void> {
     const deadline = Date.now() + timeoutMs;
-    while (!holds()) {
+    while (!(await holds())) {
       if (Date.now() > deadline) throw new Error(`waited ${timeoutMs / 1000} s for ${what}\n${this.#log}`);
       await sleep(50);
     }

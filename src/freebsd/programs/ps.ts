@@ -1,9 +1,9 @@
 import type { Command } from '../../base/host.ts';
 import { command } from '../../platform/command.ts';
 
-/** Every process of the host. Source: ps(1), keys from bin/ps/keyword.c. */
+/** Every process of the host, command lines in full. Source: ps(1), keys from bin/ps/keyword.c. */
 export const listProcesses = (): Command =>
-  command('/bin/ps', ['--libxo=json', '-ax', '-o', 'pid,ppid,jid,jail,user,stat,rss,lstart,command']);
+  command('/bin/ps', ['--libxo=json', '-ax', '-ww', '-o', 'pid,ppid,jid,jail,user,stat,rss,lstart,command']);
 
 /** The processes of one jail: exit 1 when there is none. Without -a and -x: those would list every process (FACTS S.12). */
 export const probeJail = (jail: string): Command => command('/bin/ps', ['-J', jail, '-o', 'pid,stat,command']);

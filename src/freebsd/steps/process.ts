@@ -49,13 +49,18 @@ export const bhyveOf = (jail: string, seen: Seen): Process | undefined =>
 export const supervisorOf = (vm: string, seen: Seen): Process | undefined =>
   seen.processes.find(
     (each) =>
-      each.jid === 0 && each.command.startsWith(`/bin/sh `) && each.command.includes(`/supervise.sh bhyve ${vm} `),
+      each.jid === 0 &&
+      each.user === 'root' &&
+      each.command.startsWith(`/bin/sh `) &&
+      each.command.includes(`/supervise.sh bhyve ${vm} `),
   );
 
-/** Everything in the jail, and the supervisor's child on its way there. */
+/** Everything in the jail; before anything is there, the supervisor's child on its way. */
 const processesOf = (vm: string, jail: string, seen: Seen): number[] => {
+  const inside = seen.processes.filter((each) => each.jail === jail);
   const supervisor = supervisorOf(vm, seen)?.pid;
-  return seen.processes.filter((each) => each.jail === jail || each.ppid === supervisor).map((each) => each.pid);
+  const coming = seen.processes.filter((each) => each.ppid === supervisor);
+  return (inside.length > 0 ? inside : coming).map((each) => each.pid);
 };
 
 const spawn = ({ vm, jail, uid, run: id, paths }: BhyveArgs): Effect => {

@@ -29,7 +29,7 @@ export interface QemuArgs {
 }
 
 /** How the command line of a VM's supervisor begins; nothing else of root's begins so. */
-export const supervisorStart = (supervisor: string, vm: string): string => `/bin/sh ${supervisor} qemu ${vm} `;
+const supervisorStart = (supervisor: string, vm: string): string => `/bin/sh ${supervisor} qemu ${vm} `;
 
 export const supervisorOf = (supervisor: string, vm: string, seen: Seen): Process | undefined =>
   seen.processes.find((each) => each.uid === 0 && each.args.startsWith(supervisorStart(supervisor, vm)));

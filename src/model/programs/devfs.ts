@@ -114,7 +114,7 @@ const showSets = (world: World): Answer =>
   done(lines([...world.rulesets.keys()].sort((a, b) => a - b).map((ruleset) => String(ruleset))));
 
 const applySet = (world: World, node: string, args: readonly string[]): Answer => {
-  const mount = world.mounts.findLast((each) => each.node === normal(node) && each.devfs);
+  const mount = world.mountsAt.get(normal(node))?.at(-1);
   if (!mount?.devfs) throw unknownArgv(PROGRAM, args, `no devfs at ${node}`);
   applyRuleset(world, mount.devfs);
   return done();

@@ -1,6 +1,6 @@
 import { ROOT_DIRECTORIES, ROOT_FILES } from '../base-system.ts';
 import { newView } from '../devices.ts';
-import { find, newDirectory, newFile, normal } from '../files.ts';
+import { attach, find, newDirectory, newFile, normal } from '../files.ts';
 import { done, fail, lines, must, unknownArgv, type Answer, type Program } from '../program.ts';
 import type { DirectoryNode, FileNode, Mount, Node, World } from '../world.ts';
 
@@ -120,6 +120,6 @@ export const mount: Program = (world, args) => {
   const made = kind(world, request, args);
   if ('status' in made) return made;
   const { special, node, type } = request;
-  world.mounts.push({ special, node, type, pass: '0 0', ...made });
+  attach(world, { special, node, type, pass: '0 0', ...made });
   return done();
 };

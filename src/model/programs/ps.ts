@@ -53,6 +53,8 @@ const parseRequest = (args: readonly string[]): Request => {
     const word = args[at];
     if (word === '--libxo=json') request.json = true;
     else if (word === '-ax') request.all = true;
+    // As wide as need be: the model cuts nothing.
+    else if (word === '-w' || word === '-ww') continue;
     else if (word === '-J') request.jail = must(PROGRAM, args, ++at, 'jail');
     else if (word === '-o') request.keywords = must(PROGRAM, args, ++at, 'keywords').split(',').map(keyword);
     else throw unknownArgv(PROGRAM, args, `unknown word ${word ?? ''}`);

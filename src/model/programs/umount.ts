@@ -1,4 +1,4 @@
-import { find, isWithin, normal } from '../files.ts';
+import { detach, find, isWithin, normal } from '../files.ts';
 import { done, fail, unknownArgv, type Program } from '../program.ts';
 import { reapJails } from '../reap.ts';
 import type { Mount, World } from '../world.ts';
@@ -22,14 +22,14 @@ export const umount: Program = (world, args) => {
   if (text === undefined || text.startsWith('-') || more.length > 0)
     throw unknownArgv('umount', args, 'expected [-f] and one directory');
   const node = normal(text);
-  const found = world.mounts.findLast((each) => each.node === node);
+  const found = world.mountsAt.get(node)?.at(-1);
   if (!found) {
     if (find(world, node)) return fail(`umount: ${text}: not a file system root directory`);
     // unrecorded
     return fail(`umount: ${text}: statfs: No such file or directory\numount: ${text}: unknown file system`);
   }
   if (!force && isBusy(world, found)) return fail(`umount: unmount of ${node} failed: Device busy`);
-  world.mounts = world.mounts.filter((each) => each !== found);
+  detach(world, found);
   // A ruleset that had no rules lived through its mounts only.
   const ruleset = found.devfs?.ruleset ?? 0;
   const isUsed = world.mounts.some((each) => each.devfs?.ruleset === ruleset);

@@ -78,7 +78,7 @@ describe('a start on FreeBSD', () => {
     const place = (kind: string): number => order.indexOf(kind);
     const needed = [
       'bhyve.start',
-      'vmm.destroy',
+      'vmm.create',
       'jail.create',
       'dev.mount',
       'fs.mount',

@@ -1,8 +1,11 @@
-import type { Command, FileStat, Host, Result } from '../../../src/base/host.ts';
+import type { Command, Effect, FileStat, Host, Result } from '../../../src/base/host.ts';
+import type { Step, StepDef } from '../../../src/base/step.ts';
 import type { Node } from '../../../src/linux/node.ts';
 import type { Seen } from '../../../src/linux/observe.ts';
+import { catalogue, createSteps, startSteps } from '../../../src/linux/plan.ts';
 import { layout } from '../../../src/platform/layout.ts';
 import type { Vm } from '../../../src/platform/platform.ts';
+import { definitionOf } from '../../../src/saga/run.ts';
 import { parseVm } from '../../../src/spec/vm.ts';
 
 const paths = { stateDir: '/var/db/brig', runDir: '/run/brig' };
@@ -33,6 +36,19 @@ export const buildSeen = (seen: Partial<Seen> = {}): Seen => ({
   runDirs: new Set(),
   ...seen,
 });
+
+export const definition = (step: Step): StepDef<unknown, Seen> => definitionOf<Seen>(catalogue, step);
+export const apply = (step: Step): readonly Effect[] => definition(step).apply(step.args);
+export const undo = (step: Step, seen = buildSeen()): readonly Effect[] => definition(step).undo(step.args, seen);
+export const holds = (step: Step, seen: Seen) => definition(step).holds(step.args, seen);
+
+/** The first step of a kind, of all that a VM has. */
+export const find = (vm: Vm, kind: string, node = buildNode(), graceMs = 0): Step => {
+  const all = [...createSteps(node, vm), ...startSteps(node, vm, 'run-1', graceMs)];
+  const step = all.find((each) => each.kind === kind);
+  if (!step) throw new Error(`no step ${kind}`);
+  return step;
+};
 
 type Answers = Readonly<Record<string, Partial<Result>>>;
 export type Files = Readonly<Record<string, string | Partial<FileStat>>>;

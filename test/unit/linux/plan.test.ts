@@ -1,14 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import type { Effect } from '../../../src/base/host.ts';
-import type { Step, StepDef } from '../../../src/base/step.ts';
 import { nicNames, uuidOf } from '../../../src/linux/node.ts';
 import type { Focus, Seen } from '../../../src/linux/observe.ts';
-import { catalogue, createSteps, startSteps } from '../../../src/linux/plan.ts';
+import { createSteps, startSteps } from '../../../src/linux/plan.ts';
 import type { Link } from '../../../src/linux/programs/ip.ts';
-import type { Process } from '../../../src/linux/programs/ps.ts';
 import { qemuCommand } from '../../../src/linux/programs/qemu.ts';
 import type { Vm } from '../../../src/platform/platform.ts';
-import { buildNode, buildSeen, buildVm } from './build.ts';
+import { apply, buildNode, buildSeen, buildVm, definition, find, holds, undo } from './build.ts';
 
 const node = buildNode();
 /** Commands as words, with their standard input. */
@@ -22,7 +20,7 @@ const lines = (effects: readonly Effect[]): string[] =>
   });
 
 describe('a plan', () => {
-  test('of the smallest VM has four steps', () => {
+  test('of the smallest VM has three steps', () => {
     expect(startSteps(node, buildVm(), 'run-1', 0).map(({ kind }) => kind)).toEqual([
       'run-dir.create',
       'netns.create',

@@ -102,9 +102,9 @@ describe('time', () => {
       const units = scene.model.costUnits;
       const before = scene.model.clock.now();
       await scene.ok(line);
-      const taken = scene.model.costUnits - units;
-      expect(scene.model.clock.now() - before, line).toBe(Math.round(taken * 5));
-      return Math.round(taken * 10) / 10;
+      const tenths = Math.round((scene.model.costUnits - units) * 10);
+      expect(scene.model.clock.now() - before, line).toBe(Math.round(tenths / 2));
+      return tenths / 10;
     };
     const costs: Record<string, number> = {};
     for (const line of [

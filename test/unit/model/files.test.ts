@@ -61,7 +61,9 @@ describe('files', () => {
     const { host, clock } = new Scene().model;
     await host.mkdir('/exits', ROOT);
     let seen = 0;
-    const watch = host.watch('/exits', () => void seen++);
+    const watch = host.watch('/exits', () => {
+      seen++;
+    });
     await host.writeFile('/exits/a', '', ROOT);
     await host.writeFile('/exits/a', 'again', ROOT);
     await host.writeFile('/elsewhere', '', ROOT);

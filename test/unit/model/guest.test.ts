@@ -249,12 +249,14 @@ describe('a console', () => {
     const scene = await running();
     const { port, heard } = await attach(scene);
     let closed = 0;
-    port.onClose(() => void closed++);
+    port.onClose(() => {
+      closed++;
+    });
     port.close();
     port.close();
     scene.model.guest('web01').type('x');
     await scene.model.clock.advance(1);
-    expect({ closed, heard }).toEqual({ closed: 1, heard: [] });
+    expect({ closed, heard }).toEqual({ closed: 1, heard: ['GUEST UP\r\n'] });
   });
 
   test('is not there without FIFOs', async () => {
