@@ -6,6 +6,7 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/usr/bin/qemu-system-x86_64': 'qemu-system-x86',
   '/usr/bin/bwrap': 'bubblewrap',
   '/usr/sbin/ip': 'iproute2',
+  '/usr/bin/ps': 'procps',
 };
 
 const missing = Object.entries(NEEDED).flatMap(([path, name]) => (existsSync(path) ? [] : [name]));

@@ -209,8 +209,10 @@ export class Api<Seen> {
         `upgrade ${request.url}: expected /v1/vms/NAME/console with Upgrade: ${UPGRADE}`,
       );
     const name = this.#o.engine.row(decodeURIComponent(match[1] ?? '')).name;
-    const read = (chunk: Buffer): void =>
-      void (socket.writableLength > LIMITS.consoleLagBytes ? socket.destroy() : socket.write(chunk));
+    const read = (chunk: Buffer): void => {
+      if (socket.writableLength > LIMITS.consoleLagBytes) socket.destroy();
+      else socket.write(chunk);
+    };
     const console = await this.#o.consoles.attach(name, read, () => socket.end());
     socket.on('close', () => console.close());
     socket.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${UPGRADE}\r\n\r\n`);

@@ -68,9 +68,8 @@ export class Keeper<Seen> {
   async #loop(): Promise<void> {
     while (!this.#closed) {
       await this.#o.host.sleep(LIMITS.reconcileEveryMs);
-      if (this.#closed) return;
       this.#work = this.#work
-        .then(() => this.#reconcile())
+        .then(() => (this.#closed ? undefined : this.#reconcile()))
         .catch((error: unknown) => this.#tell('brigd.failed', undefined, error));
       await this.#work;
     }

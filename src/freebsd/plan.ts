@@ -1,6 +1,7 @@
-import { uuidOf, renderConfig } from './programs/bhyve.ts';
+import { renderConfig } from './programs/bhyve.ts';
 import type { Step, StepDef } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
+import { uuidOf } from '../platform/uuid.ts';
 import { devfsRules, diskPath, needsDiskDirectory, vmDataset, volumeOf } from './devices.ts';
 import { jailOf, type Node } from './node.ts';
 import type { Seen } from './observe.ts';

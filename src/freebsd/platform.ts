@@ -1,7 +1,6 @@
 import { strict as assert } from 'node:assert';
 import type { Host } from '../base/host.ts';
 import type { Paths } from '../base/placed.ts';
-import type { Catalogue } from '../base/step.ts';
 import { buildTestRom } from '../image/testrom.ts';
 import { layout } from '../platform/layout.ts';
 import type { Finding, Live, Platform, Vm } from '../platform/platform.ts';

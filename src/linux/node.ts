@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { Paths } from '../base/placed.ts';
 import type { Layout } from '../platform/layout.ts';
 import type { Finding } from '../platform/platform.ts';
@@ -57,11 +56,3 @@ export const nicNames = (unit: number) => ({
 
 /** QEMU's own memory beside the guest's: code, device models, and translated code under TCG. */
 export const OVERHEAD_BYTES = 384 * 2 ** 20;
-
-/** A name-based UUID: the guest's identity stays when it moves to another slot or node. Source: RFC 9562 version 5. */
-export const uuidOf = (name: string): string => {
-  const hash = createHash('sha256').update(`brig:vm/${name}`).digest().subarray(0, 16);
-  hash[6] = ((hash[6] ?? 0) & 0x0f) | 0x50;
-  hash[8] = ((hash[8] ?? 0) & 0x3f) | 0x80;
-  return hash.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
-};

@@ -10,6 +10,7 @@ const CODES: Readonly<Record<string, string>> = {
   'Is a directory': 'EISDIR',
   'Directory not empty': 'ENOTEMPTY',
   'Read-only file system': 'EROFS',
+  'Device busy': 'EBUSY',
 };
 
 /** As node(1) words it. */

@@ -94,6 +94,7 @@ export const put = (world: World, path: string, node: Node): string | undefined 
   const mount = mountOf(world, parentOf(clean));
   if (!directory) return find(world, parentOf(clean)) ? 'Not a directory' : 'No such file or directory';
   if (mount.readOnly || mount.devfs) return 'Read-only file system';
+  if (world.mountsAt.has(clean)) return 'Device busy';
   directory.entries.set(nameOf(clean), node);
   changed(world, parentOf(clean));
   return undefined;
@@ -104,7 +105,8 @@ export const take = (world: World, path: string): string | undefined => {
   const clean = normal(path);
   const directory = findDirectory(world, parentOf(clean));
   if (!directory?.entries.has(nameOf(clean))) return 'No such file or directory';
-  if (mountOf(world, parentOf(clean)).readOnly) return 'Read-only file system';
+  const mount = mountOf(world, parentOf(clean));
+  if (mount.readOnly || mount.devfs) return 'Read-only file system';
   directory.entries.delete(nameOf(clean));
   changed(world, parentOf(clean));
   return undefined;

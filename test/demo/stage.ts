@@ -38,7 +38,7 @@ export const run = (program: string, args: readonly string[], input = ''): Ran =
     encoding: 'utf8',
     env: { ...process.env, LC_ALL: 'C' },
   });
-  return { status: status ?? 127, stdout: stdout ?? '', stderr: error ? error.message : stderr };
+  return { status: status ?? 127, stdout, stderr: error ? error.message : stderr };
 };
 
 /** What a host has that brig could leave behind: a list of lines for each kind. */
@@ -50,7 +50,9 @@ export const inventory = (): Record<string, string[]> => {
       .sort();
   const ours = /brig|bhyve|qemu|supervise/;
   const processes = (args: string[]): string[] =>
-    lines('/bin/ps', args, ours).filter((line) => !/test\/demo|vitest|start\.mjs|npm /.test(line));
+    lines('/bin/ps', args, ours).filter(
+      (line) => !/test\/demo|vitest|start\.mjs|daemon\/main|cli\/main|npm /.test(line),
+    );
   return isFreebsd
     ? {
         processes: processes(['-axo', 'command']),
@@ -160,6 +162,7 @@ export class Stage {
     return run(process.execPath, args, text).stdout;
   }
 
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller knows the shape
   json<T>(...args: string[]): T {
     const { stdout, stderr, status } = this.brig(...args, '--json');
     if (status !== 0) throw new Error(`brig ${args.join(' ')}: ${stderr}`);

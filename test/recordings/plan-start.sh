@@ -98,7 +98,7 @@ path zvol/tank/brig/vms/web01/disk0 unhide user 20001 mode 600
 /sbin/ifconfig -j brig-web01 bridge0 create
 /sbin/ifconfig -j brig-web01 bridge0 addm epair7000b addm tap7000 up
 /sbin/ifconfig -j brig-web01 epair7000b up
-# vmm.destroy
+# vmm.create
 # bhyve.start
 rm -rf /var/run/brig/vms/web01/stop
 /bin/sh /var/run/brig/supervise.sh bhyve web01 /var/run/brig/vms/web01 /var/run/brig/exits RUN 10 60 -- /usr/sbin/jexec -l brig-web01 /usr/sbin/chroot -G 20001 -g 20001 -u 20001 / /usr/sbin/bhyve -k /vm/bhyve.conf web01 &

@@ -161,7 +161,7 @@ describe('a guest', () => {
   test('that powers off is defined again, and not restarted on-failure', async () => {
     await world.create();
     await world.engine.start('web01', operator);
-    await world.model.guest('web01').type('q');
+    world.model.guest('web01').type('q');
     await world.until(async () => (await world.state()) === 'defined');
     expect((await world.engine.show('web01')).lastEnd).toMatchObject({ exit: 'power-off', cause: 'guest' });
   });
@@ -184,7 +184,7 @@ describe('a guest', () => {
     await world.engine.start('web01', operator);
     for (let i = 0; i < 3; i++) {
       await world.until(async () => (await world.state()) === 'running');
-      await world.model.guest('web01').type('t');
+      world.model.guest('web01').type('t');
       await world.until(async () => (await world.state()) !== 'running');
     }
     await world.until(async () => (await world.state()) === 'failed');
@@ -198,7 +198,7 @@ describe('a guest', () => {
     await world.create();
     await world.engine.start('web01', operator);
     const { pid } = await world.engine.show('web01');
-    await world.model.guest('web01').type('r');
+    world.model.guest('web01').type('r');
     await world.until(
       async () => (await world.engine.show('web01')).pid !== pid && (await world.state()) === 'running',
     );
@@ -226,7 +226,7 @@ describe('a start that cannot be', () => {
     const before = await world.inventory();
     await expect(world.create(change)).rejects.toMatchObject({
       code: 'vm.blocked',
-      message: expect.stringContaining(text),
+      message: expect.stringContaining(text) as string,
     });
     expect(await world.inventory()).toEqual(before);
     expect(await world.engine.list()).toEqual([]);

@@ -64,7 +64,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'node:path': ['io', 'cli'],
   'node:util': ['cli', 'daemon'],
   'node:assert': ['freebsd', 'linux', 'model', 'saga', 'image'],
-  'node:crypto': ['freebsd', 'net', 'daemon', 'linux'],
+  'node:crypto': ['platform', 'net', 'daemon'],
 };
 
 /** What is banned, and what to write instead. */

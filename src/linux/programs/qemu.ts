@@ -1,5 +1,6 @@
 import type { Vm } from '../../platform/platform.ts';
-import { nicNames, spaceOf, uuidOf, type Features } from '../node.ts';
+import { uuidOf } from '../../platform/uuid.ts';
+import { nicNames, spaceOf, type Features } from '../node.ts';
 import { formatOf } from './qemu-img.ts';
 
 export const QEMU = '/usr/bin/qemu-system-x86_64';

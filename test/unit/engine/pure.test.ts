@@ -23,7 +23,7 @@ describe('restart policy', () => {
     expect(decide(policy, crash, [1000, 2000], 3000)).toEqual({ restart: true, afterMs: 1000 });
     expect(decide(policy, crash, [1000, 2000, 3000], 4000)).toMatchObject({
       restart: false,
-      reason: expect.stringContaining('4 times within 30 s'),
+      reason: expect.stringContaining('4 times within 30 s') as string,
     });
   });
 

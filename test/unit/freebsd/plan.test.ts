@@ -38,8 +38,7 @@ const seen: Seen = {
   stateDirs: new Set(),
 };
 
-const definition = (kind: string): StepDef<unknown, Seen> =>
-  catalogue[kind as keyof typeof catalogue] as StepDef<unknown, Seen>;
+const definition = (kind: string): StepDef<unknown, Seen> => catalogue[kind as keyof typeof catalogue];
 const script = (vm: Vm): string =>
   startSteps(node, vm, 'RUN', 30_000)
     .flatMap((step) => [`# ${step.kind}`, ...definition(step.kind).apply(step.args).flatMap(renderEffect)])

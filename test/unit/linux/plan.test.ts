@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Effect } from '../../../src/base/host.ts';
-import { nicNames, uuidOf } from '../../../src/linux/node.ts';
+import { nicNames } from '../../../src/linux/node.ts';
+import { uuidOf } from '../../../src/platform/uuid.ts';
 import type { Focus, Seen } from '../../../src/linux/observe.ts';
 import { createSteps, startSteps } from '../../../src/linux/plan.ts';
 import type { Link } from '../../../src/linux/programs/ip.ts';

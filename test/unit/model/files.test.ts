@@ -57,6 +57,13 @@ describe('files', () => {
     expect(await host.stat('/b')).toMatchObject(MINE);
   });
 
+  test('of a devfs come and go with their devices only', async () => {
+    const { host } = new Scene().model;
+    await expect(host.remove('/dev/null')).rejects.toThrow('EROFS');
+    await expect(host.writeFile('/dev/new', '', ROOT)).rejects.toThrow('EROFS');
+    expect(await host.stat('/dev/null')).toMatchObject({ kind: 'device', mode: 0o666 });
+  });
+
   test('are watched by directory', async () => {
     const { host, clock } = new Scene().model;
     await host.mkdir('/exits', ROOT);
@@ -131,6 +138,7 @@ describe('mounts', () => {
     await scene.file('/vm/disk0.img', '');
     await scene.ok('mount -t nullfs -o ro /isos/a.iso /vm/disk0.img');
     expect(await scene.model.host.readFile('/vm/disk0.img')).toBe('image');
+    await expect(scene.file('/vm/disk0.img', 'other')).rejects.toThrow('EBUSY');
   });
 
   test('are never emptied by a removal', async () => {
