@@ -135,6 +135,19 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
       else expect(leftovers(before, inventory()).filter((line) => !line.includes('supervise'))).toEqual([]);
     });
 
+    test('ended politely in the middle of a start: running, or undone', async () => {
+      const start = stage.client.operate('start', 'one').then(
+        () => 'done',
+        () => 'undone',
+      );
+      await sleep(40);
+      await stage.down('SIGTERM');
+      await stage.up();
+      const { state } = view('one');
+      expect([await start, state]).toEqual(state === 'running' ? ['done', 'running'] : ['undone', 'failed']);
+      if (state === 'running') ok('stop', 'one');
+    });
+
     test('killed in the middle of a stop: stopped', async () => {
       ok('start', 'one');
       void stage.client.operate('stop', 'one').catch(() => undefined);

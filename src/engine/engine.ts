@@ -154,7 +154,7 @@ export class Engine<Seen> {
     const vm = this.vm(name);
     const steps = platform.startSteps(vm, operation.id, 0);
     const seen = await this.#changes.look(vm, steps);
-    if (this.live(vm, seen).phase === 'running') return { changed: false };
+    if (this.#isUp(vm, seen)) return { changed: false };
     const actions = await this.#planStart(vm, steps, seen).catch((error: unknown) => {
       this.#changes.letGo(vm);
       throw error;
@@ -170,6 +170,12 @@ export class Engine<Seen> {
     store.endSaga(operation.id);
     events.add('vm.running', request.cause, name, { run: operation.id });
     return { changed: true };
+  }
+
+  /** It runs, or its supervisor is about to run it again after the guest has reset. */
+  #isUp(vm: Vm, seen: Seen): boolean {
+    const { phase, supervised } = this.live(vm, seen);
+    return phase === 'running' || (phase === 'booting' && supervised && this.row(vm.spec.name).intent === 'running');
   }
 
   async #unstart(vm: Vm, steps: readonly Step[], saga: string, cause: Cause, error: unknown): Promise<unknown> {
@@ -354,7 +360,7 @@ export class Engine<Seen> {
   }
 
   async #planFor(verb: 'start' | 'stop' | 'destroy', vm: Vm, steps: readonly Step[], seen: Seen): Promise<Action[]> {
-    if (verb === 'start') return this.live(vm, seen).phase === 'running' ? [] : await this.#planStart(vm, steps, seen);
+    if (verb === 'start') return this.#isUp(vm, seen) ? [] : await this.#planStart(vm, steps, seen);
     const all = verb === 'stop' ? steps : [...this.#o.platform.createSteps(vm), ...steps];
     return planUndo(this.#o.platform.catalogue, all, seen);
   }

@@ -14,8 +14,17 @@ export class EventLog {
   }
 
   add(kind: string, cause: string, vm: string | undefined, data: Readonly<Record<string, unknown>> = {}): void {
-    const event = this.#store.addEvent({ atMs: this.#now(), vm, kind, cause, data });
+    const event = this.#record({ atMs: this.#now(), vm, kind, cause, data });
     for (const listener of this.#listeners) listener(event);
+  }
+
+  /** A full disk must not stop an undo: the event is told, and lost from the log. */
+  #record(event: Omit<EventRow, 'seq'>): EventRow {
+    try {
+      return this.#store.addEvent(event);
+    } catch {
+      return { ...event, seq: 0 };
+    }
   }
 
   /** Returns how to stop listening. */

@@ -29,6 +29,7 @@ export class Keeper<Seen> {
   /** Runs whose end is dealt with; their exit files stay until the next start. */
   readonly #handled = new Set<string>();
   #closed = false;
+  #said = '';
   #watch: { close(): void } | undefined;
   #work: Promise<void> = Promise.resolve();
 
@@ -76,7 +77,11 @@ export class Keeper<Seen> {
   }
 
   #tell(kind: string, vm: string | undefined, error: unknown): void {
-    if (!this.#closed) this.#o.events.add(kind, 'brigd', vm, { reason: messageOf(error) });
+    const reason = messageOf(error);
+    // The loop would say the same every few seconds.
+    if (this.#closed || this.#said === `${kind} ${reason}`) return;
+    this.#said = `${kind} ${reason}`;
+    this.#o.events.add(kind, 'brigd', vm, { reason });
   }
 
   async #guard(vm: string, work: () => Promise<unknown>): Promise<void> {

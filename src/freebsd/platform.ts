@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert';
+import { messageOf } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import type { Paths } from '../base/placed.ts';
 import { buildTestRom } from '../image/testrom.ts';
@@ -46,6 +47,25 @@ const owned = (seen: Seen): ReadonlySet<string> => {
   return new Set([...jails, ...interfaces, ...seen.runDirs]);
 };
 
+const checkBase = async (host: Host, base: string): Promise<Finding[]> => {
+  const stat = await host.stat(base);
+  return [
+    stat
+      ? { level: 'ok', what: "the jails' root", got: base }
+      : { level: 'problem', what: "the jails' root", got: 'not built', mend: 'brig base build' },
+  ];
+};
+
+/** A host that lacks bhyve can still be looked at: doctor says what is missing, and every start is refused. */
+const tryBuild = async (host: Host, base: string): Promise<Finding[]> => {
+  try {
+    await buildBase(host, base);
+    return [];
+  } catch (error) {
+    return [{ level: 'warning', what: "the jails' root", got: messageOf(error), mend: 'brig base build' }];
+  }
+};
+
 /** The product: every VM in a jail of its own on FreeBSD 15. */
 export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
   const places = layout(options.paths);
@@ -63,7 +83,7 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     const root = { mode: 0o700, uid: 0, gid: 0 };
     await host.mkdir(places.baseDir, root);
     await host.writeFile(testRom, buildTestRom(), { mode: 0o444, uid: 0, gid: 0 });
-    if (!(await host.stat(base))) await buildBase(host, base);
+    if (!(await host.stat(base))) findings.push(...(await tryBuild(host, base)));
     const all = [...findings, ...(await checkHost(host, features))];
     node = { ...options, layout: places, features, findings: all, base, testRom };
     return all;
@@ -80,6 +100,10 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     owned,
     precheck: (host, seen, vm) => precheck(host, known(), seen, vm),
     buildBase: (host) => buildBase(host, base),
-    doctor: async (host) => [...known().findings.slice(0, 2), ...(await checkHost(host, known().features))],
+    doctor: async (host) => [
+      ...known().findings.slice(0, 2),
+      ...(await checkBase(host, base)),
+      ...(await checkHost(host, known().features)),
+    ],
   };
 };

@@ -47,7 +47,10 @@ export const endProcess = (world: World, process: Process, status: number): void
   for (const tell of process.onExit) tell(status);
 };
 
-/** vmm(4) keeps the machine. After a signal its vCPUs are not suspended, so the next start finds it busy (FACTS 2). */
+/**
+ * vmm(4) keeps the machine. After a signal its vCPUs are not suspended, so the next start finds it busy (FACTS 2).
+ * unrecorded: after an initialisation error it is not busy; two such starts in a row were seen without a destroy
+ */
 const endVms = (world: World, pid: number, status: number): void => {
   for (const vm of world.vms.values())
     if (vm.pid === pid) {

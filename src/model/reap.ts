@@ -2,12 +2,13 @@ import { isWithin } from './files.ts';
 import { dissolveVnet } from './network.ts';
 import type { Jail, World } from './world.ts';
 
-/** How long the root of a jail stays busy after the jail is gone (FACTS S.4: `Device busy` for a moment). */
+/** How long the root of a jail stays busy after the jail is gone (FACTS S.4: `Device busy` for a moment). unrecorded: how long */
 const LINGER_MS = 30;
 
 /**
  * What keeps a removed jail dying: its machines in vmm(4), its processes, its devfs, or a device cloned inside.
  * A jail whose root is the host's own does not wait for the host's /dev.
+ * unrecorded: that a devfs holds a jail in which no machine ever ran; the strict answer is taken
  */
 const isHeld = (world: World, jail: Jail): boolean =>
   jail.pinned ||

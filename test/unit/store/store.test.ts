@@ -1,0 +1,92 @@
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, describe, expect, test } from 'vitest';
+import { parseVm, type VmSpec } from '../../../src/spec/vm.ts';
+import { Store } from '../../../src/store/store.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'brig-store-'));
+afterAll(() => rmSync(dir, { recursive: true }));
+let files = 0;
+const fresh = (): string => join(dir, `${files++}.db`);
+const spec = (name: string, nics: object[] = [{}]): VmSpec => parseVm({ name, nics, firmware: { builtin: 'test' } });
+
+describe('leases', () => {
+  test('are the smallest free ones, and come back', () => {
+    const store = new Store(fresh());
+    for (const name of ['a', 'b', 'c']) store.addVm(spec(name, [{}, {}]), 0);
+    expect(store.listVms().map(({ slot, nics }) => [slot, nics.map((nic) => nic.unit)])).toEqual([
+      [0, [0, 1]],
+      [1, [2, 3]],
+      [2, [4, 5]],
+    ]);
+    store.removeVm('b');
+    expect(store.addVm(spec('d', [{}]), 0)).toMatchObject({ slot: 1, nics: [{ unit: 2 }] });
+    store.close();
+  });
+
+  test('give every NIC an address of its own, and refuse one that is taken', () => {
+    const store = new Store(fresh());
+    for (let i = 0; i < 50; i++) store.addVm(spec(`vm${i}`, [{}, {}]), 0);
+    const macs = store.listVms().flatMap(({ nics }) => nics.map((nic) => nic.mac));
+    expect(new Set(macs).size).toBe(100);
+    expect(macs.every((mac) => /^58:9c:fc:[0-9a-f:]{8}$/.test(mac))).toBe(true);
+    const mac = '02:00:00:00:00:01';
+    store.addVm(spec('mine', [{ mac }]), 0);
+    expect(() => store.addVm(spec('yours', [{}, { mac }]), 0)).toThrow(`mac ${mac} is a NIC of mine`);
+    expect(store.findVm('yours'), 'all or nothing').toBeUndefined();
+    store.close();
+  });
+
+  test('refuse a name that exists', () => {
+    const store = new Store(fresh());
+    store.addVm(spec('a'), 0);
+    expect(() => store.addVm(spec('a'), 0)).toThrow(expect.objectContaining({ code: 'vm.exists' }) as Error);
+    store.close();
+  });
+});
+
+describe('the file', () => {
+  test('is for one brigd at a time', () => {
+    const path = fresh();
+    const store = new Store(path);
+    expect(() => new Store(path)).toThrow(expect.objectContaining({ code: 'store.busy' }) as Error);
+    store.close();
+    new Store(path).close();
+  });
+
+  test('of a newer brig is left alone', () => {
+    const path = fresh();
+    const db = new DatabaseSync(path);
+    db.exec('pragma user_version = 99');
+    db.close();
+    expect(() => new Store(path)).toThrow('written by a newer brig');
+  });
+
+  test('survives a crash in the middle of a write', () => {
+    const path = fresh();
+    const store = new Store(path);
+    store.addVm(spec('kept'), 0);
+    store.beginSaga({ id: 's', vm: 'kept', verb: 'start', run: 's', steps: [], startedMs: 0 });
+    // What a kill leaves: the file, and a log whose last page is torn.
+    const torn = fresh();
+    copyFileSync(path, torn);
+    expect(existsSync(`${path}-wal`)).toBe(true);
+    writeFileSync(`${torn}-wal`, Buffer.concat([readFileSync(`${path}-wal`), Buffer.alloc(3000, 0xa5)]));
+    const reopened = new Store(torn);
+    expect(reopened.listVms().map((vm) => vm.name)).toEqual(['kept']);
+    expect(reopened.listSagas()).toHaveLength(1);
+    reopened.close();
+    store.close();
+  });
+
+  test('keeps events in order, and answers from a cursor', () => {
+    const store = new Store(fresh());
+    for (let i = 0; i < 10; i++)
+      store.addEvent({ atMs: i, vm: i % 2 ? 'a' : 'b', kind: 'k', cause: 'operator', data: { i } });
+    expect(store.listEvents(3, 100, 'a').map((event) => event.data.i)).toEqual([3, 5, 7, 9]);
+    expect(store.lastEvents(2, 'b').map((event) => event.data.i)).toEqual([6, 8]);
+    store.close();
+  });
+});
