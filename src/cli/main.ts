@@ -20,7 +20,7 @@ const SOCKET = '/var/run/brig/brigd.sock';
 const help = (): string => {
   const lines = Object.entries(COMMANDS).map(([name, command]) => `  ${name.padEnd(8)}  ${command.summary}`);
   return [
-    'usage: brig [--socket PATH] COMMAND [--json] ...',
+    'usage: brig [--socket PATH] [--json] COMMAND ...',
     '',
     ...lines,
     '',
@@ -37,6 +37,9 @@ const findCommand = (name: string): CliCommand => {
   });
 };
 
+/** --json may stand before the command too. */
+const moveJson = (args: string[]): string[] => (args[0] === '--json' ? [...args.slice(1), '--json'] : args);
+
 /** --socket comes before the command; otherwise $BRIG_SOCKET, otherwise brigd's own place. */
 const takeSocket = (args: string[]): string => {
   if (args[0] !== '--socket') return process.env.BRIG_SOCKET ?? SOCKET;
@@ -49,7 +52,7 @@ const takeSocket = (args: string[]): string => {
 
 const main = async (args: string[]): Promise<void> => {
   const socket = takeSocket(args);
-  const [name, ...rest] = args;
+  const [name, ...rest] = moveJson(args);
   if (name === undefined)
     throw new BrigError('usage.invalid', 'read arguments: expected a command, got none', {
       hint: 'brig --help lists them',

@@ -1,4 +1,5 @@
-import { appendFile, readFile, rename, stat } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, rename, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 /** A log of at most `limitBytes` on disk, in two files: the newer is renamed over the older when it is half of that. */
 export class BoundedLog {
@@ -31,6 +32,7 @@ export class BoundedLog {
       const chunk = Buffer.concat(this.#pending).subarray(-this.#limitBytes / 2);
       this.#pending = [];
       this.#pendingBytes = 0;
+      if (this.#size === undefined) await mkdir(dirname(this.#path), { recursive: true, mode: 0o711 });
       this.#size ??= await stat(this.#path).then(
         ({ size }) => size,
         () => 0,

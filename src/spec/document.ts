@@ -18,9 +18,9 @@ export const parseText = (text: string, source: string): unknown => {
   const document = parseDocument(text, { uniqueKeys: true, prettyErrors: true });
   const [error] = document.errors;
   if (error) {
-    const at = error.linePos ? ` line ${error.linePos[0].line} column ${error.linePos[0].col}` : '';
-    const reason = error.message.split('\n')[0] ?? 'not YAML';
-    throw new BrigError('spec.invalid', `parse ${source}:${at} ${escapeControls(reason)}`.replace(': ', ':'), {
+    const at = error.linePos ? `line ${error.linePos[0].line} column ${error.linePos[0].col}: ` : '';
+    const reason = error.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '') ?? 'not YAML';
+    throw new BrigError('spec.invalid', `parse ${source}: ${at}${escapeControls(reason)}`, {
       hint: 'a document is YAML or JSON; see brig.yaml(5)',
     });
   }
