@@ -31,6 +31,17 @@ export interface Outcome {
   readonly changed: boolean;
 }
 
+/** A step's error with what was attempted on which VM in front. */
+const named = (verb: string, name: string, error: unknown): unknown =>
+  error instanceof BrigError && !error.message.startsWith(`${verb} ${name}: `)
+    ? new BrigError(error.code, `${verb} ${name}: ${error.message}`, {
+        retry: error.retry,
+        details: error.details,
+        cause: error,
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+      })
+    : error;
+
 /** Changes VMs: one operation for each at a time, each done or undone. Knows of the host only what Platform tells. */
 export class Engine<Seen> {
   readonly #o: EngineOptions<Seen>;
@@ -127,7 +138,7 @@ export class Engine<Seen> {
         );
       } catch (error) {
         await this.#uncreate(vm, steps, operation.id, request.cause);
-        throw error;
+        throw named('create', spec.name, error);
       }
       this.#o.store.endSaga(operation.id);
       this.#changes.letGo(vm);
@@ -185,7 +196,9 @@ export class Engine<Seen> {
     store.setIntent(name, 'stopped', saga);
     this.#changes.trouble(vm, left ?? { kind: 'failed', reason: messageOf(error), atMs: host.now() }, cause);
     store.endSaga(saga);
-    return left ? this.#stuck('start', name, { ...left, reason: `${messageOf(error)}; then ${left.reason}` }) : error;
+    return left
+      ? this.#stuck('start', name, { ...left, reason: `${messageOf(error)}; then ${left.reason}` })
+      : named('start', name, error);
   }
 
   #stuck(verb: string, name: string, left: Trouble): BrigError {

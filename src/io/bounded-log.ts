@@ -1,5 +1,4 @@
-import { appendFile, mkdir, readFile, rename, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { appendFile, readFile, rename, stat } from 'node:fs/promises';
 
 /** A log of at most `limitBytes` on disk, in two files: the newer is renamed over the older when it is half of that. */
 export class BoundedLog {
@@ -32,7 +31,6 @@ export class BoundedLog {
       const chunk = Buffer.concat(this.#pending).subarray(-this.#limitBytes / 2);
       this.#pending = [];
       this.#pendingBytes = 0;
-      if (this.#size === undefined) await mkdir(dirname(this.#path), { recursive: true, mode: 0o711 });
       this.#size ??= await stat(this.#path).then(
         ({ size }) => size,
         () => 0,

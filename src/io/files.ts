@@ -20,12 +20,11 @@ import { BrigError, messageOf } from '../base/errors.ts';
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
 const isAbsent = (error: unknown): boolean => codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR';
 
-const failed = (attempt: string, cause: unknown): BrigError =>
-  new BrigError(
-    codeOf(cause) === 'EACCES' || codeOf(cause) === 'EPERM' ? 'host.denied' : 'host.failed',
-    `${attempt}: ${messageOf(cause)}`,
-    { cause },
-  );
+/** Node's message without the call and the paths, which the attempt names already. */
+const failed = (attempt: string, cause: unknown): BrigError => {
+  const code = codeOf(cause) === 'EACCES' || codeOf(cause) === 'EPERM' ? 'host.denied' : 'host.failed';
+  return new BrigError(code, `${attempt}: ${messageOf(cause).split(', ')[0] ?? ''}`, { cause });
+};
 
 const orAbsent = async <T>(attempt: string, work: Promise<T>): Promise<T | undefined> => {
   try {
