@@ -53,7 +53,10 @@ export type Effect =
       readonly from: string;
       readonly to: string;
       readonly access: Access;
+      /** An existing target is left as it is. */
       readonly keep?: boolean;
+      /** Size of the copy in bytes; a larger source is refused. */
+      readonly growTo?: number;
     }
   | { readonly do: 'allocate'; readonly path: string; readonly bytes: number; readonly access: Access }
   | { readonly do: 'mkdir'; readonly path: string; readonly access: Access }
@@ -131,7 +134,8 @@ export interface Host {
   stat(path: string): Promise<FileStat | undefined>;
   /** Atomic: a reader sees the old text or the new. */
   writeFile(path: string, content: string | Uint8Array, access: Access): Promise<void>;
-  copyFile(from: string, to: string, access: Access): Promise<void>;
+  /** Atomic; `growTo` bytes large when given, a larger source is refused. */
+  copyFile(from: string, to: string, access: Access, growTo?: number): Promise<void>;
   /** A sparse file of this size; refuses an existing one. */
   allocate(path: string, bytes: number, access: Access): Promise<void>;
   /** A zstd-compressed tar with a frame per entry; the same entries give the same bytes. Atomic. */

@@ -40,7 +40,14 @@ export class Changes<Seen> {
   /** Looks at the host for one VM, after nobody else can take away what the VM shares. */
   async look(vm: Vm, steps: readonly Step[]): Promise<Seen> {
     await this.claim(vm, steps);
-    return await this.#o.platform.observe(this.#o.host, vm);
+    return await this.#observe(vm, steps);
+  }
+
+  /** As deep as the steps need. */
+  #observe(vm: Vm, steps: readonly Step[]): Promise<Seen> {
+    const { platform, host } = this.#o;
+    const keeps = steps.some((step) => definitionOf(platform.catalogue, step).keeps);
+    return platform.observe(host, vm, keeps ? 'all' : 'run');
   }
 
   claim(vm: Vm, steps: readonly Step[]): Promise<void> {
@@ -98,14 +105,14 @@ export class Changes<Seen> {
     const { platform, host } = this.#o;
     let seen = look;
     try {
-      seen ??= await platform.observe(host, vm);
+      seen ??= await this.#observe(vm, steps);
       await this.run(planUndo(platform.catalogue, steps, seen), vm, seen, cause);
-      seen = await platform.observe(host, vm);
+      seen = await this.#observe(vm, steps);
       // What a dying jail held comes to light when it is gone: once more for that.
       const more = this.#own(planUndo(platform.catalogue, steps, seen));
       if (more.length > 0) {
         await this.run(more, vm, seen, cause);
-        seen = await platform.observe(host, vm);
+        seen = await this.#observe(vm, steps);
       }
     } catch (error) {
       const left = await this.#left(vm, steps, seen);
@@ -129,8 +136,8 @@ export class Changes<Seen> {
   }
 
   async #left(vm: Vm, steps: readonly Step[], before: Seen | undefined): Promise<NonNullable<Trouble['left']>> {
-    const { platform, host } = this.#o;
-    const seen = await platform.observe(host, vm).catch(() => before);
+    const { platform } = this.#o;
+    const seen = await this.#observe(vm, steps).catch(() => before);
     return seen === undefined ? [] : this.#lines(planUndo(platform.catalogue, steps, seen), seen);
   }
 

@@ -164,7 +164,7 @@ export class Engine<Seen> {
     const { platform, store, events } = this.#o;
     const vm = this.vm(name);
     const steps = platform.startSteps(vm, operation.id, 0);
-    const seen = await this.#changes.look(vm, steps);
+    const seen = await this.#changes.look(vm, [...platform.createSteps(vm), ...steps]);
     if (this.#isUp(vm, seen)) return { changed: false };
     const actions = await this.#planStart(vm, steps, seen).catch((error: unknown) => {
       this.#changes.letGo(vm);

@@ -1,7 +1,7 @@
 import type { Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import type { Command } from '../base/host.ts';
-import type { Vm } from '../platform/platform.ts';
+import type { Depth, Vm } from '../platform/platform.ts';
 import { listRulesets, parseRulesets, showRules } from './programs/devfs.ts';
 import { listInterfaces, parseInterfaces, type Interface } from './programs/ifconfig.ts';
 import { listJails, parseJails, type Jail } from './programs/jail.ts';
@@ -60,7 +60,7 @@ const names = async (host: Host, path: string): Promise<ReadonlySet<string>> => 
  * One look at the whole host: six processes whatever the number of VMs, seven with a pool.
  * Errors: host.timeout when the host is wedged, host.failed when a program does not answer as FreeBSD does.
  */
-export const observe = async (host: Host, node: Node, vm?: Vm): Promise<Seen> => {
+export const observe = async (host: Host, node: Node, vm?: Vm, depth: Depth = 'all'): Promise<Seen> => {
   const [jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, rctl, runDirs, stateDirs] =
     await Promise.all([
       ask(host, listJails(node.features.meta)).then(parseJails),
@@ -69,7 +69,7 @@ export const observe = async (host: Host, node: Node, vm?: Vm): Promise<Seen> =>
       ask(host, listMounts()).then(parseMounts),
       names(host, '/dev/vmm'),
       ask(host, listRulesets()).then(parseRulesets),
-      node.dataset === undefined || (vm && !usesVolumes(vm))
+      node.dataset === undefined || depth === 'run' || (vm && !usesVolumes(vm))
         ? []
         : ask(host, listDatasets(node.dataset), NO_DATASET).then(parseDatasets),
       node.features.racct ? ask(host, listRules()).then(parseRules) : undefined,

@@ -1,3 +1,4 @@
+import { firmwareVars } from '../platform/vars.ts';
 import { renderConfig } from './programs/bhyve.ts';
 import type { Step, StepDef } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
@@ -6,7 +7,7 @@ import { devfsRules, diskPath, needsDiskDirectory, vmDataset, volumeOf } from '.
 import { jailOf, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 import { rulesFor } from './programs/rctl.ts';
-import { fileDisk, firmwareVars, runDir, stateDir } from './steps/files.ts';
+import { fileDisk, runDir, stateDir } from './steps/files.ts';
 import { dev, filesystem, jail, limits, ruleset } from './steps/jail.ts';
 import { bridge, epair, epairMember, inside, tap, tapMember } from './steps/network.ts';
 import { bhyve, vmm } from './steps/process.ts';

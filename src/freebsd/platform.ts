@@ -93,7 +93,7 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     name: 'freebsd',
     catalogue: catalogue,
     prepare,
-    observe: (host, vm) => observe(host, known(), vm),
+    observe: (host, vm, depth) => observe(host, known(), vm, depth),
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
     live,

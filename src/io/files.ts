@@ -11,6 +11,7 @@ import {
   rename,
   rm,
   rmdir,
+  truncate,
   unlink,
 } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -102,10 +103,16 @@ export const writeText = (path: string, content: string | Uint8Array, access: Ac
     }),
   );
 
-export const copy = (from: string, to: string, access: Access): Promise<void> =>
+/** A copy, instant where the file system can share blocks; grown to a size when one is given. */
+export const copy = (from: string, to: string, access: Access, growTo?: number): Promise<void> =>
   must(
     `copy ${from} to ${to}`,
-    replace(to, access, (temporary) => copyFile(from, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)),
+    replace(to, access, async (temporary) => {
+      const { size } = await lstat(from);
+      if (growTo !== undefined && size > growTo) throw new Error(`expected at most ${growTo} bytes, got ${size}`);
+      await copyFile(from, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+      if (growTo !== undefined) await truncate(temporary, growTo);
+    }),
   );
 
 /** A sparse file; an existing one is an error. */

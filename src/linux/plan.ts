@@ -1,3 +1,4 @@
+import { firmwareVars } from '../platform/vars.ts';
 import type { Step, StepDef } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
 import { OVERHEAD_BYTES, spaceOf, type Node } from './node.ts';
@@ -7,7 +8,7 @@ import { cpuLimit, memoryLimit, type Setting } from './programs/cgroup.ts';
 import { NETNS_DIR } from './programs/ip.ts';
 import { diskFormat, INSIDE, qemuCommand, QEMU_THREADS } from './programs/qemu.ts';
 import { cgroup } from './steps/cgroup.ts';
-import { diskDir, fileDisk, firmwareVars, RUN_FILES, runDir } from './steps/files.ts';
+import { diskDir, fileDisk, RUN_FILES, runDir } from './steps/files.ts';
 import { bridge, inside, netns, tap, veth, vethMember } from './steps/network.ts';
 import { qemu } from './steps/process.ts';
 

@@ -28,6 +28,9 @@ export interface Finding {
   readonly mend?: string;
 }
 
+/** `run`: only what a run is made of; a pool is slow to ask, and a stop does not touch it. */
+export type Depth = 'run' | 'all';
+
 /** How one kind of host runs a jailed VM. The engine knows nothing else of FreeBSD or Linux. */
 export interface Platform<Seen = unknown> {
   readonly name: 'freebsd' | 'linux';
@@ -35,7 +38,7 @@ export interface Platform<Seen = unknown> {
   /** Makes the node ready: modules, sysctls, directories. Idempotent; once per brigd. */
   prepare(host: Host): Promise<readonly Finding[]>;
   /** The whole host in O(1) processes; with `focus` a few more about that VM, so that every `holds` is exact. */
-  observe(host: Host, focus?: Vm): Promise<Seen>;
+  observe(host: Host, focus?: Vm, depth?: Depth): Promise<Seen>;
   /** What lives as long as the VM is defined: disks, firmware variables. In order. */
   createSteps(vm: Vm): readonly Step[];
   /**

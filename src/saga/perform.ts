@@ -19,7 +19,7 @@ export const perform = async (host: Host, effect: Effect): Promise<void> => {
       return await host.writeFile(effect.path, effect.text, effect.access);
     case 'copy':
       if (effect.keep && (await host.stat(effect.to))) return;
-      return await host.copyFile(effect.from, effect.to, effect.access);
+      return await host.copyFile(effect.from, effect.to, effect.access, effect.growTo);
     case 'allocate':
       if (await host.stat(effect.path)) return;
       return await host.allocate(effect.path, effect.bytes, effect.access);

@@ -38,7 +38,7 @@ const inOrder = async (host: Host, list: readonly Effect[]): Promise<void> => {
 export const modelRatio = async (): Promise<{ start: Pair; stop: Pair }> => {
   const world = await new World().prepare();
   const { host } = world.model;
-  await world.create({ disks: [] });
+  await world.create();
   const start = await clocked(host, () => world.engine.start('web01', { cause: 'operator' }));
   const stop = await clocked(host, () => world.engine.stop('web01', { cause: 'operator' }));
   const apply = await effects(world, 'apply');

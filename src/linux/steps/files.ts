@@ -102,19 +102,3 @@ export const fileDisk: StepDef<FileDiskArgs, Seen> = {
   ],
   holds: ({ name }, seen) => (seen.focus?.diskFiles?.has(name) ? 'yes' : 'no'),
 };
-
-export interface VarsArgs {
-  readonly vm: string;
-  readonly from: string;
-  readonly path: string;
-  readonly uid: number;
-}
-
-/** A private, writable copy of the UEFI variables. An existing one is kept: the guest's boot order is in it. */
-export const firmwareVars: StepDef<VarsArgs, Seen> = {
-  keeps: true,
-  because: ({ vm }) => `${vm} keeps its UEFI variables to itself`,
-  apply: ({ from, path, uid }) => [{ do: 'copy', from, to: path, access: owner(uid), keep: true }],
-  undo: ({ path }) => [{ do: 'remove', path }],
-  holds: (_, seen) => (seen.focus?.diskFiles?.has('vars.fd') ? 'yes' : 'no'),
-};
