@@ -21,10 +21,15 @@ import { BrigError, messageOf } from '../base/errors.ts';
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
 const isAbsent = (error: unknown): boolean => codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR';
 
-/** Node's message without the call and the paths, which the attempt names already. */
+/** Node words a system call's error as `CODE: reason, call 'path'`; the attempt names call and path already. */
 const failed = (attempt: string, cause: unknown): BrigError => {
-  const code = codeOf(cause) === 'EACCES' || codeOf(cause) === 'EPERM' ? 'host.denied' : 'host.failed';
-  return new BrigError(code, `${attempt}: ${messageOf(cause).split(', ')[0] ?? ''}`, { cause });
+  const errno = codeOf(cause);
+  const reason = errno === undefined ? messageOf(cause) : (messageOf(cause).split(', ')[0] ?? '');
+  return new BrigError(
+    errno === 'EACCES' || errno === 'EPERM' ? 'host.denied' : 'host.failed',
+    `${attempt}: ${reason}`,
+    { cause },
+  );
 };
 
 const orAbsent = async <T>(attempt: string, work: Promise<T>): Promise<T | undefined> => {
