@@ -23,8 +23,8 @@ export default defineConfig({
       project('unit', 10_000),
       project('sim', 60_000),
       project('fault', 120_000),
-      ...(isFreebsd ? [] : [project('linux', 60_000, true)]),
-      project('freebsd', 120_000, true),
+      ...(isFreebsd ? [] : [project('linux', 90_000, true)]),
+      project('freebsd', 300_000, true),
     ],
   },
 });

@@ -49,7 +49,7 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
       ok('start', 'one');
       expect(view('one')).toMatchObject({ state: 'running' });
       await stage.until('the banner', () => stage.type('one', '').includes('GUEST UP'));
-      expect(stage.type('one', 'xyz')).toContain('xyz');
+      await stage.until('the echo', () => stage.type('one', 'xyz').includes('xyz'));
       for (const fifo of ['con.in', 'con.out']) {
         const { uid, gid, mode } = statSync(`${stage.dir}/run/vms/one/${fifo}`);
         expect([uid, gid, (mode & 0o777).toString(8)], fifo).toEqual([0, 0, '600']);

@@ -169,7 +169,7 @@ export class Stage {
     return JSON.parse(stdout) as T;
   }
 
-  async until(what: string, holds: () => boolean | Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+  async until(what: string, holds: () => boolean | Promise<boolean>, timeoutMs = 60_000): Promise<void> {
     const deadline = Date.now() + timeoutMs;
     while (!(await holds())) {
       if (Date.now() > deadline) throw new Error(`waited ${timeoutMs / 1000} s for ${what}\n${this.#log}`);

@@ -26,7 +26,7 @@ export class Escape {
 }
 
 /** A script's input has an end: what the guest answers is waited for this long. */
-const QUIET_MS = 500;
+const QUIET_MS = 800;
 
 /** Passes bytes both ways until the console closes, `~.` comes, or a script's input ends and the guest is quiet. */
 const connect = (console: Duplex, name: string): Promise<string> =>
