@@ -97,6 +97,8 @@ export class Keeper<Seen> {
     const { engine, store } = this.#o;
     if (!store.findVm(saga.vm)) return store.endSaga(saga.id);
     this.#o.events.add('saga.recovered', 'brigd', saga.vm, { verb: saga.verb });
+    // What has run has data: whatever the journal says, its disks are not taken back.
+    if (saga.verb === 'create' && store.findVm(saga.vm)?.run !== '') return store.endSaga(saga.id);
     if (saga.verb === 'create') return await engine.recoverCreate(saga.vm, saga.id);
     if (saga.verb === 'start' || (saga.verb === 'restart' && saga.run === saga.id))
       return await engine.recoverStart(saga.vm, saga.id);

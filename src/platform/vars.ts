@@ -8,7 +8,7 @@ export interface VarsArgs {
 }
 
 /** All that it asks of an observation: what is in the VM's disk directory. */
-interface SeesDisks {
+export interface SeesDisks {
   readonly focus?: { readonly diskFiles?: ReadonlySet<string> | undefined } | undefined;
 }
 

@@ -258,23 +258,27 @@ export class Store {
     this.#sql('update vms set last_end = ? where name = ?').run(JSON.stringify(end), name);
   }
 
-  /** Durable when it returns: recovery needs the intent, and nothing else, to finish or undo. */
-  beginSaga(saga: SagaRow): void {
+  /** Commits with all before it to the disk; what others write may be lost with the power, as the host's state is then. */
+  #durably(work: () => void): void {
     this.#db.exec('pragma synchronous = full');
-    this.#sql('insert into sagas values (?, ?, ?, ?, ?, ?)').run(
-      saga.id,
-      saga.vm,
-      saga.verb,
-      saga.run,
-      JSON.stringify(saga.steps),
-      saga.startedMs,
-    );
-    // What follows may be lost with the power: the host's state is lost with it, and recovery asks the host.
-    this.#db.exec('pragma synchronous = normal');
+    try {
+      work();
+    } finally {
+      this.#db.exec('pragma synchronous = normal');
+    }
   }
 
+  /** Durable when it returns: recovery needs the intent, and nothing else, to finish or undo. */
+  beginSaga(saga: SagaRow): void {
+    const { id, vm, verb, run, steps, startedMs } = saga;
+    const insert = this.#sql('insert into sagas values (?, ?, ?, ?, ?, ?)');
+    this.#durably(() => void insert.run(id, vm, verb, run, JSON.stringify(steps), startedMs));
+  }
+
+  /** Durable too: a create that is over must not be taken back after a power cut. */
   endSaga(id: string): void {
-    this.#sql('delete from sagas where id = ?').run(id);
+    const remove = this.#sql('delete from sagas where id = ?');
+    this.#durably(() => void remove.run(id));
   }
 
   listSagas(): SagaRow[] {
