@@ -62,6 +62,8 @@ export type Effect =
   | { readonly do: 'mkdir'; readonly path: string; readonly access: Access }
   | { readonly do: 'remove'; readonly path: string }
   | { readonly do: 'rmdir'; readonly path: string }
+  /** Text into a file of the kernel's, such as a cgroup's limit: written in place, never made. */
+  | { readonly do: 'set'; readonly path: string; readonly text: string }
   /** Text into a FIFO that somebody holds open; nobody there is success. */
   | { readonly do: 'say'; readonly path: string; readonly text: string }
   /** A process of its own session that outlives brigd. */
@@ -146,6 +148,8 @@ export interface Host {
   remove(path: string): Promise<void>;
   /** An empty directory; absent is success. */
   rmdir(path: string): Promise<void>;
+  /** In place; absent is an error. */
+  set(path: string, text: string): Promise<void>;
   say(path: string, text: string): Promise<void>;
   console(inPath: string, outPath: string): Promise<ConsolePort>;
   /** Calls back when an entry of the directory changes. */

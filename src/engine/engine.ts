@@ -140,7 +140,7 @@ export class Engine<Seen> {
         await this.#uncreate(vm, steps, operation.id, request.cause);
         throw named('create', spec.name, error);
       }
-      this.#o.store.endSaga(operation.id);
+      this.#o.store.endSaga(operation.id, true);
       this.#changes.letGo(vm);
       this.#o.events.add('vm.created', request.cause, spec.name);
       return this.#view(this.row(spec.name), await this.observe());
@@ -151,7 +151,7 @@ export class Engine<Seen> {
     const left = await this.#changes.undo(vm, steps, cause);
     if (left) this.#changes.trouble(vm, left, cause);
     else this.#o.store.removeVm(vm.spec.name);
-    this.#o.store.endSaga(saga);
+    this.#o.store.endSaga(saga, true);
   }
 
   /** Success that does nothing when it runs. Errors: vm.blocked, or the step that failed after all is undone. */
@@ -357,7 +357,7 @@ export class Engine<Seen> {
     const left = await this.#changes.undo(vm, steps, request.cause, seen);
     if (left) this.#changes.trouble(vm, left, request.cause);
     else store.removeVm(name);
-    store.endSaga(operation.id);
+    store.endSaga(operation.id, true);
     if (left) throw this.#stuck('destroy', name, left);
     events.add('vm.destroyed', request.cause, name);
   }

@@ -120,6 +120,16 @@ export const copy = (from: string, to: string, access: Access, growTo?: number):
     }),
   );
 
+/** In place, as the kernel's own files want it: those cannot be replaced by renaming. */
+export const set = async (path: string, text: string): Promise<void> => {
+  const file = await must(`open ${path}`, open(path, constants.O_WRONLY | constants.O_NOFOLLOW));
+  try {
+    await must(`set ${path} to ${text.trim()}`, file.writeFile(text));
+  } finally {
+    await file.close();
+  }
+};
+
 /** A sparse file; an existing one is an error. */
 export const allocate = async (path: string, bytes: number, access: Access): Promise<void> => {
   const file = await must(

@@ -19,6 +19,7 @@ export const realHost: Host = {
   mkdir: files.makeDirectory,
   remove: files.remove,
   rmdir: files.removeEmpty,
+  set: files.set,
   say: (path, text) => Promise.resolve().then(() => say(path, text)),
   console: (inPath, outPath) => Promise.resolve().then(() => openConsole(inPath, outPath)),
   watch: files.watch,

@@ -134,6 +134,7 @@ export const createHost = (world: World, faults: Faults, meter: Meter): Host => 
     mkdir: (path, access) => effect('mkdir', path, () => effects.mkdir(world, path, access)),
     remove: (path) => effect('remove', path, () => effects.remove(world, path)),
     rmdir: (path) => effect('rmdir', path, () => effects.rmdir(world, path)),
+    set: (path) => Promise.reject(new BrigError('model.argv', `set ${path}: not known on FreeBSD`)),
     say: (path, text) => effect('say', path, () => sayTo(world, path, text)),
     console: (inPath, outPath) => soon(() => openConsole(world, inPath, outPath)),
     watch: (directory, onChange) => watch(world, directory, onChange),

@@ -29,6 +29,8 @@ export const perform = async (host: Host, effect: Effect): Promise<void> => {
       return await host.remove(effect.path);
     case 'rmdir':
       return await host.rmdir(effect.path);
+    case 'set':
+      return await host.set(effect.path, effect.text);
     case 'say':
       return await host.say(effect.path, effect.text);
     case 'spawn':

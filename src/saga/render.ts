@@ -33,6 +33,7 @@ export const renderEffect = (effect: Effect): string[] => {
       return [`rm -rf ${effect.path}`];
     case 'rmdir':
       return [`rmdir ${effect.path}`];
+    case 'set':
     case 'say':
       return [`echo '${effect.text.trimEnd()}' > ${effect.path}`];
     case 'spawn':

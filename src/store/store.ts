@@ -275,10 +275,14 @@ export class Store {
     this.#durably(() => void insert.run(id, vm, verb, run, JSON.stringify(steps), startedMs));
   }
 
-  /** Durable too: a create that is over must not be taken back after a power cut. */
-  endSaga(id: string): void {
-    const remove = this.#sql('delete from sagas where id = ?');
-    this.#durably(() => void remove.run(id));
+  /**
+   * `durably` where data hangs on it: a create that is over must not be taken back after a power cut.
+   * A run does not survive one anyway.
+   */
+  endSaga(id: string, durably = false): void {
+    const remove = (): void => void this.#sql('delete from sagas where id = ?').run(id);
+    if (durably) this.#durably(remove);
+    else remove();
   }
 
   listSagas(): SagaRow[] {

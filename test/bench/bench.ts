@@ -7,7 +7,7 @@ import { modelRatio } from './model.ts';
 import { linuxReference } from './linux.ts';
 import { median } from './script.ts';
 
-const ROUNDS = 7;
+const ROUNDS = 15;
 /** As published: built by tsc. */
 const CLI = new URL('../../dist/cli/main.js', import.meta.url).pathname;
 

@@ -39,6 +39,7 @@ const toSh = (effect: Effect): string[] => {
       return [`rm -rf ${effect.path}`];
     case 'rmdir':
       return [`rmdir ${effect.path}`];
+    case 'set':
     case 'say':
       return [`echo '${effect.text.trimEnd()}' > ${effect.path}`];
     case 'spawn':

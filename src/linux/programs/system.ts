@@ -7,9 +7,6 @@ export const chown = (path: string, uid: number): Command => command('/usr/bin/c
 
 export const chmod = (path: string, mode: string): Command => command('/usr/bin/chmod', [mode, path]);
 
-/** Writes in place, as files of cgroups want it: those cannot be replaced by renaming. */
-export const writeInPlace = (path: string, text: string): Command => command('/usr/bin/tee', [path], { stdin: text });
-
 export const removeDirectory = (path: string): Command => command('/usr/bin/rmdir', [path]);
 /** Text of rmdir(2). */
 export const NO_DIRECTORY: Tolerance = { status: 1, stderr: 'No such file or directory' };

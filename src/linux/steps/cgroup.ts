@@ -4,7 +4,7 @@ import type { StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
 import type { Seen } from '../observe.ts';
 import type { Setting } from '../programs/cgroup.ts';
-import { DIRECTORY_BUSY, NO_DIRECTORY, removeDirectory, writeInPlace } from '../programs/system.ts';
+import { DIRECTORY_BUSY, NO_DIRECTORY, removeDirectory } from '../programs/system.ts';
 
 export interface CgroupArgs {
   readonly vm: string;
@@ -21,7 +21,7 @@ export const cgroup: StepDef<CgroupArgs, Seen> = {
   because: ({ vm, set }) => `${vm} gets no more than ${set.map(([file, value]) => `${file} ${value}`).join(', ')}`,
   apply: ({ dir, set }) => [
     { do: 'mkdir', path: dir, access: { mode: 0o755, uid: 0, gid: 0 } },
-    ...set.map(([file, value]): Effect => run(writeInPlace(`${dir}/${file}`, `${value}\n`))),
+    ...set.map(([file, value]): Effect => ({ do: 'set', path: `${dir}/${file}`, text: `${value}\n` })),
   ],
   undo: ({ dir }) => [
     run(removeDirectory(dir), { tolerate: [NO_DIRECTORY], retry: { on: DIRECTORY_BUSY, forMs: LIMITS.busyTimeoutMs } }),

@@ -276,10 +276,8 @@ describe('limits', () => {
 
   test('of memory are there without asking', () => {
     const step = find(buildVm({ memory: '256M' }), 'cgroup.create', buildNode({ memory }));
-    expect(lines(apply(step))).toEqual([
-      'mkdir /sys/fs/cgroup/brig-web01',
-      `/usr/bin/tee /sys/fs/cgroup/brig-web01/memory.max << ${(256 + 384) * 2 ** 20}`,
-    ]);
+    expect(lines(apply(step))).toEqual(['mkdir /sys/fs/cgroup/brig-web01', 'set /sys/fs/cgroup/brig-web01/memory.max']);
+    expect(apply(step)[1]).toMatchObject({ text: `${(256 + 384) * 2 ** 20}\n` });
     expect(undo(step)).toMatchObject([
       {
         do: 'run',
@@ -293,9 +291,11 @@ describe('limits', () => {
     const on = buildNode({ memory, cpu: memory });
     const vm = buildVm({ limits: { pcpu: 50, memory: '1G' } });
     expect(startSteps(on, vm, 'run-1', 0).filter(({ kind }) => kind === 'cgroup.create')).toHaveLength(1);
-    expect(lines(apply(find(vm, 'cgroup.create', on)))[2]).toBe(
-      '/usr/bin/tee /sys/fs/cgroup/brig-web01/cpu.max << 50000 100000',
-    );
+    expect(apply(find(vm, 'cgroup.create', on))[2]).toEqual({
+      do: 'set',
+      path: '/sys/fs/cgroup/brig-web01/cpu.max',
+      text: '50000 100000\n',
+    });
     expect(lines(apply(find(vm, 'qemu.start', on))).join()).toContain(' -g /sys/fs/cgroup/brig-web01 -8 ');
   });
 });
