@@ -1,6 +1,6 @@
 import type { Host, PackEntry } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
-import { listLibraries } from './programs/system.ts';
+import { listLibraries, parseLibraries } from './programs/ldd.ts';
 
 /** All that runs in a jail: bhyve, what it starts to build ACPI tables, and what drops its privileges (FACTS S.1). */
 const PROGRAMS = ['/bin/sh', '/usr/sbin/bhyve', '/usr/sbin/iasl', '/usr/sbin/chroot'] as const;
@@ -8,10 +8,6 @@ const LINKER = '/libexec/ld-elf.so.1';
 
 /** Mount points that every jail's root offers. */
 const MOUNT_POINTS = ['/dev', '/disk', '/tmp', '/vm'] as const;
-
-/** Parses `ldd -f '%p\n'`: one path per line; headers and what is not a file are passed over. */
-export const parseLibraries = (text: string): string[] =>
-  [...new Set(text.split('\n').filter((line) => /^\/[^:\s]+$/.test(line)))].sort();
 
 const parentsOf = (path: string): string[] =>
   path

@@ -4,7 +4,7 @@ import type { Command } from '../base/host.ts';
 import type { Depth, Vm } from '../platform/platform.ts';
 import { listRulesets, parseRulesets, showRules } from './programs/devfs.ts';
 import { listInterfaces, parseInterfaces, type Interface } from './programs/ifconfig.ts';
-import { listJails, parseJails, type Jail } from './programs/jail.ts';
+import { listJails, parseJails, type Jail } from './programs/jls.ts';
 import { listMounts, parseMounts, type Mount } from './programs/mount.ts';
 import { listProcesses, parseProcesses, type Process } from './programs/ps.ts';
 import { listRules, parseRules } from './programs/rctl.ts';

@@ -1,7 +1,8 @@
 import type { Host } from '../base/host.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { Features } from './node.ts';
-import { describeSysctl, loadModules, parseSysctls, readSysctls, setSysctls } from './programs/system.ts';
+import { loadModules } from './programs/kldload.ts';
+import { describeSysctl, parseSysctls, readSysctls, setSysctls } from './programs/sysctl.ts';
 
 /** nmdm is missing on purpose: a jail can clone its nodes past any ruleset (FACTS S.22). */
 const MODULES = ['vmm', 'if_tuntap', 'if_epair', 'if_bridge', 'tarfs'] as const;

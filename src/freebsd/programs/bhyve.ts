@@ -1,7 +1,5 @@
 import { strict as assert } from 'node:assert';
-import type { Command, Tolerance } from '../../base/host.ts';
 import { renderBytes } from '../../base/units.ts';
-import { command } from '../../platform/command.ts';
 import { uuidOf } from '../../platform/uuid.ts';
 import type { Vm } from '../../platform/platform.ts';
 import { diskPath, FIRMWARE } from '../devices.ts';
@@ -56,12 +54,3 @@ export const bhyveCommand = (uid: number, name: string): readonly string[] => {
   const id = String(uid);
   return ['/usr/sbin/chroot', '-G', id, '-g', id, '-u', id, '/', '/usr/sbin/bhyve', '-k', '/vm/bhyve.conf', name];
 };
-
-/** Must come before a new start and before the jail goes: a VM holds the jail's credential. Source: bhyvectl(8), FACTS 2. */
-export const destroyVm = (name: string): Command => command('/usr/sbin/bhyvectl', [`--vm=${name}`, '--destroy']);
-
-export const forcePoweroff = (name: string): Command =>
-  command('/usr/sbin/bhyvectl', [`--vm=${name}`, '--force-poweroff']);
-
-/** Seen: `vm_open: web01 could not be opened: No such file or directory`, exit 1. */
-export const NO_VM: Tolerance = { status: 1, stderr: 'could not be opened: No such file or directory' };

@@ -2,7 +2,7 @@ import { run } from '../../platform/command.ts';
 import type { Effect } from '../../base/host.ts';
 import type { StepDef } from '../../base/step.ts';
 import type { Seen } from '../observe.ts';
-import { makeFifos } from '../programs/system.ts';
+import { makeFifos } from '../programs/mkfifo.ts';
 
 const ROOT = { uid: 0, gid: 0 };
 

@@ -5,10 +5,11 @@ import { run } from '../../platform/command.ts';
 import type { Seen } from '../observe.ts';
 import { addRules, deleteRuleset, renderShown, showRules, type Rule } from '../programs/devfs.ts';
 import { listNames } from '../programs/ifconfig.ts';
-import { createJail, listJails, removeJail } from '../programs/jail.ts';
+import { createJail, removeJail } from '../programs/jail.ts';
+import { listJails } from '../programs/jls.ts';
 import { BUSY, mount, NO_DIRECTORY, NOT_MOUNTED, unmount } from '../programs/mount.ts';
 import { addRule, removeRules } from '../programs/rctl.ts';
-import { setCpus } from '../programs/system.ts';
+import { setCpus } from '../programs/cpuset.ts';
 
 export interface LimitArgs {
   readonly vm: string;

@@ -3,10 +3,11 @@ import type { StepDef } from '../../base/step.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { command, run } from '../../platform/command.ts';
 import type { Seen } from '../observe.ts';
-import { bhyveCommand, destroyVm, forcePoweroff, NO_VM } from '../programs/bhyve.ts';
-import { jexec } from '../programs/jail.ts';
+import { bhyveCommand } from '../programs/bhyve.ts';
+import { destroyVm, forcePoweroff, NO_VM } from '../programs/bhyvectl.ts';
+import { jexec } from '../programs/jexec.ts';
 import { confined, probeJail, type Process } from '../programs/ps.ts';
-import { kill } from '../programs/system.ts';
+import { kill } from '../programs/kill.ts';
 
 export interface VmmArgs {
   readonly vm: string;

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { parseLibraries } from '../../../src/freebsd/base.ts';
+import { parseLibraries } from '../../../src/freebsd/programs/ldd.ts';
 import { parseRulesets, renderShown } from '../../../src/freebsd/programs/devfs.ts';
 import { parseInterfaces } from '../../../src/freebsd/programs/ifconfig.ts';
-import { parseJails } from '../../../src/freebsd/programs/jail.ts';
+import { parseJails } from '../../../src/freebsd/programs/jls.ts';
 import { parseMounts } from '../../../src/freebsd/programs/mount.ts';
 import { confined, parseProcesses } from '../../../src/freebsd/programs/ps.ts';
 import { parseRules } from '../../../src/freebsd/programs/rctl.ts';
-import { parseSysctls } from '../../../src/freebsd/programs/system.ts';
+import { parseSysctls } from '../../../src/freebsd/programs/sysctl.ts';
 import { parseDatasets } from '../../../src/freebsd/programs/zfs.ts';
 import { recorded } from '../../recording.ts';
 

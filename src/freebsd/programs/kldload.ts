@@ -1,0 +1,5 @@
+import type { Command } from '../../base/host.ts';
+import { command } from '../../platform/command.ts';
+
+/** Loads what is not there yet; success when all are. Source: kldload(8) "-n". */
+export const loadModules = (names: readonly string[]): Command => command('/sbin/kldload', ['-n', ...names]);
