@@ -55,10 +55,17 @@ const source = (world: World, attempt: string, path: string): FileNode => {
   return node;
 };
 
-export const copyFile = (world: World, from: string, to: string, access: Access): void => {
+export const copyFile = (world: World, from: string, to: string, access: Access, growTo?: number): void => {
   const attempt = `copy ${from} to ${to}`;
   const node = source(world, attempt, from);
-  place(world, attempt, to, { ...node, ...ownerOf(access), content: node.content.slice() });
+  if (growTo !== undefined && node.bytes > growTo)
+    throw new BrigError('host.failed', `${attempt}: expected at most ${growTo} bytes, got ${node.bytes}`);
+  place(world, attempt, to, {
+    ...node,
+    ...ownerOf(access),
+    content: node.content.slice(),
+    bytes: growTo ?? node.bytes,
+  });
 };
 
 export const allocate = (world: World, path: string, bytes: number, access: Access): void => {

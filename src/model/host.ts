@@ -128,7 +128,8 @@ export const createHost = (world: World, faults: Faults, meter: Meter): Host => 
     stat: (path) => soon(() => effects.statFile(world, path)),
     writeFile: (path, content, access) =>
       effect('writeFile', path, () => effects.writeFile(world, path, content, access)),
-    copyFile: (from, to, access) => effect('copyFile', to, () => effects.copyFile(world, from, to, access)),
+    copyFile: (from, to, access, growTo) =>
+      effect('copyFile', to, () => effects.copyFile(world, from, to, access, growTo)),
     allocate: (path, bytes, access) => effect('allocate', path, () => effects.allocate(world, path, bytes, access)),
     pack: (entries, to, access) => effect('pack', to, () => effects.pack(world, entries, to, access)),
     mkdir: (path, access) => effect('mkdir', path, () => effects.mkdir(world, path, access)),

@@ -99,7 +99,10 @@ describe('one VM', () => {
   test('files and images are disks too', async () => {
     await world.model.host.mkdir('/isos', { mode: 0o755, uid: 0, gid: 0 });
     await world.model.host.writeFile('/isos/a.iso', 'iso', { mode: 0o444, uid: 0, gid: 0 });
-    await world.create({ disks: [{ file: { size: '1M' } }, { image: '/isos/a.iso' }] });
+    await world.create({
+      disks: [{ file: { size: '1M' } }, { image: '/isos/a.iso' }, { file: { size: '2M', from: '/isos/a.iso' } }],
+    });
+    expect((await world.model.host.stat('/var/db/brig/vms/web01/disk/disk2.raw'))?.bytes).toBe(2 ** 21);
     await world.engine.start('web01', operator);
     expect(await world.state()).toBe('running');
     await world.engine.stop('web01', operator);
