@@ -4,13 +4,13 @@ import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { escapeControls } from '../base/units.ts';
 
-/** Runs one effect on a host. Errors: host.* with the command, its status and its stderr. */
-export const perform = async (host: Host, effect: Effect): Promise<void> => {
+/** Runs one effect on a host; a wait ends early when the signal is set. Errors: saga.cancelled, host.* with the command, its status and its stderr. */
+export const perform = async (host: Host, effect: Effect, signal?: AbortSignal): Promise<void> => {
   switch (effect.do) {
     case 'run':
       return await performRun(host, effect);
     case 'await':
-      return await performAwait(host, effect);
+      return await performAwait(host, effect, signal);
     case 'absent':
       return await performAbsent(host, effect);
     case 'escalate':
@@ -84,7 +84,11 @@ const ask = async (host: Host, probe: Probe): Promise<Result> => {
 };
 
 /** True when it came, false when `timeoutMs` passed or `unless` appeared. */
-const look = async (host: Host, wait: Pick<Await, 'probe' | 'until' | 'timeoutMs' | 'unless'>): Promise<boolean> => {
+const look = async (
+  host: Host,
+  wait: Pick<Await, 'probe' | 'until' | 'timeoutMs' | 'unless'>,
+  signal?: AbortSignal,
+): Promise<boolean> => {
   const deadline = host.now() + wait.timeoutMs;
   const isCheap = !('program' in wait.probe);
   let pauseMs: number = LIMITS.probeFirstMs;
@@ -94,13 +98,14 @@ const look = async (host: Host, wait: Pick<Await, 'probe' | 'until' | 'timeoutMs
     if (satisfied(result, wait.until)) return true;
     if (wait.unless !== undefined && (await host.stat(wait.unless))) return false;
     if (host.now() >= deadline) return false;
+    if (signal?.aborted) throw new BrigError('saga.cancelled', 'cancelled');
     await host.sleep(pauseMs);
     if (!isCheap) pauseMs = Math.min(pauseMs * LIMITS.probeGrowth, LIMITS.probeMaxMs);
   }
 };
 
-const performAwait = async (host: Host, effect: Await): Promise<void> => {
-  if (await look(host, effect)) return;
+const performAwait = async (host: Host, effect: Await, signal?: AbortSignal): Promise<void> => {
+  if (await look(host, effect, signal)) return;
   const ended = effect.unless !== undefined && (await host.stat(effect.unless)) !== undefined;
   const text = effect.quote === undefined ? '' : ((await host.readFile(effect.quote)) ?? '');
   const said = text.trim() ? `: ${quote(text)}` : '';

@@ -88,7 +88,7 @@ const runAction = async <Seen>(action: Action, options: RunOptions<Seen>): Promi
   const work = async (): Promise<void> => {
     for (const effect of effectsOf(catalogue, action, seen)) {
       if (signal?.aborted) throw new BrigError('saga.cancelled', 'cancelled');
-      await perform(host, effect);
+      await perform(host, effect, signal);
     }
   };
   const key = definitionOf(catalogue, action.step).shared?.(action.step.args);

@@ -24,8 +24,12 @@ export const vmm: StepDef<VmmArgs, Seen> = {
     { do: 'absent', path: `/dev/vmm/${vm}`, timeoutMs: LIMITS.stopStageMs },
   ],
   // One flat namespace for all: without our jail or run directory a VM of this name is a stranger's.
-  holds: ({ vm, jail }, seen) =>
-    seen.vmmNodes.has(vm) && (seen.runDirs.has(vm) || seen.jails.some((each) => each.name === jail)) ? 'yes' : 'no',
+  holds: ({ vm, jail }, seen) => {
+    const isOurs = seen.runDirs.has(vm) || seen.jails.some((each) => each.name === jail);
+    if (seen.vmmNodes.has(vm) && isOurs) return 'yes';
+    // A bhyve on its way may make it after we looked and before it is ended.
+    return bhyveOf(jail, seen) || supervisorOf(vm, seen) ? 'partly' : 'no';
+  },
 };
 
 export interface BhyveArgs {
@@ -81,11 +85,21 @@ const spawn = ({ vm, jail, uid, run: id, paths }: BhyveArgs): Effect => {
 };
 
 /** Polite, firm, final. bhyve takes SIGTERM as the ACPI power button once the guest listens. Source: bhyve(8), FACTS 1.5. */
-const stages = (vm: string, pids: readonly number[], graceMs: number): Stage[] => [
-  ...(graceMs === 0 ? [] : [{ name: 'ACPI power button', effect: run(kill('TERM', pids)), waitMs: graceMs }]),
-  ...(graceMs === 0 ? [] : [{ name: 'forced power-off', effect: run(forcePoweroff(vm)), waitMs: LIMITS.stopStageMs }]),
-  { name: 'SIGKILL', effect: run(kill('KILL', pids)), waitMs: LIMITS.stopStageMs },
-];
+const stages = (vm: string, pids: readonly number[], supervisor: number | undefined, graceMs: number): Stage[] => {
+  const stage = (name: string, effect: Effect, waitMs: number): Stage => ({ name, effect, waitMs });
+  const polite = [
+    stage('ACPI power button', run(kill('TERM', pids)), graceMs),
+    stage('forced power-off', run(forcePoweroff(vm)), LIMITS.stopStageMs),
+  ];
+  return [
+    ...(graceMs === 0 || pids.length === 0 ? [] : polite),
+    ...(pids.length === 0 ? [] : [stage('SIGKILL', run(kill('KILL', pids)), LIMITS.stopStageMs)]),
+    // It hands the signal to a child that was not there yet when we looked.
+    ...(supervisor === undefined
+      ? []
+      : [stage('SIGTERM of the supervisor', run(kill('TERM', [supervisor])), LIMITS.stopStageMs)]),
+  ];
+};
 
 /**
  * bhyve under its supervisor, ready once it is in capability mode.
@@ -110,13 +124,19 @@ export const bhyve: StepDef<BhyveArgs, Seen> = {
   ],
   undo: ({ vm, jail, graceMs, paths }, seen) => {
     const pids = processesOf(vm, jail, seen);
-    const stop: Effect = { do: 'write', path: paths.stop, text: '', access: { mode: 0o400, uid: 0, gid: 0 } };
-    const end: Effect = {
-      do: 'escalate',
-      gone: { probe: probeJail(jail), until: { status: 1 } },
-      stages: stages(vm, pids, graceMs),
-    };
-    return pids.length === 0 ? [] : [stop, end];
+    const supervisor = supervisorOf(vm, seen)?.pid;
+    if (pids.length === 0 && supervisor === undefined) return [];
+    // Its last word: an empty jail may only mean that jexec(8) is still on its way.
+    const ended = { probe: { read: paths.exit }, until: { matches: '^\\S+ \\d+ ' } };
+    const empty = { probe: probeJail(jail), until: { status: 1 } };
+    return [
+      { do: 'write', path: paths.stop, text: '', access: { mode: 0o400, uid: 0, gid: 0 } },
+      {
+        do: 'escalate',
+        gone: supervisor === undefined ? empty : ended,
+        stages: stages(vm, pids, supervisor, graceMs),
+      },
+    ];
   },
   holds: ({ vm, jail }, seen) => {
     const process = bhyveOf(jail, seen);

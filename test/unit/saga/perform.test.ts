@@ -90,6 +90,12 @@ describe('await', () => {
     expect(ran).toHaveLength(3);
   });
 
+  test('ends at once when nobody wants it any more', async () => {
+    const { host, ran } = scripted(answer(1));
+    await expect(perform(host, wait, AbortSignal.abort())).rejects.toMatchObject({ code: 'saga.cancelled' });
+    expect(ran).toHaveLength(1);
+  });
+
   test('says how long it waited', async () => {
     const { host } = scripted(answer(1));
     await expect(perform(host, wait)).rejects.toThrow('wait for bhyve: not within 1 s');
