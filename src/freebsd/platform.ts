@@ -100,6 +100,7 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     owned,
     precheck: (host, seen, vm) => precheck(host, known(), seen, vm),
     buildBase: (host) => buildBase(host, base),
+    audit: () => Promise.resolve([]),
     doctor: async (host) => [
       ...known().findings.slice(0, 2),
       ...(await checkBase(host, base)),

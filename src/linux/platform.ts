@@ -77,6 +77,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     owned,
     precheck: (host, seen, vm) => precheck(host, known(), seen, vm),
     buildBase: (host) => buildSandbox(host, sandbox, known().features.accel === 'kvm'),
+    audit: () => Promise.resolve([]),
     doctor: (host) => checkHost(host, known().features),
   };
 };

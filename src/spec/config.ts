@@ -25,6 +25,8 @@ const config = z.strictObject({
   networks: z
     .record(z.string().regex(NAME, { error: 'expected a network name' }), z.strictObject({ bridge: interfaceName }))
     .default({}),
+  /** Devices that are refused otherwise: their emulation reaches the kernel, or has a record of escapes. */
+  allowDevices: z.array(z.enum(['e1000', 'hda', 'virtio-scsi'])).default([]),
   /** Linux: `auto` uses KVM only when the test ROM boots under it within a second. */
   accel: z.enum(['auto', 'tcg', 'kvm']).default('auto'),
 });

@@ -45,17 +45,20 @@ const firmware = z.union(
 
 const MIB = 2 ** 20;
 const diskSize = bytes(MIB, 'a size of at least 1M, such as 20G');
+const writableDevice = z.enum(['virtio-blk', 'nvme', 'ahci-hd']).default('virtio-blk');
 const disk = z.union(
   [
-    z.strictObject({ zvol: z.strictObject({ size: diskSize, from: dataset.optional() }) }),
-    z.strictObject({ file: z.strictObject({ size: diskSize, from: path.optional() }) }),
-    z.strictObject({ image: path }),
+    z.strictObject({ zvol: z.strictObject({ size: diskSize, from: dataset.optional() }), device: writableDevice }),
+    z.strictObject({ file: z.strictObject({ size: diskSize, from: path.optional() }), device: writableDevice }),
+    // Read-only: an image belongs to whoever put it there.
+    z.strictObject({ image: path, device: z.enum(['virtio-blk', 'nvme', 'ahci-hd', 'ahci-cd']).default('virtio-blk') }),
   ],
   expected('one of {zvol: {size}}, {file: {size}}, {image: PATH}'),
 );
 
 const nic = z.strictObject({
   network: name.default('default'),
+  device: z.enum(['virtio-net', 'e1000']).default('virtio-net'),
   mac: z
     .string()
     .toLowerCase()
@@ -72,12 +75,58 @@ const count = (least: number, most: number) =>
     .min(least)
     .max(most);
 
+const rate = bytes(4096, 'bytes a second, at least 4K').optional();
 const limits = z.strictObject({
   cpuset: cpuList.optional(),
   memory: bytes(16 * MIB, 'a size of at least 16M').optional(),
+  /** Percent of one CPU. */
   pcpu: count(1, 100_000).optional(),
   openfiles: count(16, 100_000).optional(),
+  threads: count(16, 100_000).optional(),
   processes: count(4, 1_000).optional(),
+  /** Bytes, or operations, a second that bhyve may read and write. */
+  readBps: rate,
+  writeBps: rate,
+  readIops: count(1, 10_000_000).optional(),
+  writeIops: count(1, 10_000_000).optional(),
+});
+
+/** A name that is safe in a socket's path and in a bhyve value. */
+const portName = z
+  .string(expected('a name'))
+  .regex(/^[a-z0-9][a-z0-9._-]{0,30}$/, expected('a name of [a-z0-9._-], at most 31 characters'));
+
+const deviceNode = (pattern: RegExp, example: string) =>
+  z.string(expected(`a device such as ${example}`)).regex(pattern, expected(`a device such as ${example}`));
+
+/** Devices besides disks and NICs, by bhyve's names. Source: bhyve(8), docs/brig.yaml.5. */
+const devices = z.strictObject({
+  'virtio-rnd': z.boolean().default(true),
+  /** Ports, each a unix socket that only root of the host reaches. */
+  'virtio-console': z.array(portName).max(16).default([]),
+  'virtio-9p': z
+    .array(z.strictObject({ name: portName, path, readOnly: z.boolean().default(true) }))
+    .max(8)
+    .default([]),
+  /** A screen on a unix socket (VNC), with a USB tablet. */
+  fbuf: z.strictObject({ width: count(640, 3840).default(1024), height: count(480, 2160).default(768) }).optional(),
+  tpm: z.boolean().default(false),
+  /** Refused unless the node's allowDevices names it. */
+  'virtio-scsi': z
+    .array(deviceNode(/^\/dev\/cam\/ctl\d{1,4}\.\d{1,4}$/, '/dev/cam/ctl1.0'))
+    .max(4)
+    .default([]),
+  hda: z
+    .strictObject({
+      play: deviceNode(/^\/dev\/dsp\d{0,3}$/, '/dev/dsp0').optional(),
+      rec: deviceNode(/^\/dev\/dsp\d{0,3}$/, '/dev/dsp0').optional(),
+    })
+    .optional(),
+  /** Host devices: no sandbox holds them, so the document must say `unconfined: true`. */
+  passthru: z
+    .array(deviceNode(/^ppt\d{1,3}$/, 'ppt0'))
+    .max(8)
+    .default([]),
 });
 
 const restart = z.strictObject({
@@ -89,21 +138,31 @@ const restart = z.strictObject({
 const label = z.string().max(100);
 
 /** The VM document. Unknown keys are errors. Source: docs/brig.yaml.5. */
-const vmDocument = z.strictObject({
-  name,
-  cpus: count(1, 256).default(1),
-  memory: bytes(MIB, 'a size of at least 1M, such as 512M').default(256 * MIB),
-  firmware,
-  disks: z.array(disk).max(16).default([]),
-  nics: z.array(nic).max(8).default([]),
-  console: z.strictObject({ logBytes: count(4096, 64 * MIB).default(LIMITS.consoleLogBytes) }).prefault({}),
-  limits: limits.default({}),
-  restart: restart.prefault({}),
-  autostart: z.boolean().default(false),
-  labels: z
-    .record(z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, expected('a label key of [a-z0-9._/-]')), label)
-    .default({}),
-});
+const vmDocument = z
+  .strictObject({
+    name,
+    cpus: count(1, 256).default(1),
+    memory: bytes(MIB, 'a size of at least 1M, such as 512M').default(256 * MIB),
+    /** Guest memory is never paged out. */
+    wired: z.boolean().default(false),
+    firmware,
+    disks: z.array(disk).max(16).default([]),
+    nics: z.array(nic).max(8).default([]),
+    devices: devices.prefault({}),
+    /** Accepts that the guest may leave the sandbox: needed by passthru, shown in every listing. */
+    unconfined: z.boolean().default(false),
+    console: z.strictObject({ logBytes: count(4096, 64 * MIB).default(LIMITS.consoleLogBytes) }).prefault({}),
+    limits: limits.default({}),
+    restart: restart.prefault({}),
+    autostart: z.boolean().default(false),
+    labels: z
+      .record(z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, expected('a label key of [a-z0-9._/-]')), label)
+      .default({}),
+  })
+  .refine((vm) => vm.unconfined || vm.devices.passthru.length === 0, {
+    path: ['unconfined'],
+    ...expected('true, because passthru gives the guest hardware that reads all memory'),
+  });
 
 /** What a VM shall be: every default filled in, sizes in bytes. */
 export type VmSpec = z.output<typeof vmDocument>;
