@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { BrigError, toErrorBody } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import type { Audit } from '../platform/audit.ts';
 import type { Finding } from '../platform/platform.ts';
 import { parseVm } from '../spec/vm.ts';
 import type { Consoles } from '../engine/consoles.ts';
@@ -14,6 +15,7 @@ export interface ApiOptions<Seen> {
   readonly engine: Engine<Seen>;
   readonly events: EventLog;
   readonly consoles: Consoles;
+  readonly audit: (name?: string) => Promise<readonly Audit[]>;
   readonly doctor: () => Promise<readonly Finding[]>;
   readonly buildBase: () => Promise<unknown>;
 }
@@ -93,6 +95,8 @@ export class Api<Seen> {
       ],
       [/^POST \/operations\/([^/]+)\/cancel$/, (call) => this.#cancel(call)],
       [/^GET \/events$/, (call) => this.#events(call)],
+      [/^GET \/audit$/, async (call) => sendJson(call.response, 200, await this.#o.audit())],
+      [/^GET \/vms\/([^/]+)\/audit$/, async (call) => sendJson(call.response, 200, await this.#o.audit(call.name))],
       [/^GET \/doctor$/, async (call) => sendJson(call.response, 200, await this.#o.doctor())],
       [/^POST \/base$/, async (call) => sendJson(call.response, 200, await this.#o.buildBase())],
     ];

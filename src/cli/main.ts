@@ -2,6 +2,7 @@ import { Client } from '../api/client.ts';
 import { BrigError, exitStatusOf, messageOf, toErrorBody } from '../base/errors.ts';
 import { escapeControls } from '../base/units.ts';
 import { parseCall, print, type CliCommand } from './command.ts';
+import { auditCommand } from './commands/audit.ts';
 import { consoleCommand } from './commands/console.ts';
 import { createCommand } from './commands/create.ts';
 import { hostCommands } from './commands/host.ts';
@@ -12,6 +13,7 @@ const COMMANDS: Readonly<Record<string, CliCommand>> = {
   create: createCommand,
   ...vmCommands,
   console: consoleCommand,
+  audit: auditCommand,
   ...hostCommands,
 };
 

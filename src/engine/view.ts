@@ -12,6 +12,10 @@ export type State = 'defined' | 'starting' | 'running' | 'stopping' | 'failed' |
 export interface VmView {
   readonly name: string;
   readonly state: State;
+  /** Why this node gives the VM less than brig promises. */
+  readonly downgraded?: string;
+  /** The document accepts that nothing contains its devices. */
+  readonly unconfined?: true;
   /** Why it is failed or stuck. */
   readonly reason?: string;
   readonly pid?: number;
@@ -55,13 +59,21 @@ const stateOf = (live: Live, trouble: Trouble | undefined, verb: Verb | undefine
   return trouble || live.phase === 'residue' ? 'failed' : 'defined';
 };
 
-export const toView = (row: VmRow, vm: Vm, live: Live, verb: Verb | undefined): VmView => {
+export const toView = (
+  row: VmRow,
+  vm: Vm,
+  live: Live,
+  verb: Verb | undefined,
+  downgraded: string | undefined,
+): VmView => {
   const state = stateOf(live, row.trouble, verb);
   const reason =
     row.trouble?.reason ?? (state === 'failed' ? 'its process is gone and its jail is not cleaned up yet' : undefined);
   return {
     name: row.name,
     state,
+    ...(downgraded === undefined ? {} : { downgraded }),
+    ...(row.spec.unconfined ? { unconfined: true } : {}),
     ...((state === 'failed' || state === 'stuck') && reason !== undefined ? { reason } : {}),
     ...(live.pid === undefined ? {} : { pid: live.pid, supervised: live.supervised }),
     ...(live.sinceMs === undefined ? {} : { sinceMs: live.sinceMs }),

@@ -74,6 +74,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
     live: (seen, vm) => liveOf(places.supervisor, seen, vm),
+    reduced: () => undefined,
     owned,
     precheck: (host, seen, vm) => precheck(host, known(), seen, vm),
     buildBase: (host) => buildSandbox(host, sandbox, known().features.accel === 'kvm'),

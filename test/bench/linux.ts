@@ -26,7 +26,10 @@ export const linuxReference = async (): Promise<{
   await platform.prepare(realHost);
   const spec = parseVm({ name: 'script', firmware: { builtin: 'test' }, memory: '64M', nics: [{}] });
   const bridge = { network: 'script', name: 'brigscript', own: true };
-  const vm: Vm = { spec, place: { slot: 900, uid: 29_900, nics: [{ unit: 8_900, mac: '58:9c:fc:00:00:01', bridge }] } };
+  const vm: Vm = {
+    spec,
+    place: { slot: 900, uid: 29_900, secretName: 'b0', nics: [{ unit: 8_900, mac: '58:9c:fc:00:00:01', bridge }] },
+  };
   const steps = platform.startSteps(vm, 'script', 30_000);
   const of = (kind: string): StepDef<unknown, unknown> =>
     platform.catalogue[kind] as unknown as StepDef<unknown, unknown>;

@@ -67,7 +67,7 @@ const makeVm = (index: number, document: Record<string, unknown> = {}): Vm => {
     mac: `58:9c:fc:00:0${index}:0${i}`,
     bridge: { network: 'default', name: BRIDGE, own: true },
   }));
-  const vm = { spec, place: { slot: index, uid: UID + index, nics } };
+  const vm = { spec, place: { slot: index, uid: UID + index, secretName: 'b0', nics } };
   made.push(vm);
   return vm;
 };

@@ -8,6 +8,7 @@ import { EventLog } from '../../src/engine/events.ts';
 import { Keeper } from '../../src/engine/keeper.ts';
 import type { Seen } from '../../src/freebsd/observe.ts';
 import { freebsdPlatform } from '../../src/freebsd/platform.ts';
+import { readFragments } from '../../src/io/fragments.ts';
 import { createModel, type Model } from '../../src/model/model.ts';
 import { layout } from '../../src/platform/layout.ts';
 import { parseConfig } from '../../src/spec/config.ts';
@@ -138,7 +139,7 @@ export class World {
     this.mortal = new Mortal(this.model.host);
     const { host } = this.mortal;
     this.#store = new Store(join(this.dir, 'brig.db'));
-    const platform = freebsdPlatform({ paths, dataset: POOL });
+    const platform = freebsdPlatform({ paths, dataset: POOL, fragments: readFragments(), allowDevices: [] });
     for (const path of [paths.runDir, paths.stateDir, places.vmsDir, places.statesDir, places.exits])
       await host.mkdir(path, { mode: 0o711, uid: 0, gid: 0 });
     await host.writeFile(places.supervisor, 'supervise.sh', { mode: 0o500, uid: 0, gid: 0 });

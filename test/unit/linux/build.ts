@@ -25,7 +25,7 @@ export const buildVm = (document: Record<string, unknown> = {}, own = true): Vm 
   const spec = parseVm({ name: 'web01', firmware: { builtin: 'test' }, ...document });
   const bridge = own ? { network: 'default', name: 'bridge7000', own } : { network: 'lan', name: 'br0', own };
   const nics = spec.nics.map((_, i) => ({ unit: 7001 + i, mac: `58:9c:fc:00:00:0${i}`, bridge }));
-  return { spec, place: { slot: 1, uid: 20_001, nics } };
+  return { spec, place: { slot: 1, uid: 20_001, secretName: 'b0', nics } };
 };
 
 export const buildSeen = (seen: Partial<Seen> = {}): Seen => ({
