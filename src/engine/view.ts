@@ -59,6 +59,12 @@ const stateOf = (live: Live, trouble: Trouble | undefined, verb: Verb | undefine
   return trouble || live.phase === 'residue' ? 'failed' : 'defined';
 };
 
+/** What nobody may overlook. */
+const marksOf = (unconfined: boolean, downgraded: string | undefined): Pick<VmView, 'unconfined' | 'downgraded'> => ({
+  ...(downgraded === undefined ? {} : { downgraded }),
+  ...(unconfined ? { unconfined: true } : {}),
+});
+
 export const toView = (
   row: VmRow,
   vm: Vm,
@@ -72,8 +78,7 @@ export const toView = (
   return {
     name: row.name,
     state,
-    ...(downgraded === undefined ? {} : { downgraded }),
-    ...(row.spec.unconfined ? { unconfined: true } : {}),
+    ...marksOf(row.spec.unconfined, downgraded),
     ...((state === 'failed' || state === 'stuck') && reason !== undefined ? { reason } : {}),
     ...(live.pid === undefined ? {} : { pid: live.pid, supervised: live.supervised }),
     ...(live.sinceMs === undefined ? {} : { sinceMs: live.sinceMs }),

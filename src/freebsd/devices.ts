@@ -334,7 +334,7 @@ export const usesOf = (vm: Vm, where: Where, reduced: boolean): readonly Use[] =
 /** bhyve, the two shells and iasl that it starts once, and swtpm (FACTS 3.4). */
 const PROCESSES = 8;
 /** Descriptors and threads of a bhyve without devices, with room for what one more release adds. */
-const FILES = 64;
+const FILES = 128;
 const THREADS = 32;
 
 /** Limits of every VM: what the document says, else what its devices can need and no more. */

@@ -9,6 +9,7 @@ import { audit } from './audit/audit.ts';
 import { buildBase } from './base.ts';
 import { precheck } from './checks.ts';
 import type { Fragments } from './fragments.ts';
+import { checkPosture } from './doctor.ts';
 import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
 import { observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
@@ -109,9 +110,9 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     buildBase: (host) => buildBase(host, base),
     audit: (host, vms) => audit(host, known(), vms),
     doctor: async (host) => [
-      ...known().findings.slice(0, 2),
       ...(await checkBase(host, base)),
       ...(await checkHost(host, known().features)),
+      ...(await checkPosture(host, known())),
     ],
   };
 };

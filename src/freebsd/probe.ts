@@ -81,7 +81,6 @@ export const probeFeatures = async (host: Host): Promise<Features> => {
 /** The host's fitness: what a start would miss, and what weakens it. */
 export const checkHost = async (host: Host, features: Features): Promise<Finding[]> => {
   const missing = (await Promise.all(PROGRAMS.map(async (path) => ((await host.stat(path)) ? [] : [path])))).flat();
-  const vmmctl = await host.stat('/dev/vmmctl');
   const vmm = await host.run(describeSysctl('hw.vmm.maxcpu'));
   return [
     missing.length === 0
@@ -92,23 +91,15 @@ export const checkHost = async (host: Host, features: Features): Promise<Finding
           got: `missing ${missing.join(' ')}`,
           mend: 'install the base packages that have them',
         },
-    vmmctl
-      ? ok('/dev/vmmctl', 'there: bhyve can run without root')
-      : {
-          level: 'problem',
-          what: '/dev/vmmctl',
-          got:
-            vmm.status === 0
-              ? 'absent: this release needs root in the jail, which brig does not do yet'
-              : 'absent: vmm is not loaded',
-          mend: 'kldload vmm',
-        },
+    ...(features.vmmctl || vmm.status === 0
+      ? []
+      : [{ level: 'problem' as const, what: 'vmm(4)', got: 'not loaded', mend: 'kldload vmm' }]),
     features.racct
       ? ok('resource limits', 'kern.racct.enable=1')
       : {
           level: 'warning',
           what: 'resource limits',
-          got: 'off: limits of memory, pcpu, openfiles and processes do nothing',
+          got: 'off: only ulimit(1) bounds processes and files; nothing bounds memory, CPU time, threads and I/O',
           mend: "echo 'kern.racct.enable=1' >> /boot/loader.conf && reboot",
         },
     features.meta

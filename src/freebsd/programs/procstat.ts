@@ -80,7 +80,7 @@ const byPid = <T>(text: string, parse: (line: string) => T | undefined): Readonl
 /** Parses `procstat fds -C`: PID COMM FD T FLAGS CAPABILITIES PRO NAME. */
 export const parseDescriptors = (text: string): ReadonlyMap<number, Descriptor[]> =>
   byPid(text, (line) => {
-    const match = /^ *\d+ \S+ +(\S+) (\S) \S+ +(\S+) (\S+) +(.*?) *$/.exec(line);
+    const match = /^ *\d+ \S+ +(\S+) (\S) \S+ +(\S+) +(\S+) +(.*?) *$/.exec(line);
     if (!match) return undefined;
     const [, fd = '', type = '', rights = '', , path = ''] = match;
     return { fd, type, rights: rights === '-' ? [] : rights.split(','), path };

@@ -4,6 +4,9 @@ import { command } from '../../platform/command.ts';
 import type { Vm } from '../../platform/platform.ts';
 import { limitsOf, type Where } from '../devices.ts';
 
+/** While bhyve builds its ACPI tables, two shells and iasl(8) hold copies of its descriptors: the jail counts them all. */
+const START_PROCESSES = 4;
+
 /**
  * Rules for a jail's limits. Guest memory counts as virtual memory of bhyve (FACTS S.24), hence vmemoryuse.
  * Shape:  jail:brig-web01:vmemoryuse:deny=2147483648
@@ -18,7 +21,7 @@ export const rulesFor = (jail: string, vm: Vm, where: Where): string[] => {
   return [
     ...rule('vmemoryuse', 'deny', limits.memory),
     ...rule('pcpu', 'deny', limits.pcpu),
-    ...rule('openfiles', 'deny', openfiles),
+    ...rule('openfiles', 'deny', openfiles * START_PROCESSES),
     ...rule('nthr', 'deny', threads),
     ...rule('maxproc', 'deny', processes),
     ...rule('readbps', 'throttle', limits.readBps),

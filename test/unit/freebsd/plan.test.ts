@@ -76,7 +76,7 @@ describe('a start on FreeBSD', () => {
 
   test('always drops the groups of root', () => {
     expect(script(full)).toContain(
-      '/usr/sbin/jexec -l brig-web01 /usr/sbin/chroot -G 20001 -g 20001 -u 20001 / /usr/sbin/bhyve -k /vm/bhyve.conf web01',
+      '/usr/bin/env -i PATH=/bin:/usr/bin:/usr/sbin /usr/sbin/jexec brig-web01 /usr/sbin/chroot -G 20001 -g 20001 -u 20001 / /usr/sbin/bhyve -k /vm/bhyve.conf web01',
     );
   });
 
