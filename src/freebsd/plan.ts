@@ -6,6 +6,7 @@ import {
   diskPath,
   limitsOf,
   needsDiskDirectory,
+  SOCKETS,
   sharePath,
   staleSockets,
   usesOf,
@@ -17,11 +18,13 @@ import { parametersOf } from './jail.ts';
 import { jailOf, machineOf, runsAsRoot, whereOf, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 import type { Rule } from './programs/devfs.ts';
+import { tpmCommand } from './programs/swtpm.ts';
 import { rulesFor } from './programs/rctl.ts';
 import { fileDisk, runDir, stateDir } from './steps/files.ts';
 import { dev, filesystem, jail, limits, ruleset } from './steps/jail.ts';
 import { bridge, epair, epairMember, inside, tap, tapMember } from './steps/network.ts';
 import { bhyve, vmm } from './steps/process.ts';
+import { tpm } from './steps/tpm.ts';
 import { dataset, volume } from './steps/storage.ts';
 
 /** Every kind of step on FreeBSD. */
@@ -43,6 +46,7 @@ export const catalogue = {
   'dev.mount': dev,
   'jail.create': jail,
   'vnet.join': inside,
+  'tpm.start': tpm,
   'vmm.create': vmm,
   'bhyve.start': bhyve,
 } satisfies Record<string, StepDef<never, Seen>>;
@@ -111,6 +115,7 @@ export const startSteps = (node: Node, vm: Vm, run: string, graceMs: number): St
     devStep(node, vm),
     jailStep(node, vm),
     ...insideSteps(vm),
+    ...tpmSteps(node, vm),
     step('vmm.create', { vm: name, machine: machineOf(node, vm), jail: jailOf(name) }),
     bhyveStep(node, vm, run, graceMs),
   ];
@@ -225,6 +230,16 @@ const insideSteps = (vm: Vm): Step[] =>
       ? [step('vnet.join', { vm: vm.spec.name, jail: jailOf(vm.spec.name), unit: nic.unit, inside: i })]
       : [],
   );
+
+const tpmSteps = (node: Node, vm: Vm): Step[] => {
+  const { name, devices } = vm.spec;
+  const { uid } = vm.place;
+  const { disk, root } = node.layout.vm(name);
+  const paths = { state: `${disk}/tpm`, socket: `${root}${SOCKETS.tpm}` };
+  return devices.tpm
+    ? [step('tpm.start', { vm: name, jail: jailOf(name), uid, command: asUser(uid, tpmCommand()), paths })]
+    : [];
+};
 
 const bhyveStep = (node: Node, vm: Vm, run: string, graceMs: number): Step => {
   const name = vm.spec.name;

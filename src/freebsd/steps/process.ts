@@ -7,6 +7,7 @@ import { cleanEnvironment } from '../programs/bhyve.ts';
 import { destroyVm, forcePoweroff, NO_VM } from '../programs/bhyvectl.ts';
 import { jexec } from '../programs/jexec.ts';
 import { confined, probeJail, type Process } from '../programs/ps.ts';
+import { SWTPM } from '../devices.ts';
 import { kill } from '../programs/kill.ts';
 
 export interface VmmArgs {
@@ -58,9 +59,11 @@ export interface BhyveArgs {
   };
 }
 
+const isTpm = ({ command: line }: Process): boolean => line.startsWith(`${SWTPM} `);
+
 /** The bhyve of a jail, and the supervisor of a VM, among the host's processes. */
 export const bhyveOf = (jail: string, seen: Seen): Process | undefined =>
-  seen.processes.find((each) => each.jail === jail);
+  seen.processes.find((each) => each.jail === jail && !isTpm(each));
 export const supervisorOf = (vm: string, seen: Seen): Process | undefined =>
   seen.processes.find(
     (each) =>
@@ -70,10 +73,13 @@ export const supervisorOf = (vm: string, seen: Seen): Process | undefined =>
       each.command.includes(`/supervise.sh bhyve ${vm} `),
   );
 
-/** Everything in the jail; before anything is there, the supervisor's child on its way. */
+/**
+ * Everything in the jail, but its TPM as long as a supervisor can tell when bhyve is gone; before anything is there,
+ * the supervisor's child on its way.
+ */
 const processesOf = (vm: string, jail: string, seen: Seen): number[] => {
-  const inside = seen.processes.filter((each) => each.jail === jail);
   const supervisor = supervisorOf(vm, seen)?.pid;
+  const inside = seen.processes.filter((each) => each.jail === jail && !(supervisor !== undefined && isTpm(each)));
   const coming = seen.processes.filter((each) => each.ppid === supervisor);
   return (inside.length > 0 ? inside : coming).map((each) => each.pid);
 };
