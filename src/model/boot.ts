@@ -1,4 +1,4 @@
-import { BASE_FILES, DEVICES, DIRECTORIES, SYSCTLS } from './base-system.ts';
+import { BASE_FILES, DEVICES, DIRECTORIES, PASSWD, SYSCTLS } from './base-system.ts';
 import { addDevice, newView } from './devices.ts';
 import { attach, detach, find, makeDirectories, newDirectory, newFile, put } from './files.ts';
 import { addInterface } from './network.ts';
@@ -53,6 +53,8 @@ const setSysctls = (world: World): void => {
   for (const [name, value] of SYSCTLS) world.sysctls.set(name, value);
   world.sysctls.set('hw.ncpu', String(world.cpus));
   world.sysctls.set('hw.physmem', String(world.memoryBytes));
+  if (world.mode === '15') world.sysctls.set('security.jail.param.meta', '0');
+  else world.sysctls.set('kern.osrelease', '14.3-RELEASE');
   for (const [name, value] of world.tunables) world.sysctls.set(name, value);
 };
 
@@ -101,6 +103,8 @@ export const install = (world: World): void => {
     makeDirectories(world, path.slice(0, path.lastIndexOf('/')), ROOT);
     put(world, path, newFile(new Uint8Array(), { mode: 0o555, uid: 0, gid: 0 }, bytes));
   }
+  makeDirectories(world, '/etc', ROOT);
+  put(world, '/etc/passwd', newFile(Buffer.from(PASSWD), { mode: 0o644, uid: 0, gid: 0 }));
   if (world.pool !== undefined) createDataset(world, { name: world.pool, type: 'filesystem' });
 };
 

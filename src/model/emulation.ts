@@ -55,10 +55,13 @@ const network: Emulation = ({ world, jail, process }, { keys }) => {
 };
 
 /** An assertion, not an answer (FACTS 1.2). unrecorded: its text */
-const entropy: Emulation = ({ world, jail, process }) =>
-  typeof openIn(world, jail, '/dev/random', process, READ) === 'string'
+const entropy: Emulation = ({ world, jail, process }) => {
+  const node = openIn(world, jail, '/dev/random', process, READ);
+  process.opened.add(normal(`${jail.path}/dev/random`));
+  return typeof node === 'string'
     ? refuse(134, 'Assertion failed: (sc->vrsc_fd != -1), function pci_vtrnd_init, file pci_virtio_rnd.c.')
     : undefined;
+};
 
 const scsi: Emulation = () =>
   refuse(
