@@ -260,7 +260,7 @@ const bhyveStep = (node: Node, vm: Vm, run: string, graceMs: number): Step => {
     machine,
     jail: jailOf(name),
     identity: root ? 'root of its jail' : `uid ${vm.place.uid}`,
-    command: root ? command : asUser(vm.place.uid, command),
+    command: asUser(root ? 0 : vm.place.uid, command),
     limits: limitsOf(vm, whereOf(node, vm)),
     sockets: staleSockets(vm.spec).map((path) => `${files.root}${path}`),
     run,

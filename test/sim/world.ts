@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command, Host, Result } from '../../src/base/host.ts';
 import { BrigError } from '../../src/base/errors.ts';
+import { auditVms } from '../../src/engine/audit.ts';
 import { Engine } from '../../src/engine/engine.ts';
 import { EventLog } from '../../src/engine/events.ts';
 import { Keeper } from '../../src/engine/keeper.ts';
@@ -10,6 +11,9 @@ import type { Seen } from '../../src/freebsd/observe.ts';
 import { freebsdPlatform } from '../../src/freebsd/platform.ts';
 import { readFragments } from '../../src/io/fragments.ts';
 import { createModel, type Model } from '../../src/model/model.ts';
+import type { ModelOptions } from '../../src/model/world.ts';
+import type { Audit } from '../../src/platform/audit.ts';
+import type { Platform } from '../../src/platform/platform.ts';
 import { layout } from '../../src/platform/layout.ts';
 import { parseConfig } from '../../src/spec/config.ts';
 import { parseVm, type VmSpec } from '../../src/spec/vm.ts';
@@ -112,14 +116,15 @@ export class World {
   readonly dir = mkdtempSync(join(tmpdir(), 'brig-sim-'));
   readonly config = parseConfig(JSON.stringify({ dataset: POOL }), 'sim');
   mortal!: Mortal;
+  platform!: Platform<Seen>;
   engine!: Engine<Seen>;
   keeper!: Keeper<Seen>;
   events!: EventLog;
   #store!: Store;
   #ids = 0;
 
-  constructor() {
-    this.model = createModel({ pool: 'tank', cpus: 4 });
+  constructor(options: ModelOptions = {}) {
+    this.model = createModel({ pool: 'tank', cpus: 4, ...options });
   }
 
   get store(): Store {
@@ -139,9 +144,15 @@ export class World {
     this.mortal = new Mortal(this.model.host);
     const { host } = this.mortal;
     this.#store = new Store(join(this.dir, 'brig.db'));
-    const platform = freebsdPlatform({ paths, dataset: POOL, fragments: readFragments(), allowDevices: [] });
-    for (const path of [paths.runDir, paths.stateDir, places.vmsDir, places.statesDir, places.exits])
+    const platform = (this.platform = freebsdPlatform({
+      paths,
+      dataset: POOL,
+      fragments: readFragments(),
+      allowDevices: [],
+    }));
+    for (const path of [paths.runDir, paths.stateDir, places.vmsDir, places.statesDir])
       await host.mkdir(path, { mode: 0o711, uid: 0, gid: 0 });
+    await host.mkdir(places.exits, { mode: 0o700, uid: 0, gid: 0 });
     await host.writeFile(places.supervisor, 'supervise.sh', { mode: 0o500, uid: 0, gid: 0 });
     await platform.prepare(host);
     this.events = new EventLog(this.#store, () => host.now());
@@ -188,6 +199,11 @@ export class World {
     await this.engine.create(spec, { cause: 'operator' });
   }
 
+  /** Every running VM's sandbox, or one. */
+  audit(name?: string): Promise<readonly Audit[]> {
+    return auditVms(this.engine, this.platform, this.model.host, name);
+  }
+
   async state(name = 'web01'): Promise<string> {
     return (await this.engine.show(name)).state;
   }
@@ -221,7 +237,6 @@ export class World {
         'dying',
         'vnet',
         'devfs_ruleset',
-        'meta',
       ),
       this.shell('/sbin/mount', '-p').then((text) => text.replaceAll(/^.*\tzfs\t.*\n/gm, '')),
       this.shell('/sbin/devfs', 'rule', 'showsets'),

@@ -65,6 +65,9 @@ export interface Measured {
   readonly config: string | undefined;
 }
 
+/** Of other file systems in the root: measured as mounts. */
+const MOUNT_POINTS = ['/dev', '/tmp', '/vm', '/disk'];
+
 const textOf = async (host: Host, what: Command): Promise<string | undefined> => {
   const { status, stdout, timedOut } = await host.run(what);
   return status === 0 && !timedOut ? stdout : undefined;
@@ -148,7 +151,7 @@ export const measureVm = async (
   const [focus, dev, own, files, inside, cpus, text] = await Promise.all([
     look(host, node, vm, facts.seen),
     walk(host, `${root}/dev`, []),
-    walk(host, root, ['/dev', '/tmp', '/vm', '/disk']),
+    walk(host, root, MOUNT_POINTS).then((all) => all.filter(({ path }) => !MOUNT_POINTS.includes(path))),
     statAll(host, paths),
     process ? askInside(host, node, vm) : undefined,
     limits.cpuset === undefined ? undefined : parsed(host, showCpus(jailOf(name)), parseCpus, undefined),
