@@ -7,11 +7,25 @@ export const chown = (path: string, uid: number): Command => command('/usr/bin/c
 
 export const chmod = (path: string, mode: string): Command => command('/usr/bin/chmod', [mode, path]);
 
-export const removeDirectory = (path: string): Command => command('/usr/bin/rmdir', [path]);
+export const removeDirectories = (paths: readonly string[]): Command => command('/usr/bin/rmdir', paths);
 /** Text of rmdir(2). */
 export const NO_DIRECTORY: Tolerance = { status: 1, stderr: 'No such file or directory' };
 /** A cgroup whose last process is not quite gone: passes in a moment. */
 export const DIRECTORY_BUSY: Tolerance = { status: 1, stderr: 'Device or resource busy' };
+
+/** A file system in memory for a few sockets of this uid. */
+export const mountSmall = (path: string, uid: number): Command =>
+  command('/usr/bin/mount', [
+    ...['-t', 'tmpfs', '-o', `size=64k,nr_inodes=64,mode=0700,uid=${uid},gid=${uid},nosuid,nodev,noexec`],
+    ...['brig', path],
+  ]);
+
+export const unmount = (path: string): Command => command('/usr/bin/umount', [path]);
+/** Seen: `umount: /x: not mounted.` and `umount: /x: no mount point specified.`, exit 32. */
+export const NOT_MOUNTED: readonly Tolerance[] = [
+  { status: 32, stderr: 'not mounted' },
+  { status: 32, stderr: 'no mount point specified' },
+];
 
 /** Every library that the programs load, after a header per program. Source: ldd(1). */
 export const listLibraries = (files: readonly string[]): Command => command('/usr/bin/ldd', files);
