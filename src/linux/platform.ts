@@ -4,7 +4,9 @@ import type { Paths } from '../base/placed.ts';
 import { buildTestRom } from '../image/testrom.ts';
 import { layout } from '../platform/layout.ts';
 import type { Finding, Live, Platform, Vm } from '../platform/platform.ts';
+import { audit } from './audit/audit.ts';
 import { precheck } from './checks.ts';
+import { checkHardening } from './hardening.ts';
 import { vmOfSpace, type Node } from './node.ts';
 import { observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
@@ -84,7 +86,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     owned,
     precheck: (host, seen, vm) => precheck(host, known(), seen, vm),
     buildBase: (host) => buildSandbox(host, sandbox, known().features.accel === 'kvm'),
-    audit: () => Promise.resolve([]),
-    doctor: (host) => checkHost(host, known().features),
+    audit: (host, vms) => audit(host, known(), vms),
+    doctor: async (host) => [...(await checkHost(host, known().features)), ...(await checkHardening(host))],
   };
 };

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
 import type { ConsolePort } from '../../src/base/host.ts';
 import type { Step } from '../../src/base/step.ts';
+import { closeInherited } from '../../src/io/descriptors.ts';
 import { realHost as host } from '../../src/io/host.ts';
 import type { Seen } from '../../src/linux/observe.ts';
 import { linuxPlatform } from '../../src/linux/platform.ts';
@@ -27,6 +28,7 @@ const ROOT = { uid: 0, gid: 0 };
 let before: unknown;
 
 beforeAll(async () => {
+  closeInherited();
   before = hostState();
   await host.mkdir(`${paths.runDir}/vms`, { mode: 0o711, ...ROOT });
   await host.mkdir(places.exits, { mode: 0o700, ...ROOT });

@@ -53,6 +53,33 @@ export const parseCpuList = (text: string): { readonly count: number; readonly h
   };
 };
 
+/** A list as the kernel prints it: sorted, joined, each CPU once. */
+export const renderCpuList = (text: string): string => {
+  const cpus = new Set<number>();
+  for (const [, from, to] of text.matchAll(/(\d+)(?:-(\d+))?/g))
+    for (let cpu = Number(from); cpu <= Number(to ?? from); cpu += 1) cpus.add(cpu);
+  const ranges: [number, number][] = [];
+  for (const cpu of [...cpus].sort((a, b) => a - b)) {
+    const last = ranges.at(-1);
+    if (last?.[1] === cpu - 1) last[1] = cpu;
+    else ranges.push([cpu, cpu]);
+  }
+  return ranges.map(([from, to]) => (from === to ? String(from) : `${from}-${to}`)).join(',');
+};
+
+/** Numbers, owner and mode of device nodes. Source: stat(1) of coreutils, numbers in hexadecimal */
+export const statNodes = (paths: readonly string[]): Command =>
+  command('/usr/bin/stat', ['--format', '%t:%T %u:%g %a %n', ...paths]);
+
+/** Parses statNodes: path to `MAJOR:MINOR uid:gid mode`, in decimal. */
+export const parseNodes = (text: string): ReadonlyMap<string, string> =>
+  new Map(
+    [...text.matchAll(/^([0-9a-f]+):([0-9a-f]+) (\d+:\d+ \d+) (.*)$/gm)].map(([, major, minor, rights, path]) => [
+      path ?? '',
+      `${parseInt(major ?? '', 16)}:${parseInt(minor ?? '', 16)} ${rights ?? ''}`,
+    ]),
+  );
+
 /** uids of /etc/passwd. */
 export const parsePasswd = (text: string): ReadonlyMap<number, string> =>
   new Map(
