@@ -52,7 +52,11 @@ export const chooseHost = async (config: Config): Promise<{ host: Host; platform
   const kind = config.host ?? (await detect());
   const paths = { stateDir: config.stateDir, runDir: config.runDir };
   const { dataset } = config;
-  if (kind === 'linux') return { host: realHost, platform: linuxPlatform({ paths, accel: config.accel }) };
+  if (kind === 'linux')
+    return {
+      host: realHost,
+      platform: linuxPlatform({ paths, accel: config.accel, allowDevices: config.allowDevices }),
+    };
   if (kind === 'freebsd') await checkEmulation(config);
   const platform = freebsdPlatform({
     paths,

@@ -4,18 +4,22 @@ import type { Paths } from '../base/placed.ts';
 import { buildTestRom } from '../image/testrom.ts';
 import { layout } from '../platform/layout.ts';
 import type { Finding, Live, Platform, Vm } from '../platform/platform.ts';
+import { audit } from './audit/audit.ts';
 import { precheck } from './checks.ts';
+import { checkHardening } from './hardening.ts';
 import { vmOfSpace, type Node } from './node.ts';
 import { observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
-import { checkHost, prepareTun, probeFeatures, type Accel } from './probe.ts';
-import { buildSandbox } from './sandbox.ts';
+import { checkHost, prepareTun, probeDevices, probeFeatures, type Accel } from './probe.ts';
+import { buildSandbox, findTpm } from './sandbox.ts';
 import { qemuOf, supervisorOf } from './steps/process.ts';
 
 export interface LinuxOptions {
   readonly paths: Paths;
   /** `auto`: KVM where the test guest boots under it. */
   readonly accel: Accel;
+  /** Devices that are refused elsewhere: the node's policy. */
+  readonly allowDevices: readonly string[];
 }
 
 const ROOT = { uid: 0, gid: 0 };
@@ -61,8 +65,13 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     await prepareTun(host);
     const features = await probeFeatures(host, options.accel, testRom);
     const findings = await checkHost(host, features);
-    if (findings.every(({ level }) => level !== 'problem')) await buildSandbox(host, sandbox, features.accel === 'kvm');
-    node = { paths: options.paths, layout: places, features, findings, testRom, sandbox };
+    const usable = findings.every(({ level }) => level !== 'problem');
+    const common = usable ? (await buildSandbox(host, sandbox, features.accel === 'kvm')).binds : [];
+    const tpm = usable ? await findTpm(host) : undefined;
+    const { paths, allowDevices } = options;
+    const devices = await probeDevices(host);
+    const fixed = { paths, layout: places, testRom, sandbox, allowDevices };
+    node = { ...fixed, features, findings, common, devices, ...(tpm ? { tpm } : {}) };
     return findings;
   };
 
@@ -78,7 +87,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     owned,
     precheck: (host, seen, vm) => precheck(host, known(), seen, vm),
     buildBase: (host) => buildSandbox(host, sandbox, known().features.accel === 'kvm'),
-    audit: () => Promise.resolve([]),
-    doctor: (host) => checkHost(host, known().features),
+    audit: (host, vms) => audit(host, known(), vms),
+    doctor: async (host) => [...(await checkHost(host, known().features)), ...(await checkHardening(host))],
   };
 };

@@ -1,8 +1,9 @@
 import type { Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
-import { device, readOnly, renderCommonArgs, SETPRIV } from './programs/bwrap.ts';
+import { device, readOnly, renderCommonArgs, SETPRIV, type Bind } from './programs/bwrap.ts';
 import { QEMU } from './programs/qemu.ts';
 import { listLibraries, parseLibraries } from './programs/system.ts';
+import { SWTPM } from './tpm.ts';
 
 /** What a QEMU without graphics and network boot loads beside its libraries; Debian has each. */
 const DATA = '/usr/share/qemu/kvmvapic.bin';
@@ -26,23 +27,35 @@ export const buildSandbox = async (
   host: Host,
   to: string,
   withKvm: boolean,
-): Promise<{ files: number; bytes: number }> => {
+): Promise<{ files: number; bytes: number; binds: readonly Bind[] }> => {
   for (const path of [QEMU, SETPRIV])
     if (!(await host.stat(path)))
       throw new BrigError('host.missing', `build ${to}: ${path} is not there`, {
         hint: 'apt-get install qemu-system-x86 util-linux',
       });
   const programs = [QEMU, SETPRIV, ...(await findModule(host))];
+  const files = [...programs, ...(await findLibraries(host, to, programs)), ...(await existing(host, DATA))];
+  const devices = [...DEVICES, ...(withKvm ? ['/dev/kvm'] : [])];
+  const binds = [...files.map((path) => readOnly(path)), ...devices.map((path) => device(path))];
+  const text = renderCommonArgs(binds);
+  await host.writeFile(to, text, { mode: 0o600, uid: 0, gid: 0 });
+  return { files: files.length, bytes: Buffer.byteLength(text), binds };
+};
+
+const findLibraries = async (host: Host, to: string, programs: readonly string[]): Promise<string[]> => {
   const listed = await host.run(listLibraries(programs));
   const libraries = parseLibraries(listed.stdout);
-  if (listed.status !== 0 || libraries.length === 0)
-    throw new BrigError(
-      'host.mismatch',
-      `build ${to}: expected ldd(1) to list libraries, got status ${listed.status}: ${listed.stderr.trim() || 'nothing'}`,
-    );
-  const files = [...programs, ...libraries, ...(await existing(host, DATA))];
-  const devices = [...DEVICES, ...(withKvm ? ['/dev/kvm'] : [])];
-  const text = renderCommonArgs([...files.map((path) => readOnly(path)), ...devices.map((path) => device(path))]);
-  await host.writeFile(to, text, { mode: 0o600, uid: 0, gid: 0 });
-  return { files: files.length, bytes: Buffer.byteLength(text) };
+  if (listed.status === 0 && libraries.length > 0) return libraries;
+  throw new BrigError(
+    'host.mismatch',
+    `build ${to}: expected ldd(1) to list libraries, got status ${listed.status}: ${listed.stderr.trim() || 'nothing'}`,
+  );
+};
+
+/** What swtpm(8)'s sandbox has; undefined where it is not installed. */
+export const findTpm = async (host: Host): Promise<readonly Bind[] | undefined> => {
+  if (!(await host.stat(SWTPM))) return undefined;
+  const programs = [SWTPM, SETPRIV];
+  const files = [...programs, ...(await findLibraries(host, SWTPM, programs))];
+  return [...files.map((path) => readOnly(path)), ...DEVICES.map((path) => device(path))];
 };

@@ -126,6 +126,7 @@ export const createHost = (world: World, faults: Faults, meter: Meter): Host => 
     readFile: (path) => soon(() => effects.readFile(world, path)),
     list: (path) => soon(() => listNames(world, path)),
     stat: (path) => soon(() => effects.statFile(world, path)),
+    readLink: (path) => Promise.reject(new BrigError('model.argv', `read link ${path}: not known on FreeBSD`)),
     writeFile: (path, content, access) =>
       effect('writeFile', path, () => effects.writeFile(world, path, content, access)),
     copyFile: (from, to, access, growTo) =>

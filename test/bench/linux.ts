@@ -22,7 +22,7 @@ export const linuxReference = async (): Promise<{
   for (const path of [paths.stateDir, paths.runDir, places.vmsDir, places.statesDir, places.exits])
     await realHost.mkdir(path, access);
   writeFileSync(places.supervisor, await readFile(new URL('../../src/platform/supervise.sh', import.meta.url), 'utf8'));
-  const platform = linuxPlatform({ paths, accel: 'tcg' });
+  const platform = linuxPlatform({ paths, accel: 'tcg', allowDevices: [] });
   await platform.prepare(realHost);
   const spec = parseVm({ name: 'script', firmware: { builtin: 'test' }, memory: '64M', nics: [{}] });
   const bridge = { network: 'script', name: 'brigscript', own: true };

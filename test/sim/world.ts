@@ -226,18 +226,7 @@ export class World {
   async inventory(): Promise<string[]> {
     const all = await Promise.all([
       this.shell('/sbin/ifconfig', '-l'),
-      this.shell(
-        '/usr/sbin/jls',
-        '-d',
-        '--libxo=json',
-        '-n',
-        'jid',
-        'name',
-        'path',
-        'dying',
-        'vnet',
-        'devfs_ruleset',
-      ),
+      this.shell('/usr/sbin/jls', '-d', '--libxo=json', '-n', 'jid', 'name', 'path', 'dying', 'vnet', 'devfs_ruleset'),
       this.shell('/sbin/mount', '-p').then((text) => text.replaceAll(/^.*\tzfs\t.*\n/gm, '')),
       this.shell('/sbin/devfs', 'rule', 'showsets'),
       this.shell('/usr/bin/rctl'),
