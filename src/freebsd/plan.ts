@@ -167,14 +167,25 @@ export interface JailMount {
   readonly readOnly: boolean;
 }
 
+/** Nothing that a guest may have written is ever a program. */
+const CLOSED = ['noexec', 'nosuid'] as const;
+
 /** Everything that is mounted in the VM's root but its /dev, in order. */
 export const mountsOf = (node: Node, vm: Vm): JailMount[] => {
   const { name, disks, devices } = vm.spec;
   const { root, config, disk } = node.layout.vm(name);
   const nullfs = (special: string, path: string, readOnly: boolean, why: string): JailMount => ({
-    ...{ type: 'nullfs', options: readOnly ? ['ro'] : [], special, node: `${root}${path}`, why, readOnly },
+    ...{
+      type: 'nullfs',
+      options: [...(readOnly ? ['ro'] : []), ...CLOSED],
+      special,
+      node: `${root}${path}`,
+      why,
+      readOnly,
+    },
   });
-  const small = { type: 'tmpfs', options: ['size=16m', 'mode=1777'], special: 'tmpfs', readOnly: false } as const;
+  const options = ['size=16m', 'mode=1777', ...CLOSED];
+  const small = { type: 'tmpfs', options, special: 'tmpfs', readOnly: false } as const;
   return [
     {
       ...{ type: 'tarfs', options: [], special: node.base, node: root, readOnly: true },

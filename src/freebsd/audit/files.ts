@@ -86,9 +86,9 @@ const differ = (wanted: string, shown: string): string => {
   return `rule ${line + 1}: ${got[line] === undefined || got[line] === '' ? 'missing' : got[line]} instead of ${want[line] === undefined || want[line] === '' ? 'none' : want[line]}`;
 };
 
-/** What is mounted where, and how. */
-const renderMount = (type: string, node: string, writable: boolean): string =>
-  `${type}:${node}:${writable ? 'rw' : 'ro'}`;
+/** What is mounted where, and how. Shape: `nullfs:/vm:ro,noexec,nosuid`. */
+const renderMount = (type: string, node: string, options: readonly string[]): string =>
+  `${type}:${node}:${['ro', 'rw', 'noexec', 'nosuid'].filter((word) => options.includes(word)).join(',')}`;
 
 const isSetid = ({ stat }: Entry): boolean => stat.kind === 'file' && (stat.mode & 0o6000) !== 0;
 /** Anybody but root could change it. */
@@ -99,12 +99,12 @@ export const root = (m: Measured): Property[] => {
   const { root: top } = m.node.layout.vm(m.vm.spec.name);
   const mounts = m.host.seen.mounts.filter((each) => each.node === top || each.node.startsWith(`${top}/`));
   const expected = [
-    ...mountsOf(m.node, m.vm).map((each) => renderMount(each.type, each.node.slice(top.length) || '/', !each.readOnly)),
-    renderMount('devfs', '/dev', true),
+    ...mountsOf(m.node, m.vm).map((each) =>
+      renderMount(each.type, each.node.slice(top.length) || '/', [each.readOnly ? 'ro' : 'rw', ...each.options]),
+    ),
+    renderMount('devfs', '/dev', ['rw']),
   ];
-  const found = mounts.map((each) =>
-    renderMount(each.type, each.node.slice(top.length) || '/', !each.options.includes('ro')),
-  );
+  const found = mounts.map((each) => renderMount(each.type, each.node.slice(top.length) || '/', each.options));
   const writable = m.inside === undefined ? undefined : writesOf(m.inside);
   return [
     exactly('root.mounts', 'what is mounted in its root', expected, found, 'mount -p'),
