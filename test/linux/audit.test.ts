@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { appendFileSync, chmodSync, chownSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, chownSync, renameSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Step } from '../../src/base/step.ts';
 import { realHost as host } from '../../src/io/host.ts';
@@ -264,9 +264,19 @@ const BY_HAND: Record<string, Damage> = {
     by: (vm) => mountInside(vm, 'tmpfs', '/vm', NOSUID | 1),
     breaks: {
       'root.mounts': 'not planned: /vm',
+      'root.sources': has('not planned: /vm of '),
       'root.files': has('missing: /vm/firmware.rom'),
       'dev.nodes': has('missing: /vm/mon.out'),
     },
+  },
+  'a disk that is another by now': {
+    document: BOUNDED,
+    by: () => {
+      renameSync(`${disk}/disk0.raw`, `${disk}/moved`);
+      writeFileSync(`${disk}/disk0.raw`, '', { mode: 0o600 });
+      chownSync(`${disk}/disk0.raw`, UID + 1, UID + 1);
+    },
+    breaks: { 'root.sources': has('/disk/moved; missing: /disk/disk0.raw of ') },
   },
   'a setuid file': {
     document: DEVICES,
@@ -359,7 +369,11 @@ const BEFORE: Record<
       ['--args', '9', '--'],
       ['--dir', '/host', '--ro-bind', '/etc/passwd', '/host/passwd', '--args', '9', '--'],
     ),
-    breaks: { 'root.files': 'not planned: /host, /host/passwd', 'root.mounts': 'not planned: /host/passwd' },
+    breaks: {
+      'root.files': 'not planned: /host, /host/passwd',
+      'root.mounts': 'not planned: /host/passwd',
+      'root.sources': has('not planned: /host/passwd of '),
+    },
   },
   'a TPM with capabilities that it could get': {
     document: DEVICES,

@@ -61,6 +61,7 @@ const buildFacts = (changes: Partial<Facts> = {}): Facts => ({
   settings: new Map(),
   stats: new Map([['/run/brig/supervise.sh', { kind: 'file', mode: 0o500, uid: 0, gid: 0, bytes: 1 }]]),
   texts: new Map(),
+  real: new Map(),
   hostCpus: '0-3',
   ...changes,
 });
@@ -142,6 +143,7 @@ describe('a process', () => {
       settings: new Map(),
       stats: rest.stats,
       texts: new Map(),
+      real: new Map(),
     };
     const expected = expectOf(buildNode(), buildVm());
     const verdicts = [...processProperties(expected, blind), ...rootAudit(expected, blind, undefined)]
@@ -156,7 +158,15 @@ describe('a process', () => {
         'seccomp.filter',
         'process.tracer',
       ],
-      ...['process.environment', 'process.cores', 'root.files', 'root.mounts', 'root.read-only', 'root.writable'],
+      ...[
+        'process.environment',
+        'process.cores',
+        'root.files',
+        'root.mounts',
+        'root.sources',
+        'root.read-only',
+        'root.writable',
+      ],
       ...['root.setuid', 'dev.nodes', 'files.descriptors'],
     ]);
   });
