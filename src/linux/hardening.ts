@@ -93,7 +93,7 @@ const CHECKS: readonly Check[] = [
   },
   {
     what: 'kernel.yama.ptrace_scope of 1 or more: a process may not look into its neighbours of the same uid',
-    mend: persist('kernel.yama.ptrace_scope', '1'),
+    mend: `${persist('kernel.yama.ptrace_scope', '1')}, or boot with lsm=yama where the kernel has none`,
     weak: setting('/proc/sys/kernel/yama/ptrace_scope', atLeast(1), 'the kernel has no Yama'),
   },
   {

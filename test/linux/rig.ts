@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
 import type { ConsolePort } from '../../src/base/host.ts';
@@ -23,6 +23,8 @@ export const root = mkdtempSync(`${tmpdir()}/brig-linux-`);
 export const paths = { stateDir: `${root}/state`, runDir: `${root}/run` };
 export const places = layout(paths);
 export const platform = linuxPlatform({ paths, accel: 'tcg', allowDevices: ['e1000'] });
+/** swtpm(8) is a package of its own. */
+export const HAS_TPM = existsSync('/usr/bin/swtpm');
 const ROOT = { uid: 0, gid: 0 };
 
 let before: unknown;

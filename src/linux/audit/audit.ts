@@ -10,7 +10,7 @@ import { expect, type Expected } from './compare.ts';
 import { gather, type Facts } from './facts.ts';
 import { networkProperties } from './network.ts';
 import { processProperties } from './process.ts';
-import { opaqueOf, rootAudit } from './root.ts';
+import { opaqueOf, rootAudit, sourcesOf } from './root.ts';
 
 interface Subject {
   readonly expected: Expected;
@@ -19,7 +19,12 @@ interface Subject {
 
 const look = async (host: Host, node: Node, seen: Seen, vm: Vm): Promise<Subject> => {
   const expected = expect(node, vm);
-  const paths = { stats: statPaths(expected), texts: textPaths(expected), settings: settingFiles(expected) };
+  const paths = {
+    stats: statPaths(expected),
+    texts: textPaths(expected),
+    settings: settingFiles(expected),
+    sources: sourcesOf(expected),
+  };
   return { expected, facts: await gather(host, vm, seen, { ...paths, opaque: opaqueOf(expected) }) };
 };
 

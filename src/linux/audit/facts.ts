@@ -38,6 +38,8 @@ export interface Facts {
   readonly settings: ReadonlyMap<string, string>;
   readonly stats: ReadonlyMap<string, FileStat>;
   readonly texts: ReadonlyMap<string, string>;
+  /** Paths of the host without their symbolic links. */
+  readonly real: ReadonlyMap<string, string>;
   /** swtpm(8). */
   readonly tpm?: Status;
   readonly hostCpus?: string;
@@ -114,7 +116,45 @@ export interface Look {
   readonly stats: readonly string[];
   readonly texts: readonly string[];
   readonly settings: readonly string[];
+  readonly sources: readonly string[];
 }
+
+/** A chain of links longer than this is a circle. Source: path_resolution(7) */
+const MOST_LINKS = 40;
+
+const joinLink = (parent: string, target: string): string => (target.startsWith('/') ? target : `${parent}/${target}`);
+
+/** realpath(3) over the port; what several paths have in common is asked once. */
+const resolver = (host: Host): ((path: string) => Promise<string>) => {
+  const known = new Map<string, Promise<string | undefined>>();
+  const linkAt = (path: string): Promise<string | undefined> => {
+    const asked = known.get(path) ?? quiet(host.readLink(path));
+    known.set(path, asked);
+    return asked;
+  };
+  return async (path) => {
+    let left = path.split('/');
+    let done = '';
+    for (let links = 0; left.length > 0 && links < MOST_LINKS;) {
+      const [name = '', ...rest] = left;
+      left = rest;
+      if (name === '' || name === '.') continue;
+      if (name === '..') {
+        done = done.slice(0, done.lastIndexOf('/'));
+        continue;
+      }
+      const target = await linkAt(`${done}/${name}`);
+      if (target === undefined) {
+        done = `${done}/${name}`;
+        continue;
+      }
+      links += 1;
+      left = [...joinLink(done, target).split('/'), ...left];
+      done = '';
+    }
+    return done;
+  };
+};
 
 const mountsOf = async (host: Host, pid: number | 'self'): Promise<readonly Mount[] | undefined> => {
   const text = await read(host, `/proc/${pid}/mountinfo`);
@@ -161,5 +201,6 @@ export const gather = async (host: Host, vm: Vm, seen: Seen, look: Look): Promis
     settings: await each(look.settings, (path) => host.readFile(path)),
     stats: await each(look.stats, (path) => host.stat(path)),
     texts: await each(look.texts, (path) => host.readFile(path)),
+    real: await each(look.sources, resolver(host)),
   };
 };

@@ -1,4 +1,5 @@
 import { property, type Property } from '../../platform/audit.ts';
+import { mountOf, type Mount } from '../programs/mounts.ts';
 import { parseUnix } from '../programs/proc.ts';
 import { INSIDE } from '../programs/qemu.ts';
 import { sameSet, type Expected } from './compare.ts';
@@ -45,10 +46,31 @@ const nodesOf = (expected: Expected): string[] =>
 
 const writableOf = ({ binds }: Expected): string[] => binds.flatMap(({ how, at }) => (how === 'ro-bind' ? [] : [at]));
 
+export const sourcesOf = ({ binds }: Expected): string[] => binds.map(({ from }) => from);
+
+/** What a path of the host is, as a mount of it says: a file system and a path in it. */
+const sourceOf = (mounts: readonly Mount[], path: string): string => {
+  const mount = mountOf(mounts, path);
+  if (!mount) return 'unknown';
+  const below = path.slice(mount.at === '/' ? 0 : mount.at.length);
+  return `${mount.device} ${`${mount.root === '/' ? '' : mount.root}${below}` || '/'}`;
+};
+
+/** A file that was moved, or replaced by an upgrade, is another than the one at its path now. */
+const sources = (expected: Expected, { mounts, hostMounts, real }: Facts): Property =>
+  sameSet(
+    'root.sources',
+    'each is the file of the host that is at its path now',
+    expected.binds.map(({ from, at }) => `${at} of ${sourceOf(hostMounts ?? [], real.get(from) ?? from)}`),
+    hostMounts && mounts?.filter(({ at }) => at !== '/').map(({ at, device, root }) => `${at} of ${device} ${root}`),
+    '/proc/PID/mountinfo, /proc/self/mountinfo',
+  );
+
 const render = (entries: readonly Entry[] | undefined, keep: (entry: Entry) => boolean): string[] | undefined =>
   entries?.filter(keep).map(({ path }) => path);
 
-const rootProperties = (expected: Expected, { entries, mounts }: Facts): Property[] => {
+const rootProperties = (expected: Expected, facts: Facts): Property[] => {
+  const { entries, mounts } = facts;
   const top = mounts?.findLast(({ at }) => at === '/');
   return [
     sameSet(
@@ -65,6 +87,7 @@ const rootProperties = (expected: Expected, { entries, mounts }: Facts): Propert
       mounts?.map(({ at, options }) => (options.includes('nosuid') ? at : `${at} with setuid`)),
       '/proc/PID/mountinfo',
     ),
+    sources(expected, facts),
     property(
       'root.read-only',
       'its root cannot be written to',
