@@ -167,7 +167,7 @@ export interface JailMount {
   readonly readOnly: boolean;
 }
 
-/** Nothing that a guest may have written is ever a program. */
+/** Nothing that a guest can write is ever a program. */
 const CLOSED = ['noexec', 'nosuid'] as const;
 
 /** Everything that is mounted in the VM's root but its /dev, in order. */
@@ -177,7 +177,7 @@ export const mountsOf = (node: Node, vm: Vm): JailMount[] => {
   const nullfs = (special: string, path: string, readOnly: boolean, why: string): JailMount => ({
     ...{
       type: 'nullfs',
-      options: [...(readOnly ? ['ro'] : []), ...CLOSED],
+      options: readOnly ? ['ro', 'nosuid'] : CLOSED,
       special,
       node: `${root}${path}`,
       why,

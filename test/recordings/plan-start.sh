@@ -85,11 +85,11 @@ path tap7001 unhide user 20001 mode 600
 # fs.mount
 /sbin/mount -t tmpfs -o size=16m,mode=1777,noexec,nosuid tmpfs /var/run/brig/vms/web01/root/tmp
 # fs.mount
-/sbin/mount -t nullfs -o ro,noexec,nosuid /var/run/brig/vms/web01/vm /var/run/brig/vms/web01/root/vm
+/sbin/mount -t nullfs -o ro,nosuid /var/run/brig/vms/web01/vm /var/run/brig/vms/web01/root/vm
 # fs.mount
 /sbin/mount -t nullfs -o noexec,nosuid /var/db/brig/vms/web01/disk /var/run/brig/vms/web01/root/disk
 # fs.mount
-/sbin/mount -t nullfs -o ro,noexec,nosuid /isos/a.iso /var/run/brig/vms/web01/root/vm/disk2.img
+/sbin/mount -t nullfs -o ro,nosuid /isos/a.iso /var/run/brig/vms/web01/root/vm/disk2.img
 # dev.mount
 /sbin/mount -t devfs -o ruleset=20001 devfs /var/run/brig/vms/web01/root/dev
 # jail.create
