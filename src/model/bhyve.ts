@@ -142,6 +142,15 @@ const openRom = ({ world, jail, process, settings: { name, values } }: Start): R
   return undefined;
 };
 
+/** A socket that somebody listens on, connected to once. unrecorded: what bhyve says without one */
+const openTpm = ({ world, jail, settings: { values } }: Start): Refusal | undefined => {
+  const path = values.get('tpm.path');
+  if (values.get('tpm.type') !== 'swtpm' || path === undefined) return undefined;
+  return find(world, normal(`${jail.path}${path}`))?.kind === 'socket'
+    ? undefined
+    : refuse(4, 'Device emulation initialization error: No such file or directory');
+};
+
 const openDevices = (start: Start): Refusal | undefined => {
   for (const device of start.settings.devices) {
     const refusal = emulateDevice(start, device);
@@ -178,7 +187,7 @@ const buildTables = (start: Start): Refusal | undefined => {
   return undefined;
 };
 
-const checks = [openMachine, setTopology, setUpMemory, openRom, openDevices, buildTables];
+const checks = [openMachine, setTopology, setUpMemory, openRom, openDevices, openTpm, buildTables];
 
 const NO_CONSOLE: Stdio = { out: () => undefined, err: () => undefined, listen: () => () => undefined };
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';

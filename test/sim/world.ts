@@ -15,7 +15,7 @@ import type { ModelOptions } from '../../src/model/world.ts';
 import type { Audit } from '../../src/platform/audit.ts';
 import type { Platform } from '../../src/platform/platform.ts';
 import { layout } from '../../src/platform/layout.ts';
-import { parseConfig } from '../../src/spec/config.ts';
+import { parseConfig, type Config } from '../../src/spec/config.ts';
 import { parseVm, type VmSpec } from '../../src/spec/vm.ts';
 import { Store } from '../../src/store/store.ts';
 
@@ -114,7 +114,7 @@ const POOL = 'tank/brig';
 export class World {
   readonly model: Model;
   readonly dir = mkdtempSync(join(tmpdir(), 'brig-sim-'));
-  readonly config = parseConfig(JSON.stringify({ dataset: POOL }), 'sim');
+  readonly config: Config;
   mortal!: Mortal;
   platform!: Platform<Seen>;
   engine!: Engine<Seen>;
@@ -123,7 +123,8 @@ export class World {
   #store!: Store;
   #ids = 0;
 
-  constructor(options: ModelOptions = {}) {
+  constructor(options: ModelOptions = {}, dataset = POOL) {
+    this.config = parseConfig(JSON.stringify({ dataset }), 'sim');
     this.model = createModel({ pool: 'tank', cpus: 4, ...options });
   }
 
@@ -133,7 +134,7 @@ export class World {
 
   /** The pool's dataset, as an administrator makes it. */
   async prepare(): Promise<this> {
-    await this.shell('/sbin/zfs', 'create', '-p', POOL);
+    await this.shell('/sbin/zfs', 'create', '-p', this.config.dataset ?? '');
     return await this.boot();
   }
 
@@ -146,7 +147,7 @@ export class World {
     this.#store = new Store(join(this.dir, 'brig.db'));
     const platform = (this.platform = freebsdPlatform({
       paths,
-      dataset: POOL,
+      dataset: this.config.dataset,
       fragments: readFragments(),
       allowDevices: [],
     }));

@@ -92,7 +92,7 @@ const allowedRights = (m: Measured): ReadonlyMap<string, ReadonlySet<string>> =>
     [err, RIGHTS.output],
     [`${run}/err.in`, RIGHTS.output],
     [`${root}/dev/vmm/${machine}`, RIGHTS.machine],
-    ...['bootrom', 'framebuffer', 'pcirom'].map((each): [string, string] => [
+    ...['bootrom', 'framebuffer'].map((each): [string, string] => [
       `${root}/dev/vmm.io/${machine}.${each}`,
       RIGHTS.machine,
     ]),

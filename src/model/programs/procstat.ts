@@ -46,6 +46,7 @@ const RIGHTS: readonly (readonly [RegExp, string, string])[] = [
   [/\/dev\/vmm\//, 'rw------', 'rd,wr,se,mm,io,prd,pwr,mmr,mmw,mrw,re,sd'],
   [/\/dev\/vmm\.io\//, 'rw------', 'rd,wr,se,mm,io,prd,pwr,mmr,mmw,mrw,re,sd'],
   [/\/dev\/tap\d+$/, 'rw---n--', 'rd,wr,ev,re,sd'],
+  [/\/vm\/share\d+$/, 'r-------', 'rd,lo,fs'],
   [/\/dev\/random$/, 'r----n--', 'rd,re'],
   [/./, 'rw------', 'rd,wr,se,fy,fp,fs,ev,io,prd,pwr,re,sd'],
 ];
