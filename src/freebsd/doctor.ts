@@ -4,7 +4,7 @@ import { WALL_ADVISORIES } from './advisories.ts';
 import { reducedBy, type Node } from './node.ts';
 import { listRulesets } from './programs/devfs.ts';
 import { parseRelease, releases } from './programs/freebsd-version.ts';
-import { hasModule } from './programs/kldload.ts';
+import { hasFile, hasModule } from './programs/kldload.ts';
 import { ANCHORS, missingAnchors, showMain } from './programs/pfctl.ts';
 import { listProcesses, parseProcesses } from './programs/ps.ts';
 import { isEnabled } from './programs/service.ts';
@@ -87,7 +87,9 @@ const checkSmt = (threads: string | undefined): Finding => {
 const MODULES = ['vmm', 'if_tuntap', 'if_epair', 'if_bridge', 'tarfs'];
 
 const checkModules = async (host: Host): Promise<Finding[]> => {
-  const there = await Promise.all([...MODULES, 'nmdm'].map((name) => answers(host, hasModule(name))));
+  const isThere = async (name: string): Promise<boolean> =>
+    (await answers(host, hasModule(name))) || (await answers(host, hasFile(name)));
+  const there = await Promise.all([...MODULES, 'nmdm'].map(isThere));
   const missing = MODULES.filter((_, i) => !there[i]);
   return [
     ...MODULES.filter((name) => !missing.includes(name)).map((name) => ok(`module ${name}`, 'loaded')),

@@ -216,6 +216,8 @@ export interface Posture {
   release: string;
   /** Swap devices. */
   swap: string[];
+  /** Daemons that run. */
+  readonly services: Set<string>;
   /** Boot scripts that rc.conf(5) enables. */
   readonly enabled: Set<string>;
   poolHealth: string;
@@ -262,6 +264,7 @@ export class World {
   readonly posture: Posture = {
     release: '15.1-STABLE',
     swap: [],
+    services: new Set(),
     enabled: new Set(['brigd']),
     poolHealth: 'ONLINE',
     translations: [],
