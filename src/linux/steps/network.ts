@@ -14,6 +14,12 @@ export const ownsLink = (link: Link | undefined, mark: string, kind: string): Ho
   return link?.kind === kind && link.alias === undefined && !link.up ? 'partly' : 'no';
 };
 
+/** Lines for ipBatch. In two: in one the kernel raises it first, and a bridge has its IPv6 address (seen: Linux 6.18). */
+const upWithoutAddress = (name: string): string[] => [
+  `link set dev ${name} addrgenmode none`,
+  `link set dev ${name} up`,
+];
+
 export interface NetnsArgs {
   readonly vm: string;
 }
@@ -36,7 +42,7 @@ export const bridge: StepDef<BridgeArgs, Seen> = {
   apply: ({ bridge: { name, network } }) => [
     // Half-made ones of ours are made whole; precheck has refused strangers.
     run(ip(['link', 'add', 'name', name, 'type', 'bridge']), { tolerate: [LINK_EXISTS] }),
-    run(ipBatch([`link set dev ${name} alias ${networkMark(network)}`, `link set dev ${name} addrgenmode none up`])),
+    run(ipBatch([`link set dev ${name} alias ${networkMark(network)}`, ...upWithoutAddress(name)])),
   ],
   undo: ({ bridge: { name } }) => [run(ip(['link', 'delete', 'dev', name]), { tolerate: [NO_LINK] })],
   holds: ({ bridge: { name, network } }, seen) => ownsLink(seen.links.get(name), networkMark(network), 'bridge'),
@@ -102,10 +108,7 @@ export const tap: StepDef<NicArgs, Seen> = {
   apply: ({ vm, uid, unit }) => [
     run(
       ipBatch(
-        [
-          `tuntap add dev ${nicNames(unit).tap} mode tap user ${uid}`,
-          `link set dev ${nicNames(unit).tap} addrgenmode none up`,
-        ],
+        [`tuntap add dev ${nicNames(unit).tap} mode tap user ${uid}`, ...upWithoutAddress(nicNames(unit).tap)],
         spaceOf(vm),
       ),
     ),
@@ -130,7 +133,7 @@ export const inside: StepDef<NicArgs, Seen> = {
         ipBatch(
           [
             `link add name ${name} type bridge`,
-            `link set dev ${name} addrgenmode none up`,
+            ...upWithoutAddress(name),
             `link set dev ${peer} addrgenmode none`,
             `link set dev ${peer} master ${name} up`,
             `link set dev ${tapName} master ${name}`,

@@ -97,12 +97,12 @@ describe('networks', () => {
       ),
     ).toEqual([
       '/usr/sbin/ip link add name bridge7000 type bridge',
-      '/usr/sbin/ip -batch - << link set dev bridge7000 alias brig:net/default; link set dev bridge7000 addrgenmode none up',
+      '/usr/sbin/ip -batch - << link set dev bridge7000 alias brig:net/default; link set dev bridge7000 addrgenmode none; link set dev bridge7000 up',
       '/usr/sbin/ip -batch - << link add name brigv7001 type veth peer name brigp7001 netns brig-web01; link set dev brigv7001 alias brig:vm/web01; link set dev brigv7001 addrgenmode none',
       '/usr/sbin/ip -batch - << link set dev brigv7001 master bridge7000; link set dev brigv7001 type bridge_slave isolated on; link set dev brigv7001 up',
-      '/usr/sbin/ip -n brig-web01 -batch - << tuntap add dev tap7001 mode tap user 20001; link set dev tap7001 addrgenmode none up',
+      '/usr/sbin/ip -n brig-web01 -batch - << tuntap add dev tap7001 mode tap user 20001; link set dev tap7001 addrgenmode none; link set dev tap7001 up',
       '/usr/sbin/ip -n brig-web01 link delete dev brigb7001',
-      '/usr/sbin/ip -n brig-web01 -batch - << link add name brigb7001 type bridge; link set dev brigb7001 addrgenmode none up; link set dev brigp7001 addrgenmode none; link set dev brigp7001 master brigb7001 up; link set dev tap7001 master brigb7001',
+      '/usr/sbin/ip -n brig-web01 -batch - << link add name brigb7001 type bridge; link set dev brigb7001 addrgenmode none; link set dev brigb7001 up; link set dev brigp7001 addrgenmode none; link set dev brigp7001 master brigb7001 up; link set dev tap7001 master brigb7001',
     ]);
   });
 
