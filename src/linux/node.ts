@@ -47,6 +47,8 @@ export interface Node {
   readonly testRom: string;
   /** The part of every sandbox that is the same: QEMU and its libraries, as arguments of bwrap(1). */
   readonly sandbox: string;
+  /** What no sandbox may ask of the kernel, as a program of seccomp(2). */
+  readonly filter: string;
   /** What is in it. */
   readonly common: readonly Bind[];
   /** Sandbox of swtpm(8); absent where it is not installed. */

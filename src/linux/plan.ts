@@ -170,7 +170,7 @@ const qemuStep = (
     graceMs,
     paths: { supervisor, run: dir, exits, exit, resets, err, stop, monitor: `${config}/${RUN_FILES.monitor}` },
     groups: groups.map(({ dir: group }) => group),
-    sandbox: [node.sandbox, `${dir}/${RUN_FILES.sandbox}`],
+    sandbox: [node.filter, node.sandbox, `${dir}/${RUN_FILES.sandbox}`],
     command: withTpm(vm, files, node.tpm, `${dir}/${RUN_FILES.beside}`, confine(confinement, qemuArgs)),
   });
 };

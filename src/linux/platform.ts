@@ -52,6 +52,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
   const places = layout(options.paths);
   const testRom = `${options.paths.stateDir}/testrom.bin`;
   const sandbox = `${places.baseDir}/sandbox.args`;
+  const filter = `${places.baseDir}/sandbox.bpf`;
   let node: Node | undefined;
   const known = (): Node => {
     assert(node, 'prepare comes first');
@@ -66,11 +67,11 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     const features = await probeFeatures(host, options.accel, testRom);
     const findings = await checkHost(host, features);
     const usable = findings.every(({ level }) => level !== 'problem');
-    const common = usable ? (await buildSandbox(host, sandbox, features.accel === 'kvm')).binds : [];
+    const common = usable ? (await buildSandbox(host, sandbox, filter, features.accel === 'kvm')).binds : [];
     const tpm = usable ? await findTpm(host) : undefined;
     const { paths, allowDevices } = options;
     const devices = await probeDevices(host);
-    const fixed = { paths, layout: places, testRom, sandbox, allowDevices };
+    const fixed = { paths, layout: places, testRom, sandbox, filter, allowDevices };
     node = { ...fixed, features, findings, common, devices, ...(tpm ? { tpm } : {}) };
     return findings;
   };
@@ -86,7 +87,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     reduced: () => undefined,
     owned,
     precheck: (host, seen, vm) => precheck(host, known(), seen, vm),
-    buildBase: (host) => buildSandbox(host, sandbox, known().features.accel === 'kvm'),
+    buildBase: (host) => buildSandbox(host, sandbox, filter, known().features.accel === 'kvm'),
     audit: (host, vms) => audit(host, known(), vms),
     doctor: async (host) => [...(await checkHost(host, known().features)), ...(await checkHardening(host))],
   };

@@ -2,6 +2,7 @@ import type { Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import { device, readOnly, renderCommonArgs, SETPRIV, type Bind } from './programs/bwrap.ts';
 import { QEMU } from './programs/qemu.ts';
+import { renderFilter } from './seccomp.ts';
 import { listLibraries, parseLibraries } from './programs/system.ts';
 import { SWTPM } from './tpm.ts';
 
@@ -20,12 +21,14 @@ const findModule = async (host: Host): Promise<string[]> => {
 const existing = async (host: Host, path: string): Promise<string[]> => ((await host.stat(path)) ? [path] : []);
 
 /**
- * Writes down what every VM's sandbox has in common: QEMU, setpriv(1), their libraries, four devices and nothing else.
+ * Writes down what every VM's sandbox has in common: QEMU, setpriv(1), their libraries, four devices and nothing else;
+ * and the filter of system calls.
  * Errors: host.missing when QEMU is not there, host.mismatch when its libraries cannot be listed.
  */
 export const buildSandbox = async (
   host: Host,
   to: string,
+  filter: string,
   withKvm: boolean,
 ): Promise<{ files: number; bytes: number; binds: readonly Bind[] }> => {
   for (const path of [QEMU, SETPRIV])
@@ -39,6 +42,7 @@ export const buildSandbox = async (
   const binds = [...files.map((path) => readOnly(path)), ...devices.map((path) => device(path))];
   const text = renderCommonArgs(binds);
   await host.writeFile(to, text, { mode: 0o600, uid: 0, gid: 0 });
+  await host.writeFile(filter, renderFilter(), { mode: 0o600, uid: 0, gid: 0 });
   return { files: files.length, bytes: Buffer.byteLength(text), binds };
 };
 

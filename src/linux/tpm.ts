@@ -26,7 +26,8 @@ first() {
 		shift
 		i=$((i + 1))
 	done
-	exec "$@" </dev/null >/dev/null 8<&- 9<&-
+	# Opened anew: whoever reads a descriptor first leaves nothing for the other.
+	exec "$@" </dev/null >/dev/null 7</proc/self/fd/7 8<&- 9<&-
 }
 
 rm -f "$socket"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs one VM's process, runs it again when the guest resets, and writes down how it ended.
 #
-#   sh supervise.sh KIND NAME DIR EXITS RUN RESETS WINDOW [-g CGROUP]... [-8 FILE] [-9 FILE]
+#   sh supervise.sh KIND NAME DIR EXITS RUN RESETS WINDOW [-g CGROUP]... [-7 FILE] [-8 FILE] [-9 FILE]
 #      [LIMITS]... [-m MACHINE] [-r SOCKET]... -- COMMAND [ARG]...
 #
 #   KIND     bhyve or qemu: whose exit status it is. EXITS gets bhyve's numbers either way.
@@ -11,7 +11,7 @@
 #   RUN      id of this run, written into the exit file
 #   RESETS   guest resets allowed within WINDOW seconds
 #   CGROUP   directory that each run joins before COMMAND
-#   FILE     open as descriptor 8 or 9 of COMMAND
+#   FILE     open as descriptor 7, 8 or 9 of COMMAND
 #   LIMITS   -u processes, -n open files, -c blocks of a core: ulimit(1) for COMMAND
 #   MACHINE  the VM's name in vmm(4), where it is not NAME
 #   SOCKET   removed before each run: bhyve does not make one over an old one
@@ -57,6 +57,7 @@ become() {
 	while [ "$1" != -- ]; do
 		case $1 in
 		-g) echo 0 >"$2/cgroup.procs" || exit 71 ;;
+		-7) exec 7<"$2" ;;
 		-8) exec 8<"$2" ;;
 		-9) exec 9<"$2" ;;
 		-u | -n | -c) ulimit "$1" "$2" || exit 71 ;;

@@ -21,6 +21,7 @@ const runRows = ({ files, vm, node }: Expected): Row[] => {
     [`${files.run}/err.in`, 'fifo', 0o600, 0],
     [`${files.run}/${RUN_FILES.sandbox}`, 'file', 0o600, 0],
     [node.sandbox, 'file', 0o600, 0],
+    [node.filter, 'file', 0o600, 0],
     [`${files.config}/${RUN_FILES.firmware}`, 'file', 0o444, 0],
     [`${files.config}/${RUN_FILES.monitor}`, 'fifo', 0o600, uid],
     ...(vm.spec.devices.tpm ? ([[`${files.run}/${RUN_FILES.beside}`, 'file', 0o500, 0]] as const) : []),

@@ -17,6 +17,9 @@ const capsOf = (status: Status): string =>
   CAPS.flatMap((set) => (status.get(set) === NO_CAPS ? [] : [`${set} ${status.get(set) ?? 'unknown'}`])).join(' ') ||
   'none';
 
+const filtersOf = (status: Status): string =>
+  status.get('Seccomp') === '2' ? `filters ${status.get('Seccomp_filters') ?? '?'}` : 'none';
+
 /** Whom else the uid belongs to: other VMs, or a user of the host. */
 const sharedWith = ({ vm }: Expected, { seen, passwd }: Facts): string[] => {
   const names = seen.processes
@@ -66,9 +69,9 @@ const identity = (expected: Expected, facts: Facts): Property[] => {
     ),
     property(
       'seccomp.filter',
-      'every thread has a system call filter',
-      '2',
-      field(facts, 'Seccomp'),
+      "every thread has two filters of system calls: the sandbox's and QEMU's own",
+      'filters 2',
+      only(facts.tasks?.map(filtersOf)),
       `${STATUS} Seccomp`,
     ),
     property('process.tracer', 'nobody traces it', '0', field(facts, 'TracerPid'), `${STATUS} TracerPid`),
@@ -174,11 +177,11 @@ const tpm = ({ vm }: Expected, facts: Facts): Property[] =>
     ? [
         property(
           'tpm.confined',
-          'swtpm has the uid, no group, no capability, no new privileges, a filter',
-          `uid ${vm.place.uid}, groups none, caps none, no-new-privs 1, seccomp 2`,
+          'swtpm has the uid, no group, no capability, no new privileges, two filters',
+          `uid ${vm.place.uid}, groups none, caps none, no-new-privs 1, filters 2`,
           facts.tpm &&
             `uid ${facts.tpm.get('Uid')?.split(' ')[1] ?? '?'}, groups ${facts.tpm.get('Groups') || 'none'}, caps ${capsOf(facts.tpm)}, ` +
-              `no-new-privs ${facts.tpm.get('NoNewPrivs') ?? '?'}, seccomp ${facts.tpm.get('Seccomp') ?? '?'}`,
+              `no-new-privs ${facts.tpm.get('NoNewPrivs') ?? '?'}, ${filtersOf(facts.tpm)}`,
           '/proc/PID/status of swtpm',
         ),
       ]

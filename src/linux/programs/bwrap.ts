@@ -95,6 +95,9 @@ const become = (uid: number, group?: number): string[] => [
   ...['--no-new-privs', '--bounding-set', '-all', '--inh-caps', '-all', '--ambient-caps', '-all', '--'],
 ];
 
+/** The filter of system calls is on descriptor 7, opened by supervise.sh. */
+const FILTER = ['--seccomp', '7'];
+
 /** Descriptors of the two files with arguments, opened by supervise.sh. */
 const ARGS = ['--args', '8', '--args', '9'];
 
@@ -105,7 +108,7 @@ const ARGS = ['--args', '8', '--args', '9'];
 export const confine = (how: Confinement, inner: readonly string[]): string[] => [
   ...rlimitArgs(how.rlimits),
   ...(how.cpuset === undefined ? [] : [TASKSET, '-c', how.cpuset]),
-  ...[NSENTER, `--net=${how.netns}`, '--', BWRAP, ...ARGS, '--'],
+  ...[NSENTER, `--net=${how.netns}`, '--', BWRAP, ...FILTER, ...ARGS, '--'],
   ...become(how.uid, how.group),
   ...inner,
 ];
@@ -118,7 +121,7 @@ export const confineServer = (
   inner: readonly string[],
 ): string[] => [
   ...rlimitArgs(rlimits),
-  ...[BWRAP, ...WALLS, '--unshare-net', ...bindArgs(binds), '--remount-ro', '/', '--'],
+  ...[BWRAP, ...FILTER, ...WALLS, '--unshare-net', ...bindArgs(binds), '--remount-ro', '/', '--'],
   ...become(uid),
   ...inner,
 ];

@@ -23,8 +23,8 @@ export interface QemuArgs {
   };
   /** cgroups to join. */
   readonly groups: readonly string[];
-  /** Files with bwrap's arguments: every VM's, this VM's. */
-  readonly sandbox: readonly [string, string];
+  /** Files for bwrap: the filter of system calls, every VM's arguments, this VM's. */
+  readonly sandbox: readonly [string, string, string];
   readonly command: readonly string[];
 }
 
@@ -40,7 +40,7 @@ export const qemuOf = (uid: number, seen: Seen): Process | undefined =>
 
 const spawn = ({ vm, run: id, paths, groups, sandbox, command: qemu }: QemuArgs): Effect => {
   const limits = [String(LIMITS.resets), String(LIMITS.resetWindowSeconds)];
-  const options = [...groups.flatMap((dir) => ['-g', dir]), '-8', sandbox[0], '-9', sandbox[1]];
+  const options = [...groups.flatMap((dir) => ['-g', dir]), ...['-7', sandbox[0], '-8', sandbox[1], '-9', sandbox[2]]];
   return {
     do: 'spawn',
     command: command('/bin/sh', [

@@ -17,7 +17,14 @@ const status = (changes: Record<string, string> = {}) =>
     Object.entries({
       ...{ Uid: `${UID} ${UID} ${UID} ${UID}`, Gid: `${UID} ${UID} ${UID} ${UID}`, Groups: '' },
       ...{ CapInh: NO_CAPS, CapPrm: NO_CAPS, CapEff: NO_CAPS, CapBnd: NO_CAPS, CapAmb: NO_CAPS },
-      ...{ NoNewPrivs: '1', Seccomp: '2', TracerPid: '0', Cpus_allowed_list: '0-3', VmLck: '0 kB' },
+      ...{
+        NoNewPrivs: '1',
+        Seccomp: '2',
+        Seccomp_filters: '2',
+        TracerPid: '0',
+        Cpus_allowed_list: '0-3',
+        VmLck: '0 kB',
+      },
       ...changes,
     }),
   );
@@ -84,7 +91,7 @@ describe('a process', () => {
   test.each<[string, Facts, Record<string, string>]>([
     ['one thread of root', withTask({ Uid: '0 0 0 0' }), { 'identity.uid': `${UID} ${UID} ${UID} ${UID} and 0 0 0 0` }],
     ['one thread that may gain rights', withTask({ NoNewPrivs: '0' }), { 'identity.no-new-privs': '1 and 0' }],
-    ['one thread without a filter', withTask({ Seccomp: '0' }), { 'seccomp.filter': '2 and 0' }],
+    ['one thread without a filter', withTask({ Seccomp: '0' }), { 'seccomp.filter': 'filters 2 and none' }],
     ['a debugger', withTask({ TracerPid: '77' }), { 'process.tracer': '0 and 77' }],
     [
       'one capability',

@@ -27,6 +27,7 @@ export const buildNode = (features: Partial<Node['features']> = {}, more: Partia
   findings: [],
   testRom: '/var/db/brig/testrom.bin',
   sandbox: '/var/db/brig/base/sandbox.args',
+  filter: '/var/db/brig/base/sandbox.bpf',
   common: [],
   allowDevices: [],
   devices: { find: () => '8:0' },

@@ -248,7 +248,7 @@ describe('the common part of sandboxes', () => {
       { ...HOST, [module]: {}, '/usr/share/qemu/kvmvapic.bin': {} },
       { '/usr/bin/ldd': ldd },
     );
-    expect(await buildSandbox(host, '/base/sandbox.args', true)).toMatchObject({ files: 6 });
+    expect(await buildSandbox(host, '/base/sandbox.args', '/base/sandbox.bpf', true)).toMatchObject({ files: 6 });
     expect(ran[0]?.args).toEqual(['/usr/bin/qemu-system-x86_64', '/usr/bin/setpriv', module]);
     const words = written.get('/base/sandbox.args')?.split('\0') ?? [];
     const bound = (how: string) => words.flatMap((word, i) => (word === how ? [words[i + 2]] : []));
@@ -266,10 +266,12 @@ describe('the common part of sandboxes', () => {
   });
 
   test('cannot be made without QEMU or without ldd', async () => {
-    await expect(buildSandbox(buildHost({}).host, '/to', false)).rejects.toThrow(
+    await expect(buildSandbox(buildHost({}).host, '/to', '/filter', false)).rejects.toThrow(
       'build /to: /usr/bin/qemu-system-x86_64 is not there',
     );
-    await expect(buildSandbox(buildHost(HOST).host, '/to', false)).rejects.toThrow('expected ldd(1) to list libraries');
+    await expect(buildSandbox(buildHost(HOST).host, '/to', '/filter', false)).rejects.toThrow(
+      'expected ldd(1) to list libraries',
+    );
   });
 });
 

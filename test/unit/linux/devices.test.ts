@@ -178,9 +178,11 @@ describe('a TPM', () => {
     const code = 'require("node:net").createServer().listen(process.argv[1]); setTimeout(() => process.exit(), 500)';
     const first = ['/usr/bin/env', 'A=b c', process.execPath, '-e', code, `${dir}/s`];
     const second = ['/bin/echo', 'second', 'a  b', '$x'];
-    const ran = spawnSync('/bin/sh', [script, `${dir}/s`, String(first.length), ...first, ...second], {
-      encoding: 'utf8',
-    });
+    // Descriptor 7 as supervise.sh leaves it: each of the two reads all of it.
+    writeFileSync(`${dir}/filter`, 'filter');
+    const open = `exec 7<"$1"; shift; exec /bin/sh "$@"`;
+    const words = [script, `${dir}/s`, String(first.length), ...first, ...second];
+    const ran = spawnSync('/bin/sh', ['-c', open, 'sh', `${dir}/filter`, ...words], { encoding: 'utf8' });
     expect([ran.status, ran.stdout, ran.stderr]).toEqual([0, 'second a  b $x\n', '']);
     const failed = spawnSync('/bin/sh', [script, `${dir}/none`, '1', '/bin/false', ...second], { encoding: 'utf8' });
     expect([failed.status, failed.stdout]).toEqual([71, '']);

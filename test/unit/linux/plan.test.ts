@@ -207,9 +207,9 @@ describe('the sandbox', () => {
     const [line] = lines(apply(step).filter((effect) => effect.do === 'spawn'));
     expect(line?.split(' -name ')[0]).toBe(
       '/bin/sh /run/brig/supervise.sh qemu web01 /run/brig/vms/web01 /run/brig/exits run-1 10 60 ' +
-        '-8 /var/db/brig/base/sandbox.args -9 /run/brig/vms/web01/sandbox.args -- ' +
+        '-7 /var/db/brig/base/sandbox.bpf -8 /var/db/brig/base/sandbox.args -9 /run/brig/vms/web01/sandbox.args -- ' +
         '/usr/bin/prlimit --core=1 --nproc=81 --nofile=100 --memlock=0 /usr/bin/taskset -c 0-1 ' +
-        '/usr/bin/nsenter --net=/run/netns/brig-web01 -- /usr/bin/bwrap --args 8 --args 9 -- ' +
+        '/usr/bin/nsenter --net=/run/netns/brig-web01 -- /usr/bin/bwrap --seccomp 7 --args 8 --args 9 -- ' +
         '/usr/bin/setpriv --reuid 20001 --regid 20001 --groups 106 --no-new-privs --bounding-set -all --inh-caps -all --ambient-caps -all -- ' +
         '/usr/bin/qemu-system-x86_64',
     );
@@ -303,7 +303,7 @@ describe('limits', () => {
       path: '/sys/fs/cgroup/brig-web01/cpu.max',
       text: '50000 100000\n',
     });
-    expect(lines(apply(find(vm, 'qemu.start', on))).join()).toContain(' -g /sys/fs/cgroup/brig-web01 -8 ');
+    expect(lines(apply(find(vm, 'qemu.start', on))).join()).toContain(' -g /sys/fs/cgroup/brig-web01 -7 ');
   });
 });
 
