@@ -8,6 +8,8 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/usr/sbin/ip': 'iproute2',
   '/usr/bin/ps': 'procps',
   '/usr/bin/swtpm': 'swtpm',
+  '/usr/bin/cc': 'gcc',
+  '/usr/include/stdio.h': 'libc6-dev',
 };
 
 const missing = Object.entries(NEEDED).flatMap(([path, name]) => (existsSync(path) ? [] : [name]));

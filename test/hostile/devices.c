@@ -13,6 +13,18 @@
 #include <net/if.h>
 #else
 #include <sys/sysctl.h>
+#if __has_include(<dev/vmm/vmm_dev.h>)
+#include <machine/vmm.h>
+#include <dev/vmm/vmm_dev.h>
+#endif
+#ifndef VMMCTL_VM_DESTROY
+/* VM_MAX_NAMELEN of FreeBSD 13 and later. Source: dev/vmm/vmm_dev.h, vmm_param.h */
+struct vmmctl_vm_destroy {
+	char name[230];
+	int reserved[16];
+};
+#define VMMCTL_VM_DESTROY _IOWR('V', 1, struct vmmctl_vm_destroy)
+#endif
 #endif
 
 static void
@@ -130,8 +142,7 @@ own_tap(void)
 	if (fd == -1 || ioctl(fd, TUNSETIFF, &request) == -1)
 		untried("cannot take %s: %s", request.ifr_name, strerror(errno));
 	denied(ioctl(fd, TUNGETDEVNETNS, 0), 0, "a descriptor of the network namespace");
-	request.ifr_hwaddr.sa_family = 1;
-	denied(ioctl(fd, SIOCSIFHWADDR, &request), 0, "change the address of %s", request.ifr_name);
+	/* Its own MAC address is its owner's to change, by SIOCSIFHWADDR: a guest has any, too. */
 	denied(ioctl(fd, TUNSETLINK, 24), EBUSY, "change the kind of %s", request.ifr_name);
 }
 #else
@@ -146,6 +157,18 @@ victim_machine(void)
 	denied(open(path, O_RDWR), 0, "open %s", path);
 	snprintf(path, sizeof(path), "/dev/vmm.io/%s.sysmem", target.machine);
 	denied(open(path, O_RDWR), 0, "open %s", path);
+}
+
+/* The new way, on a node that it has by right: a machine of another jail must not be found (EINVAL). */
+static void
+victim_destroy(void)
+{
+	struct vmmctl_vm_destroy request;
+	int fd = open("/dev/vmmctl", O_RDWR);
+
+	memset(&request, 0, sizeof(request));
+	snprintf(request.name, sizeof(request.name), "%s", needs(target.machine, "victim-machine"));
+	denied(fd == -1 ? -1 : ioctl(fd, VMMCTL_VM_DESTROY, &request), fd == -1 ? 0 : EINVAL, "destroy %s", request.name);
 }
 
 /* The old way to make and destroy machines; the sysctls are root's. Source: vmm_dev.c */
@@ -171,6 +194,7 @@ const struct attempt device_attempts[] = {
 	{ "own-tap", "change its own tap", own_tap },
 #else
 	{ "victim-machine", "open another VM's nodes of vmm(4)", victim_machine },
+	{ "victim-destroy", "destroy another VM by vmmctl", victim_destroy },
 	{ "machine-sysctls", "make and destroy machines by sysctl(3)", machine_sysctls },
 #endif
 	END

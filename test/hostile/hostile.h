@@ -47,7 +47,8 @@ _Noreturn void untried(const char *format, ...) __attribute__((format(printf, 1,
 
 /*
  * Takes what a system call returned: anything but -1 is an escape, and so is an error that comes only after the
- * check of rights would have passed. Denials are EPERM, EACCES, EROFS, ENOENT, ENOSYS and `also` (0: no other).
+ * check of rights would have passed. Denials are EPERM, EACCES, EROFS, ENOENT, ENOSYS, EOPNOTSUPP and `also` (0: no
+ * other).
  */
 void denied(long result, int also, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

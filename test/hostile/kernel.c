@@ -69,7 +69,7 @@ make_nodes(void)
 
 	for (i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
 		snprintf(path, sizeof(path), "%s/hostile-node", dirs[i]);
-		/* Linux: /dev/mem. FreeBSD knows no numbers, a node there is made by devfs alone (EINVAL before rights: -1). */
+		/* Linux: /dev/mem. FreeBSD asks for the right to make any, numbers or not. */
 		denied(mknod(path, S_IFCHR | 0666, makedev(1, 1)), 0, "make a character device in %s", dirs[i]);
 		denied(mknod(path, S_IFBLK | 0666, makedev(8, 0)), 0, "make a block device in %s", dirs[i]);
 	}

@@ -73,7 +73,8 @@ untried(const char *format, ...)
 static bool
 is_denial(int error)
 {
-	return (error == EPERM || error == EACCES || error == EROFS || error == ENOENT || error == ENOSYS);
+	return (error == EPERM || error == EACCES || error == EROFS || error == ENOENT || error == ENOSYS ||
+	    error == EOPNOTSUPP);
 }
 
 void

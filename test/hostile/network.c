@@ -21,7 +21,6 @@
 #define NO_FAMILY EAFNOSUPPORT
 #else
 #include <net/route.h>
-#include <netinet/in_var.h>
 #define NO_FAMILY EPROTONOSUPPORT
 #endif
 
@@ -40,6 +39,17 @@ raw_sockets(void)
 #endif
 }
 
+/* Errors of a network that knows no way: nobody was asked. FreeBSD has more of them. */
+static int
+no_way(int error)
+{
+#ifdef __FreeBSD__
+	if (error == EHOSTUNREACH || error == EADDRNOTAVAIL || error == ENETDOWN)
+		return (error);
+#endif
+	return (error == ENETUNREACH ? error : 0);
+}
+
 static struct sockaddr_in
 host_port(int port)
 {
@@ -50,14 +60,20 @@ host_port(int port)
 	return (address);
 }
 
+/* A network without routes takes any address to bind to; it is the host's only if something can come there. */
 static void
 bind_to_host(void)
 {
 	struct sockaddr_in address = host_port(29999);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int server = socket(AF_INET, SOCK_DGRAM, 0), client = socket(AF_INET, SOCK_DGRAM, 0);
 
-	denied(fd == -1 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof(address)), fd == -1 ? NO_FAMILY : EADDRNOTAVAIL,
-	    "bind to %s", target.address);
+	if (server == -1 || client == -1)
+		denied(-1, NO_FAMILY, "open an IPv4 socket");
+	else if (bind(server, (struct sockaddr *)&address, sizeof(address)) == -1)
+		denied(-1, EADDRNOTAVAIL, "bind to %s", target.address);
+	else
+		denied(sendto(client, "x", 1, 0, (struct sockaddr *)&address, sizeof(address)), ENETUNREACH,
+		    "bind to %s and send there", target.address);
 }
 
 /* A refusal by the host itself would be an answer: only "no way there" counts. */
@@ -75,10 +91,10 @@ connect_to_host(void)
 			denied(-1, NO_FAMILY, "open an IPv4 socket");
 			continue;
 		}
-		denied(connect(tcp, (struct sockaddr *)&address, sizeof(address)), ENETUNREACH, "connect to %s:%d", target.address,
-		    ports[i]);
-		denied(sendto(udp, "x", 1, 0, (struct sockaddr *)&address, sizeof(address)), ENETUNREACH, "send to %s:%d",
-		    target.address, ports[i]);
+		long result = connect(tcp, (struct sockaddr *)&address, sizeof(address));
+		denied(result, no_way(errno), "connect to %s:%d", target.address, ports[i]);
+		result = sendto(udp, "x", 1, 0, (struct sockaddr *)&address, sizeof(address));
+		denied(result, no_way(errno), "send to %s:%d", target.address, ports[i]);
 		close(tcp);
 		close(udp);
 	}
@@ -135,15 +151,40 @@ see_addresses(void)
 	held("no interface has an address");
 }
 
+#ifdef __FreeBSD__
+/* SIOCSIFADDR is no more; this one asks for the right first. Source: in_control_ioctl() of netinet/in.c */
+static void
+alias(int fd, const char *name)
+{
+	struct ifaliasreq request;
+	struct sockaddr_in address = { .sin_len = sizeof(address), .sin_family = AF_INET };
+
+	memset(&request, 0, sizeof(request));
+	inet_pton(AF_INET, "10.99.99.99", &address.sin_addr);
+	snprintf(request.ifra_name, sizeof(request.ifra_name), "%s", name);
+	memcpy(&request.ifra_addr, &address, sizeof(address));
+	denied(ioctl(fd, SIOCAIFADDR, &request), 0, "give %s an address", name);
+}
+#else
+static void
+alias(int fd, const char *name)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	struct ifreq request;
+
+	memset(&request, 0, sizeof(request));
+	inet_pton(AF_INET, "10.99.99.99", &address.sin_addr);
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	memcpy(&request.ifr_addr, &address, sizeof(address));
+	denied(ioctl(fd, SIOCSIFADDR, &request), 0, "give %s an address", name);
+}
+#endif
+
 static void
 fill_request(struct ifreq *request, const char *name)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET };
-
 	memset(request, 0, sizeof(*request));
-	inet_pton(AF_INET, "10.99.99.99", &address.sin_addr);
 	snprintf(request->ifr_name, sizeof(request->ifr_name), "%s", name);
-	memcpy(&request->ifr_addr, &address, sizeof(address));
 }
 
 static void
@@ -154,10 +195,11 @@ add_address(void)
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
 	for (; fd != -1 && each != NULL && each->if_index != 0; each++) {
+		alias(fd, each->if_name);
 		fill_request(&request, each->if_name);
-		denied(ioctl(fd, SIOCSIFADDR, &request), 0, "give %s an address", each->if_name);
 		request.ifr_flags = IFF_UP;
 		denied(ioctl(fd, SIOCSIFFLAGS, &request), 0, "bring %s up", each->if_name);
+		fill_request(&request, each->if_name);
 		request.ifr_mtu = 1400;
 		denied(ioctl(fd, SIOCSIFMTU, &request), 0, "change the MTU of %s", each->if_name);
 	}

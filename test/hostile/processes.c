@@ -158,13 +158,15 @@ become_victim(void)
 static void
 join_groups(void)
 {
-	gid_t groups[2] = { 0, getgid() };
+	gid_t groups[64] = { 0, getgid() };
+	int count;
 
 	denied(setgroups(2, groups), 0, "setgroups to root's");
 	denied(setgroups(0, NULL), 0, "setgroups to none");
-	/* Groups that brigd had. FreeBSD 14 counts the effective group as the first. */
-	if (getgroups(0, NULL) > 1 || (getgroups(2, groups) == 1 && groups[0] != getgid()))
-		escaped("is in group %u", (unsigned)groups[0]);
+	/* Groups that brigd had. Its own may be there once more (FACTS S.2). */
+	for (count = getgroups(64, groups); count > 0; count--)
+		if (groups[count - 1] != getgid())
+			escaped("is in group %u", (unsigned)groups[count - 1]);
 }
 
 static void

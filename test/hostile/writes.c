@@ -94,7 +94,10 @@ change(const char *path, const struct stat *status)
 	/* Who may write to a device may touch its node. */
 	if (!S_ISCHR(status->st_mode))
 		denied(utimes(path, NULL), 0, "utimes %s", path);
-	/* The root and mount points are busy before anybody asks for rights. */
+	/* The root has no name to lose. */
+	if (strcmp(path, "/") == 0)
+		return;
+	/* Mount points are busy before anybody asks for rights. */
 	denied(rename(path, other), EBUSY, "rename %s", path);
 	denied(S_ISDIR(status->st_mode) ? rmdir(path) : unlink(path), EBUSY, "remove %s", path);
 }
