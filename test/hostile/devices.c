@@ -13,18 +13,12 @@
 #include <net/if.h>
 #else
 #include <sys/sysctl.h>
-#if __has_include(<dev/vmm/vmm_dev.h>)
-#include <machine/vmm.h>
-#include <dev/vmm/vmm_dev.h>
-#endif
-#ifndef VMMCTL_VM_DESTROY
 /* VM_MAX_NAMELEN of FreeBSD 13 and later. Source: dev/vmm/vmm_dev.h, vmm_param.h */
 struct vmmctl_vm_destroy {
 	char name[230];
 	int reserved[16];
 };
 #define VMMCTL_VM_DESTROY _IOWR('V', 1, struct vmmctl_vm_destroy)
-#endif
 #endif
 
 static void
