@@ -1,7 +1,7 @@
 import type { Host } from '../base/host.ts';
 import { renderBytes } from '../base/units.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
-import { countsIo, DEVICES, partsOf, type Part } from './devices.ts';
+import { countsIo, DEVICES, diskPaths, largestFile, partsOf, type Part } from './devices.ts';
 import { blockDevices, leastThreads, overheadBytes } from './limits.ts';
 import { markOf, networkMark, nicNames, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
@@ -29,6 +29,7 @@ export const precheck = async (host: Host, node: Node, seen: Seen, vm: Vm): Prom
   ...checkNetworks(seen, vm),
   ...(await checkUid(host, seen, vm)),
   ...(await checkFiles(host, vm)),
+  ...(await checkGrown(host, node, vm)),
 ];
 
 /** What only FreeBSD has. */
@@ -273,6 +274,22 @@ const checkFile = async (host: Host, path: string, byEverybody: boolean): Promis
   return byEverybody && (stat.mode & 0o004) === 0
     ? [problem(`file ${path} readable for everybody`, `mode ${stat.mode.toString(8)}`, `chmod a+r ${path}`)]
     : [];
+};
+
+/** QEMU may write no file that is larger than the document says, so a disk that somebody has grown would fail in use. */
+const checkGrown = async (host: Host, node: Node, vm: Vm): Promise<Finding[]> => {
+  const files = node.layout.vm(vm.spec.name);
+  const most = largestFile(vm) ?? Number.MAX_SAFE_INTEGER;
+  const found = await Promise.all(
+    vm.spec.disks.map(async (disk, i) => {
+      const path = 'file' in disk ? diskPaths(disk, i, files)[0] : undefined;
+      const bytes = path === undefined ? 0 : ((await host.stat(path))?.bytes ?? 0);
+      return bytes > most
+        ? [problem(`disk ${i} as large as its document says`, renderBytes(bytes), 'raise size in the document')]
+        : [];
+    }),
+  );
+  return found.flat();
 };
 
 /** QEMU enters it as the VM's uid. */

@@ -58,24 +58,44 @@ const diskBinds = (disk: Disk, index: number, { disk: dir }: Files): Bind[] => {
   return disk.file.from === undefined ? [own] : [own, readOnly(disk.file.from, INSIDE.base(index))];
 };
 
+/** Least bytes of the largest file that QEMU may write: sockets and UEFI variables, whose size is their file's. */
+const LEAST_FILE_BYTES = 2 ** 26;
+
+/** An overlay has tables beside its data: 8 bytes, and 2 for its count, for each 64 KiB. Source: QEMU's docs/interop/qcow2.txt. */
+const overlayBytes = (bytes: number): number => bytes + Math.ceil(bytes / 4096) + 2 ** 20;
+
+/** Bytes of the largest file that QEMU may write; undefined where a guest makes files of the host's. */
+export const largestFile = ({ spec }: Vm): number | undefined =>
+  spec.devices['virtio-9p'].some(({ readOnly: closed }) => !closed)
+    ? undefined
+    : Math.max(
+        LEAST_FILE_BYTES,
+        ...spec.disks.flatMap((disk) => {
+          if (!('file' in disk)) return [];
+          return disk.file.from === undefined ? disk.file.size : overlayBytes(disk.file.size);
+        }),
+      );
+
 /** A node of QEMU's block layer; every format is told, none is guessed. */
 const blockdev = (disk: Disk, index: number, direct: boolean): string[] => {
   const cache = direct ? { cache: { direct } } : {};
-  const node = (driver: string, filename: string, extra: Record<string, unknown>) => ({
+  // A broken QEMU could lock an image against every other VM that reads it; nobody writes to it.
+  const readOnlyFile = (filename: string) => ({ driver: 'file', filename, locking: 'off', ...cache });
+  const node = (driver: string, file: Record<string, unknown>, extra: Record<string, unknown>) => ({
     driver,
     'node-name': `disk${index}`,
-    file: { driver: 'file', filename, ...cache },
+    file,
     ...cache,
     ...extra,
   });
-  if ('image' in disk) return ['-blockdev', JSON.stringify(node('raw', INSIDE.image(index), { 'read-only': true }))];
+  if ('image' in disk)
+    return ['-blockdev', JSON.stringify(node('raw', readOnlyFile(INSIDE.image(index)), { 'read-only': true }))];
   if (!('file' in disk)) return [];
   const { from } = disk.file;
-  const path = INSIDE.disk(diskFile(disk, index));
-  if (from === undefined) return ['-blockdev', JSON.stringify(node('raw', path, { discard: 'unmap' }))];
-  const base = { driver: 'file', filename: INSIDE.base(index), ...cache };
-  const backing = { driver: formatOf(from), 'read-only': true, file: base, ...cache };
-  return ['-blockdev', JSON.stringify(node('qcow2', path, { discard: 'unmap', backing }))];
+  const file = { driver: 'file', filename: INSIDE.disk(diskFile(disk, index)), ...cache };
+  if (from === undefined) return ['-blockdev', JSON.stringify(node('raw', file, { discard: 'unmap' }))];
+  const backing = { driver: formatOf(from), 'read-only': true, file: readOnlyFile(INSIDE.base(index)), ...cache };
+  return ['-blockdev', JSON.stringify(node('qcow2', file, { discard: 'unmap', backing }))];
 };
 
 /** Queues: a descriptor each way for each virtual CPU. */

@@ -1,6 +1,6 @@
 import type { Layout } from '../platform/layout.ts';
 import type { Vm } from '../platform/platform.ts';
-import { countsIo, diskPaths, total, type Part } from './devices.ts';
+import { countsIo, diskPaths, largestFile, total, type Part } from './devices.ts';
 import { CONTROLLERS, OVERHEAD_BYTES, spaceOf, type ControllerName, type Node } from './node.ts';
 import type { Rlimits } from './programs/bwrap.ts';
 import { cpuLimit, cpusetLimit, ioLimit, memoryLimit, taskLimit, type Setting } from './programs/cgroup.ts';
@@ -67,6 +67,7 @@ const wanted = (node: Node, vm: Vm, parts: readonly Part[]): Wanted[] => {
 /** Memory and tasks always, the rest when asked for. Version 2 has one directory for all. */
 export const limitsOf = (node: Node, vm: Vm, parts: readonly Part[]): Limits => {
   const { limits, wired } = vm.spec;
+  const fileBytes = largestFile(vm);
   const settings = wanted(node, vm, parts).filter(([, set]) => set.length > 0);
   const roots = [...new Set(settings.map(([name]) => node.features[name]?.root ?? ''))];
   return {
@@ -78,6 +79,7 @@ export const limitsOf = (node: Node, vm: Vm, parts: readonly Part[]): Limits => 
       tasks: limits.threads ?? leastThreads(vm, parts),
       openFiles: limits.openfiles ?? QEMU_FILES + total(parts, 'files'),
       lockedMemory: wired,
+      ...(fileBytes === undefined ? {} : { fileBytes }),
     },
     ...(limits.cpuset === undefined || node.features.cpuset ? {} : { cpuset: limits.cpuset }),
   };

@@ -54,16 +54,17 @@ const groupProperty = (expected: Expected, facts: Facts, name: ControllerName, p
 };
 
 const rlimits = ({ limits }: Expected, facts: Facts): Property => {
-  const { tasks, openFiles, lockedMemory } = limits.rlimits;
+  const { tasks, openFiles, lockedMemory, fileBytes } = limits.rlimits;
   const rows = [
     ['processes', String(tasks)],
     ['open files', String(openFiles)],
     ['locked memory', lockedMemory ? 'unlimited' : '0'],
+    ['file size', fileBytes === undefined ? 'unlimited' : String(fileBytes)],
   ] as const;
   const text = facts.limits;
   return property(
     'limits.process',
-    'the kernel stops a flood of threads or descriptors',
+    'the kernel stops a flood of threads or descriptors, and a disk that outgrows its document',
     rows.map(([name, value]) => `${name} ${value}`).join(', '),
     text === undefined ? undefined : rows.map(([name]) => `${name} ${parseRlimit(text, name) ?? 'unknown'}`).join(', '),
     '/proc/PID/limits',

@@ -45,7 +45,8 @@ const TREE = [
 ];
 const spaces = (mark: string) =>
   new Map(['mnt', 'pid', 'net', 'ipc', 'uts', 'cgroup'].map((name) => [name, `${name}:[${mark}]`] as const));
-const LIMITS = `Max core file size        1                    1                    bytes
+const LIMITS = `Max file size             67108864             67108864             bytes
+Max core file size        1                    1                    bytes
 Max processes             81                   81                   processes
 Max open files            136                  136                  files
 Max locked memory         0                    0                    bytes

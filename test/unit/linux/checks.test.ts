@@ -36,6 +36,14 @@ describe('a start is refused', () => {
     expect(await problems(buildVm({ nics: [{}], disks: [{ file: { size: '1G' } }] }))).toEqual([]);
   });
 
+  test('for a disk that has outgrown its document', async () => {
+    const files: Files = { '/var/db/brig/vms/web01/disk/disk0.raw': { bytes: 2 ** 30 + 512 } };
+    expect(await problems(disks({ file: { size: '1G' } }), { files })).toEqual([
+      'problem: disk 0 as large as its document says: 1073742336',
+    ]);
+    expect(await problems(disks({ file: { size: '2G' } }), { files })).toEqual([]);
+  });
+
   test.each<[string, Vm, string]>([
     ['a zvol', disks({ zvol: { size: '1G' } }), 'problem: disk 0 of kind file or image on Linux: zvol'],
     [

@@ -315,8 +315,24 @@ describe('limits', () => {
       ['memory.max', String((256 + 384) * 2 ** 20)],
       ['pids.max', '94'],
     ]);
-    expect(rlimits).toEqual({ tasks: 82, openFiles: 136, lockedMemory: false });
+    expect(rlimits).toEqual({ tasks: 82, openFiles: 136, lockedMemory: false, fileBytes: 64 * 2 ** 20 });
     expect(cpuset).toBeUndefined();
+  });
+
+  test.each([
+    ['the largest disk', { disks: [{ file: { size: '1G' } }, { file: { size: '3G' } }] }, 3 * 2 ** 30],
+    [
+      "an overlay's tables beside its data",
+      { disks: [{ file: { size: '4G', from: '/a.img' } }] },
+      2 ** 32 + 2 * 2 ** 20,
+    ],
+    [
+      'nothing where a guest makes files',
+      { devices: { 'virtio-9p': [{ name: 'a', path: '/a', readOnly: false }] } },
+      undefined,
+    ],
+  ])('of a file are %s', (_, document, bytes) => {
+    expect(limits(buildVm(document), buildNode()).rlimits.fileBytes).toBe(bytes);
   });
 
   test('without cgroups are those of the process', () => {

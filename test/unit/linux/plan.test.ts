@@ -208,7 +208,7 @@ describe('the sandbox', () => {
     expect(line?.split(' -name ')[0]).toBe(
       '/bin/sh /run/brig/supervise.sh qemu web01 /run/brig/vms/web01 /run/brig/exits run-1 10 60 ' +
         '-7 /var/db/brig/base/sandbox.bpf -8 /var/db/brig/base/sandbox.args -9 /run/brig/vms/web01/sandbox.args -- ' +
-        '/usr/bin/prlimit --core=1 --nproc=81 --nofile=100 --memlock=0 /usr/bin/taskset -c 0-1 ' +
+        '/usr/bin/prlimit --core=1 --nproc=81 --nofile=100 --memlock=0 --fsize=67108864 /usr/bin/taskset -c 0-1 ' +
         '/usr/bin/nsenter --net=/run/netns/brig-web01 -- /usr/bin/bwrap --seccomp 7 --args 8 --args 9 -- ' +
         '/usr/bin/setpriv --reuid 20001 --regid 20001 --groups 106 --no-new-privs --bounding-set -all --inh-caps -all --ambient-caps -all -- ' +
         '/usr/bin/qemu-system-x86_64',
@@ -244,7 +244,7 @@ describe('QEMU', () => {
     expect(uefi).not.toContain('-bios');
   });
 
-  test('is told the format of every disk', () => {
+  test('is told the format of every disk, and locks none that others read', () => {
     const blockdevs = qemuOfVm(
       buildVm({
         disks: [{ file: { size: '1G' } }, { file: { size: '1G', from: '/img/a.qcow2' } }, { image: '/img/b.iso' }],
@@ -260,9 +260,18 @@ describe('QEMU', () => {
         'node-name': 'disk1',
         file: { driver: 'file', filename: '/disk/disk1.qcow2' },
         discard: 'unmap',
-        backing: { driver: 'qcow2', 'read-only': true, file: { driver: 'file', filename: '/vm/base1.img' } },
+        backing: {
+          driver: 'qcow2',
+          'read-only': true,
+          file: { driver: 'file', filename: '/vm/base1.img', locking: 'off' },
+        },
       },
-      { driver: 'raw', 'node-name': 'disk2', file: { driver: 'file', filename: '/vm/disk2.img' }, 'read-only': true },
+      {
+        driver: 'raw',
+        'node-name': 'disk2',
+        file: { driver: 'file', filename: '/vm/disk2.img', locking: 'off' },
+        'read-only': true,
+      },
     ]);
   });
 
