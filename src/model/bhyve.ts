@@ -134,7 +134,6 @@ const openRom = ({ world, jail, process, settings: { name, values } }: Start): R
   const file = openIn(world, jail, rom, process, READ);
   if (typeof file === 'string') return refuse(4, `Error opening bootrom "${rom}": ${file}`);
   const vars = values.get(world.mode === '14' ? 'lpc.bootvars' : 'bootvars');
-  process.opened.add(normal(`${jail.path}/dev/vmm.io/${name}.bootrom`));
   const writable = vars === undefined ? undefined : openIn(world, jail, vars, process, READ | WRITE);
   // unrecorded: the text for variables
   if (typeof writable === 'string') return refuse(4, `Error opening bootvars "${vars ?? ''}": ${writable}`);

@@ -69,7 +69,8 @@ const parseOrder = (args: readonly string[]): Order => {
   if (numbers.some((each) => !Number.isInteger(each))) throw unknownArgv(SHELL, args, 'RESETS and WINDOW are numbers');
   const { machine, sockets, limits, command } = parseOptions(rest);
   const { environment, command: program } = parseEnv(command);
-  const entry = { ...parseEntry(program), environment, limits };
+  const parsed = parseEntry(program);
+  const entry = { ...parsed, environment: program === command ? parsed.environment : environment, limits };
   const [count = 0, seconds = 0] = numbers;
   return {
     ...{ name, machine: machine ?? name, dir, exits, run, resets: count, windowSeconds: seconds, sockets },

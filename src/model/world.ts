@@ -221,9 +221,19 @@ export interface Posture {
   /** Boot scripts that rc.conf(5) enables. */
   readonly enabled: Set<string>;
   poolHealth: string;
-  /** Lines of pf's main ruleset. */
+}
+
+/** Rules as pf prints them. */
+export interface Ruleset {
   translations: string[];
   filters: string[];
+}
+
+/** pf(4) of the host. */
+export interface PacketFilter {
+  enabled: boolean;
+  readonly main: Ruleset;
+  readonly anchors: Map<string, Ruleset>;
 }
 
 /** The whole machine. */
@@ -267,9 +277,8 @@ export class World {
     services: new Set(),
     enabled: new Set(['brigd']),
     poolHealth: 'ONLINE',
-    translations: [],
-    filters: [],
   };
+  readonly packetFilter: PacketFilter = { enabled: false, main: { translations: [], filters: [] }, anchors: new Map() };
   readonly lingering = new Map<string, number>();
   /** Set by hand, as in loader.conf(5): they survive a reboot. */
   readonly tunables = new Map<string, string>();

@@ -23,8 +23,8 @@ const harden = async (each: World): Promise<void> => {
     await each.shell('/sbin/sysctl', `security.bsd.${name}=0`);
   each.model.setTunable('kern.securelevel', '1');
   await each.shell('/sbin/kldload', 'pf');
-  each.model.posture.translations.push('nat-anchor "brig/*" all', 'rdr-anchor "brig/*" all');
-  each.model.posture.filters.push('anchor "brig/*" all');
+  const stdin = 'nat-anchor "brig/*"\nrdr-anchor "brig/*"\nanchor "brig/*"\n';
+  await each.model.host.run({ program: '/sbin/pfctl', args: ['-f', '-'], stdin, timeoutMs: 1000 });
   each.model.posture.release = '15.1-RELEASE-p4';
   each.model.posture.services.add('ntpd');
 };
@@ -64,7 +64,7 @@ describe('doctor', () => {
     ['nmdm loaded', (each) => each.shell('/sbin/kldload', 'nmdm'), 'module nmdm', /clone its nodes/],
     [
       'anchors that nobody refers to',
-      (each) => (each.model.posture.filters.length = 0),
+      (each) => each.shell('/sbin/pfctl', '-F', 'rules'),
       'pf anchors',
       /lacks anchor "brig/,
     ],

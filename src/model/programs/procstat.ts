@@ -59,6 +59,8 @@ interface Line {
   readonly path: string;
 }
 
+const QUEUE = { type: 'k', flags: 'rw------', rights: 'ke,kc', path: '-' };
+const PIPE = { type: 'p', flags: 'rw------', rights: 'rd,wr,ev,re,sd', path: '-' };
 const CONSOLE = 'wr,se,fc,fs,ev,io,pwr,sd';
 
 const descriptorsOf = (world: World, process: Process): Line[] => {
@@ -71,11 +73,13 @@ const descriptorsOf = (world: World, process: Process): Line[] => {
     { fd: '1', type: 'f', flags: 'rw---n--', rights: CONSOLE, path: output },
     { fd: '2', type: 'f', flags: '-w------', rights: CONSOLE, path: errors },
   ];
-  const opened = held.map((path, i): Line => {
+  const nodes = held.map((path) => {
     const [, flags = '', rights = ''] = RIGHTS.find(([pattern]) => pattern.test(path)) ?? [];
-    return { fd: String(i + 3), type: 'v', flags, rights, path };
+    return { type: 'v', flags, rights, path };
   });
-  const queue: Line = { fd: String(held.length + 3), type: 'k', flags: 'rw------', rights: 'ke,kc', path: '-' };
+  // Two of its own before the devices, and two pipes after them.
+  const all = [...nodes.slice(0, 2), QUEUE, ...nodes.slice(2), PIPE, PIPE];
+  const opened = all.map((each, i) => ({ fd: String(i + 3), ...each }));
   return [
     own('text', `${root}/usr/sbin/bhyve`),
     own('cwd', root),
@@ -83,7 +87,6 @@ const descriptorsOf = (world: World, process: Process): Line[] => {
     own('jail', root),
     ...console,
     ...opened,
-    queue,
   ];
 };
 
@@ -110,33 +113,38 @@ const environment = (all: readonly Process[]): string =>
     ),
   ]);
 
-/** Names in the order of getrlimit(2), with their unit. Source: procstat_rlimit.c. */
-const LIMITS: readonly (readonly [string, string])[] = [
+/** Names in the order of getrlimit(2), with their unit and what a fresh login class gives. Recorded. */
+const LIMITS: readonly (readonly [string, string, number?])[] = [
   ['cputime', 'sec'],
-  ['filesize', 'B  '],
-  ['datasize', 'B  '],
-  ['stacksize', 'B  '],
-  ['coredumpsize', 'B  '],
-  ['memoryuse', 'B  '],
-  ['memorylocked', 'B  '],
-  ['maxprocesses', '   '],
-  ['openfiles', '   '],
-  ['sbsize', 'B  '],
-  ['vmemoryuse', 'B  '],
-  ['pseudo-terminals', '   '],
-  ['swapuse', 'B  '],
-  ['kqueues', '   '],
-  ['umtxp', '   '],
-  ['pipebuf', 'B  '],
+  ['filesize', 'B'],
+  ['datasize', 'MB', 32_768],
+  ['stacksize', 'KB', 524_288],
+  ['coredumpsize', 'B'],
+  ['memoryuse', 'B'],
+  ['memorylocked', 'B', 65_536],
+  ['maxprocesses', '', 8514],
+  ['openfiles', '', 117_270],
+  ['sbsize', 'B'],
+  ['vmemoryuse', 'B'],
+  ['pseudo-terminals', ''],
+  ['swapuse', 'B'],
+  ['kqueues', ''],
+  ['umtxp', ''],
+  ['pipebuf', 'B'],
 ];
+
+/** Widths as recorded: a unit of two letters takes a blank less. */
+const amount = (value: number | undefined, unit: string): string => {
+  if (value === undefined) return 'infinity     ';
+  return unit === '' ? `${value}     ` : `${value} ${unit}`.padEnd(`${value}`.length + 5);
+};
 
 const limits = (all: readonly Process[]): string =>
   lines([
     '  PID COMM             RLIMIT                  SOFT             HARD     ',
     ...all.flatMap((process) =>
-      LIMITS.map(([name, unit]) => {
-        const value = process.limits.get(name);
-        const text = (value === undefined ? 'infinity     ' : `${value} ${unit} `).padStart(16);
+      LIMITS.map(([name, unit, usual]) => {
+        const text = amount(process.limits.get(name) ?? usual, unit).padStart(16);
         return `${head(process)}${name.padEnd(16)} ${text} ${text}`;
       }),
     ),

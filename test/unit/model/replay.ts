@@ -9,6 +9,8 @@ export type Unseen = Readonly<Record<string, (scene: Scene) => Promise<void>>>;
 
 export interface Session {
   readonly file: string;
+  /** Recorded process numbers and the VMs whose bhyve had them. */
+  readonly pids?: Readonly<Record<string, string>>;
   readonly scene: () => Scene;
   /** Done before the command; `#2` before its second time. `start` comes before everything. */
   readonly unseen: Unseen;
@@ -36,7 +38,7 @@ interface Simple {
   readonly timeoutMs?: number;
 }
 
-const unescape = (text: string): string => text.replaceAll('\\n', '\n');
+const unescape = (text: string): string => text.replaceAll('\\n', '\n').replaceAll('\\"', '"');
 
 const isKnown = (line: string): boolean => {
   const [name = '', option = ''] = splitWords(line) ?? [];
@@ -55,8 +57,8 @@ const applyFilter = (filter: string, text: string): string => {
 
 /** The simple commands of a recorded line; undefined when it takes a shell. */
 const simplify = (command: string): Simple[] | undefined => {
-  const fed = /^printf "([^"]*)" \| (devfs rule .* add -)$/.exec(command);
-  if (fed) return [{ line: fed[2] ?? '', stdin: unescape(fed[1] ?? '') }];
+  const fed = /^(printf|echo) "((?:[^"\\]|\\.)*)" \| (devfs rule .* add -|pfctl .*-f -)$/.exec(command);
+  if (fed) return [{ line: fed[3] ?? '', stdin: unescape(fed[2] ?? '') + (fed[1] === 'echo' ? '\n' : '') }];
   const piped = /^(\S.*) \| ((?:tail -\d|grep -\w+) ?\w*)$/.exec(command);
   if (piped && isKnown(piped[1] ?? '')) return [{ line: piped[1] ?? '', filter: piped[2] ?? '' }];
   const timed = /^timeout (\d+) (.*) <\/dev\/null$/.exec(command);
@@ -75,7 +77,10 @@ const VOLATILE: readonly (readonly [RegExp, string])[] = [
   [/"start-time":"[^"]*"/g, '"start-time":"T"'],
   [/"hostname":"[^"]*"/g, '"hostname":"H"'],
   [/^jail: "\d+" already/gm, 'jail: "N" already'],
+  // Where stderr went.
+  [/^( *PID \S+ +2) . .*$/gm, '$1 STDERR'],
   [/\bport \d+ priority/g, 'port N priority'],
+  [/for \d+ days \d\d:\d\d:\d\d/g, 'for T'],
   [/\bp1 \S+ p2/g, 'p1 X p2'],
   [/\/tmp\/bhyve\.\w{7}/g, '/tmp/bhyve.XXXXXXX'],
   [/^(\S+\t(?:filesystem|volume|snapshot)\t)\d+(\t\S+\t)\d+/gm, '$1N$2T'],
@@ -126,6 +131,25 @@ const isStart = (command: string): boolean => command.includes('/usr/sbin/bhyve'
 
 const isUnknown = (error: unknown): boolean => error instanceof BrigError && error.code === 'model.argv';
 
+/** Recorded process numbers mean the model's, and neither is compared. */
+const pidsOf = (session: Session, scene: Scene): { to: (line: string) => string; hide: (text: string) => string } => {
+  const pairs = Object.entries(session.pids ?? {}).map(([recorded, vm]): [string, string] => [
+    recorded,
+    String(scene.model.guest(vm).pid ?? recorded),
+  ]);
+  const word = (pid: string): RegExp => new RegExp(`\\b${pid}\\b`, 'g');
+  return {
+    to: (line) => pairs.reduce((text, [recorded, pid]) => text.replaceAll(word(recorded), pid), line),
+    hide: (all) => pairs.flat().reduce((text, pid) => text.replaceAll(word(pid), 'PID'), all),
+  };
+};
+
+const hideIn = (result: Result, hide: (text: string) => string): Result => ({
+  ...result,
+  stdout: hide(result.stdout),
+  stderr: hide(result.stderr),
+});
+
 /** Runs what the model knows of a session, in order. */
 export const replay = async (session: Session): Promise<Outcome> => {
   const scene = session.scene();
@@ -143,7 +167,12 @@ export const replay = async (session: Session): Promise<Outcome> => {
     if (!simple || session.passed[command] !== undefined) notCovered.push(command);
     else
       try {
-        compared.push(compare(recorded, await runAll(scene, simple)));
+        const pids = pidsOf(session, scene);
+        const result = await runAll(
+          scene,
+          simple.map((each) => ({ ...each, line: pids.to(each.line) })),
+        );
+        compared.push(compare({ ...recorded, output: pids.hide(recorded.output) }, hideIn(result, pids.hide)));
       } catch (error) {
         if (!isUnknown(error)) throw error;
         notCovered.push(command);

@@ -18,6 +18,8 @@ const PATHS: Readonly<Record<string, string>> = {
   ldd: '/usr/bin/ldd',
   mkfifo: '/usr/bin/mkfifo',
   mount: '/sbin/mount',
+  pfctl: '/sbin/pfctl',
+  procstat: '/usr/bin/procstat',
   ps: '/bin/ps',
   rctl: '/usr/bin/rctl',
   sysctl: '/sbin/sysctl',
@@ -45,6 +47,8 @@ export interface Machine {
   readonly dir: string;
   /** Without -G, as a careless person would start it. */
   readonly keepGroups?: boolean;
+  /** Another group than the uid's own. */
+  readonly gid?: number;
 }
 
 /** A model with the hands of a person on it. */
@@ -89,7 +93,8 @@ export class Scene {
     await this.file('/brig/supervise.sh', '#!/bin/sh\n', 0o500);
     for (const fifo of [`${dir}/con.in`, `${dir}/con.out`])
       if (!(await this.model.host.stat(fifo))) await this.ok(`mkfifo -m 0600 ${fifo}`);
-    const who = `${keepGroups ? '' : `-G ${uid} `}-g ${uid} -u ${uid}`;
+    const gid = machine.gid ?? uid;
+    const who = `${keepGroups ? '' : `-G ${gid} `}-g ${gid} -u ${uid}`;
     const supervisor = `/brig/supervise.sh bhyve ${name} ${dir} /brig/exits ${run} 3 60 --`;
     const bhyve = `/usr/sbin/bhyve -k /vm/bhyve.conf ${name}`;
     const line = `${supervisor} /usr/sbin/jexec -l ${jail} /usr/sbin/chroot ${who} / ${bhyve}`;

@@ -103,15 +103,19 @@ const startStop: Session = {
   },
 };
 
+/** With the group that pw(8) gave it. */
+const TENANT: Machine = { ...WEB01, gid: 20_000 };
+
 const runVnet: Session = {
   file: 'run-vnet-stdio.txt',
+  pids: { '2102': 'web01' },
   scene: () => new Scene({ pool: 'tank', cpus: 2 }),
   unseen: {
     start: async (scene) => {
       await leaveDyingJail(scene);
       await makeDisk(scene);
       scene.model.addUser(20_001, 'brig-web01');
-      await makeRoot(scene, ROOT1, 20_001, [...DISK, ...TAP]);
+      await makeRoot(scene, ROOT1, 20_001, [...DISK, ...TAP, 'pci.0.5.0.device=virtio-rnd']);
       await scene.ok('devfs rule -s 20001 add -', rules('web01', 20_001, ZVOL_RULES('20001')));
       await scene.all(
         `mount -t nullfs -o ro /bin ${ROOT1}/bin`,
@@ -128,21 +132,23 @@ const runVnet: Session = {
       await scene.all('ifconfig -j brig-web01 bridge create', 'ifconfig -j brig-web01 web01j up');
       await scene.all('ifconfig -j brig-web01 bridge0 addm web01j addm tap0 up');
       await scene.all(`mount -t devfs -o ruleset=20001 devfs ${ROOT1}/dev`);
-      await scene.start(WEB01);
+      await scene.start(TENANT);
     },
     'bhyvectl --vm=web01 --destroy': (scene) => scene.all(`kill -KILL ${scene.model.guest('web01').pid ?? 0}`),
     'bhyvectl --vm=web01 --destroy#2': async (scene) => {
-      await scene.start(WEB01, 'r2');
+      await scene.start(TENANT, 'r2');
       await scene.all(`kill -KILL ${scene.model.guest('web01').pid ?? 0}`);
     },
   },
   passed: {
+    'procstat environment 2102': 'a login class by jexec -u',
     'kill -KILL 2102': 'a pid of that day, and the words are those of the shell',
   },
 };
 
 const numericUid: Session = {
   file: 'numeric-uid.txt',
+  pids: { '4091': 'web01' },
   scene: () => new Scene({ pool: 'tank', cpus: 2 }),
   unseen: {
     start: async (scene) => {
@@ -185,6 +191,7 @@ const mountWeb02 = async (scene: Scene, text: string): Promise<void> => {
 
 const tarfsRoot: Session = {
   file: 'tarfs-root.txt',
+  pids: { '4384': 'web02' },
   scene: () => new Scene({ pool: 'tank', cpus: 2 }),
   unseen: {
     start: async (scene) => {
@@ -194,7 +201,7 @@ const tarfsRoot: Session = {
       await scene.mkdir(ROOT2);
       for (const name of ['/root/base.tar', '/root/base.tar.zst']) await scene.file(name, 'image');
     },
-    'ps -J brig-web02 -o pid,jid,uid,stat,rss,vsz,command': async (scene) => {
+    'procstat cred 4384': async (scene) => {
       await mountWeb02(scene, config());
       await scene.start(WEB02);
     },
