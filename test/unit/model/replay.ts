@@ -9,6 +9,8 @@ export type Unseen = Readonly<Record<string, (scene: Scene) => Promise<void>>>;
 
 export interface Session {
   readonly file: string;
+  /** Instead of the project's own of that name. */
+  readonly recording?: readonly Recorded[];
   /** Recorded process numbers and the VMs whose bhyve had them. */
   readonly pids?: Readonly<Record<string, string>>;
   readonly scene: () => Scene;
@@ -157,7 +159,7 @@ export const replay = async (session: Session): Promise<Outcome> => {
   const notCovered: string[] = [];
   const times = new Map<string, number>();
   await session.unseen['start']?.(scene);
-  for (const recorded of readRecording(session.file)) {
+  for (const recorded of session.recording ?? readRecording(session.file)) {
     const { command } = recorded;
     const nth = (times.get(command) ?? 0) + 1;
     times.set(command, nth);
