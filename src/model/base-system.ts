@@ -60,6 +60,12 @@ const PROGRAMS: readonly string[] = [
   '/libexec/ld-elf.so.1',
 ];
 
+/** What every program begins with: an ELF file of 64 bits for amd64, of FreeBSD. Source: elf(5) */
+export const ELF_HEADER: readonly number[] = [
+  ...[0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0],
+  ...[2, 0, 62, 0],
+];
+
 export const DIRECTORIES: readonly string[] = [
   '/dev',
   '/etc',
@@ -110,6 +116,7 @@ export const DEVICES: readonly (readonly [string, number, number, number])[] = [
 
 /** Values after a boot; `mode` r may not be set. Recorded: those of errors-and-timings and storage. */
 export const SYSCTLS: readonly (readonly [string, string])[] = [
+  ['hw.machine_arch', 'amd64'],
   ['kern.osrelease', '15.1-STABLE'],
   ['kern.ostype', 'FreeBSD'],
   ['kern.racct.enable', '1'],
