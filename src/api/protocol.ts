@@ -15,7 +15,11 @@ import type { EventRow } from '../store/store.ts';
  * POST   /v1/operations/ID/cancel             { cancelled: boolean }
  * GET    /v1/events?after=N&vm=NAME&follow=1  lines of EventRow
  * GET    /v1/doctor                           Finding[]
- * POST   /v1/base                             { files, bytes }
+ * GET    /v1/base                             BaseView[]
+ * POST   /v1/base?key=FILE                    BaseView
+ * GET    /v1/base/DIGEST                      SignedManifest; DIGEST may be cut short, or `current`
+ * POST   /v1/base/DIGEST/verify               BaseReport
+ * DELETE /v1/base/DIGEST                      { removed }
  */
 export const PREFIX = '/v1';
 
@@ -34,13 +38,17 @@ export const httpStatus = (body: ErrorBody): number => {
     case 'spec.invalid':
     case 'usage.invalid':
     case 'api.invalid':
+    case 'acl.invalid':
       return 400;
     case 'host.denied':
+    case 'acl.denied':
       return 403;
     case 'vm.unknown':
+    case 'image.unknown':
       return 404;
     case 'vm.exists':
     case 'vm.blocked':
+    case 'image.inUse':
       return 409;
     default:
       return 500;

@@ -9,7 +9,7 @@ import { escapeControls, renderAge, renderBytes } from '../base/units.ts';
 type Style = 'green' | 'red' | 'yellow' | 'dim' | 'bold';
 
 /** Colour on a terminal only, and never where NO_COLOR says so. */
-const paint = (style: Style, text: string): string =>
+export const paint = (style: Style, text: string): string =>
   process.stdout.isTTY && !process.env.NO_COLOR ? styleText(style, text) : text;
 
 const STATE_STYLE: Partial<Record<VmView['state'], Style>> = {
@@ -26,12 +26,12 @@ const paintState = (state: VmView['state'], text: string): string => {
 };
 
 /** Columns as wide as their widest cell; the last one is not padded. */
-const table = (rows: readonly (readonly string[])[]): string[][] => {
+export const table = (rows: readonly (readonly string[])[]): string[][] => {
   const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
   return rows.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))));
 };
 
-const firstLine = (text: string): string => escapeControls(text.split('\n')[0] ?? '');
+export const firstLine = (text: string): string => escapeControls(text.split('\n')[0] ?? '');
 
 export const renderList = (vms: readonly VmView[], nowMs: number): string => {
   const head = ['NAME', 'STATE', 'CPUS', 'MEMORY', 'PID', 'AGE', 'NETWORKS', 'REASON'];

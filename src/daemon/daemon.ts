@@ -130,7 +130,8 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       events,
       consoles,
       doctor: () => platform.doctor(host),
-      buildBase: () => platform.buildBase(host),
+      host,
+      bases: platform.bases,
     });
     const server = await serve(api, places.socket);
     log.info({ socket: places.socket, platform: platform.name }, 'brigd.ready');

@@ -101,6 +101,7 @@ const bindsOf = (node: Node, vm: Vm): Bind[] => {
       const own = writable(`${dir}/${diskFile(disk, i)}`, INSIDE.disk(i, diskFormat(disk)));
       return from === undefined ? [own] : [own, readOnly(from, INSIDE.base(i))];
     }),
+    ...(node.features.accel === 'kvm' ? [device('/dev/kvm')] : []),
     ...(vm.place.nics.length > 0 ? [device('/dev/net/tun')] : []),
   ];
 };

@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import type { Host } from '../base/host.ts';
 import type { Paths } from '../base/placed.ts';
+import { BaseStore } from '../image/base-store.ts';
 import { buildTestRom } from '../image/testrom.ts';
 import { layout } from '../platform/layout.ts';
 import type { Finding, Live, Platform, Vm } from '../platform/platform.ts';
@@ -9,7 +10,7 @@ import { vmOfSpace, type Node } from './node.ts';
 import { observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
 import { checkHost, prepareTun, probeFeatures, type Accel } from './probe.ts';
-import { buildSandbox } from './sandbox.ts';
+import { sandboxFiles } from './sandbox.ts';
 import { qemuOf, supervisorOf } from './steps/process.ts';
 
 export interface LinuxOptions {
@@ -47,23 +48,22 @@ const owned = (seen: Seen): ReadonlySet<string> => {
 export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
   const places = layout(options.paths);
   const testRom = `${options.paths.stateDir}/testrom.bin`;
-  const sandbox = `${places.baseDir}/sandbox.args`;
   let node: Node | undefined;
+  const bases = new BaseStore(sandboxFiles(places), places);
   const known = (): Node => {
     assert(node, 'prepare comes first');
-    return node;
+    return { ...node, sandbox: bases.file };
   };
 
   const prepare = async (host: Host): Promise<readonly Finding[]> => {
     await host.mkdir(options.paths.stateDir, { mode: 0o711, ...ROOT });
-    await host.mkdir(places.baseDir, { mode: 0o700, ...ROOT });
     await host.writeFile(testRom, buildTestRom(), { mode: 0o444, ...ROOT });
     await prepareTun(host);
     const features = await probeFeatures(host, options.accel, testRom);
     const findings = await checkHost(host, features);
-    if (findings.every(({ level }) => level !== 'problem')) await buildSandbox(host, sandbox, features.accel === 'kvm');
-    node = { paths: options.paths, layout: places, features, findings, testRom, sandbox };
-    return findings;
+    node = { paths: options.paths, layout: places, features, findings, testRom, sandbox: bases.file };
+    if (findings.some(({ level }) => level === 'problem')) return findings;
+    return [...findings, ...(await bases.prepare(host))];
   };
 
   return {
@@ -75,9 +75,9 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
     live: (seen, vm) => liveOf(places.supervisor, seen, vm),
     owned,
-    precheck: (host, seen, vm) => precheck(host, known(), seen, vm),
-    buildBase: (host) => buildSandbox(host, sandbox, known().features.accel === 'kvm'),
+    precheck: async (host, seen, vm) => [...(await bases.precheck(host)), ...(await precheck(host, known(), seen, vm))],
+    bases,
     audit: () => Promise.resolve([]),
-    doctor: (host) => checkHost(host, known().features),
+    doctor: async (host) => [...(await bases.doctor(host)), ...(await checkHost(host, known().features))],
   };
 };

@@ -10,6 +10,7 @@ import type { Seen } from '../../src/freebsd/observe.ts';
 import { freebsdPlatform } from '../../src/freebsd/platform.ts';
 import { createModel, type Model } from '../../src/model/model.ts';
 import { layout } from '../../src/platform/layout.ts';
+import type { Platform } from '../../src/platform/platform.ts';
 import { parseConfig } from '../../src/spec/config.ts';
 import { parseVm, type VmSpec } from '../../src/spec/vm.ts';
 import { Store } from '../../src/store/store.ts';
@@ -111,6 +112,7 @@ export class World {
   readonly dir = mkdtempSync(join(tmpdir(), 'brig-sim-'));
   readonly config = parseConfig(JSON.stringify({ dataset: POOL }), 'sim');
   mortal!: Mortal;
+  platform!: Platform<Seen>;
   engine!: Engine<Seen>;
   keeper!: Keeper<Seen>;
   events!: EventLog;
@@ -143,6 +145,7 @@ export class World {
       await host.mkdir(path, { mode: 0o711, uid: 0, gid: 0 });
     await host.writeFile(places.supervisor, 'supervise.sh', { mode: 0o500, uid: 0, gid: 0 });
     await platform.prepare(host);
+    this.platform = platform;
     this.events = new EventLog(this.#store, () => host.now());
     const newId = (): string => `id${++this.#ids}`;
     this.engine = new Engine({ host, platform, store: this.#store, events: this.events, config: this.config, newId });

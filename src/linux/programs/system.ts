@@ -13,6 +13,9 @@ export const NO_DIRECTORY: Tolerance = { status: 1, stderr: 'No such file or dir
 /** A cgroup whose last process is not quite gone: passes in a moment. */
 export const DIRECTORY_BUSY: Tolerance = { status: 1, stderr: 'Device or resource busy' };
 
+/** The hardware's name, such as x86_64. Source: uname(1) */
+export const readMachine = (): Command => command('/usr/bin/uname', ['-m']);
+
 /** Every library that the programs load, after a header per program. Source: ldd(1). */
 export const listLibraries = (files: readonly string[]): Command => command('/usr/bin/ldd', files);
 
