@@ -34,6 +34,7 @@ export class BaseStore implements Bases {
   readonly #kind: BaseKind;
   readonly #places: BasePlaces;
   readonly #known = new Map<string, Known>();
+  readonly #checks = new Map<string, Promise<unknown>>();
   #current: string | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -153,10 +154,22 @@ export class BaseStore implements Bases {
     );
   }
 
+  /** One after the other: many starts at once read a base once, and the rest of them only look. */
+  #check(host: Host, digest: string): Promise<Verdict> {
+    const done = (this.#checks.get(digest) ?? Promise.resolve()).then(() => this.#look(host, digest));
+    const ended = done.catch(() => undefined);
+    this.#checks.set(digest, ended);
+    return done;
+  }
+
   /** A few looks when nothing was touched since it was found whole; all of it is read otherwise. */
-  async #check(host: Host, digest: string): Promise<Verdict> {
+  async #look(host: Host, digest: string): Promise<Verdict> {
     const known = this.#known.get(digest);
     if (known && same(known.identities, await identitiesOf(host, known.verdict.parts))) return known.verdict;
+    return await this.#read(host, digest);
+  }
+
+  async #read(host: Host, digest: string): Promise<Verdict> {
     this.#known.delete(digest);
     const files = this.#files(digest);
     // Looked at before it is read: what changes in between shows in the next look.

@@ -62,7 +62,6 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     const features = await probeFeatures(host, options.accel, testRom);
     const findings = await checkHost(host, features);
     node = { paths: options.paths, layout: places, features, findings, testRom, sandbox: bases.file };
-    if (findings.some(({ level }) => level === 'problem')) return findings;
     return [...findings, ...(await bases.prepare(host))];
   };
 

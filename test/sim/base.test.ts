@@ -35,6 +35,24 @@ const rootOf = async (vm: string): Promise<string> => {
   return lines.find(([, node]) => node?.endsWith(`/vms/${vm}/root`))?.[0] ?? 'nothing mounted';
 };
 
+/** How often an archive was read since somebody last asked. */
+const countReads = (): (() => number) => {
+  const { host } = world.mortal;
+  const digest = host.digest.bind(host);
+  let reads = 0;
+  Object.assign(host, {
+    digest: (path: string) => {
+      if (path.startsWith(DIR)) reads++;
+      return digest(path);
+    },
+  });
+  return () => {
+    const before = reads;
+    reads = 0;
+    return before;
+  };
+};
+
 const doctor = async (): Promise<readonly Finding[]> => await world.platform.doctor(world.mortal.host);
 
 describe('a start', () => {
@@ -133,30 +151,40 @@ describe('a start', () => {
 
   test('reads the archive once, and again only when something changed', async () => {
     await world.create();
-    const { host } = world.mortal;
-    let reads = 0;
-    const digest = host.digest.bind(host);
-    Object.assign(host, {
-      digest: (path: string) => {
-        if (path.startsWith(DIR)) reads++;
-        return digest(path);
-      },
-    });
+    const counted = countReads();
     const startAndStop = async (): Promise<number> => {
-      reads = 0;
+      counted();
       await world.engine.start('web01', operator);
       await world.engine.stop('web01', operator);
-      return reads;
+      return counted();
     };
     expect(await startAndStop()).toBe(0);
     await world.model.host.sleep(1000);
     const path = `${DIR}/${await current()}.tar.zst`;
     await write(path, await read(path));
     await expect(startAndStop(), 'the same text and another size').rejects.toThrow('blocked');
-    expect(reads).toBeGreaterThan(0);
+    expect(counted()).toBeGreaterThan(0);
     await build();
     await startAndStop();
     expect(await startAndStop()).toBe(0);
+  });
+
+  test('of many VMs at once reads the archive once for all of them', async () => {
+    const all = Array.from({ length: 8 }, (_, i) => `vm${i}`);
+    for (const name of all) await world.create({ name, disks: [] });
+    const path = `${DIR}/${await current()}.tar.zst`;
+    const text = await read(path);
+    await build();
+    const size = (await world.model.host.stat(path))?.bytes;
+    // Touched, not changed: brigd cannot know before it has read it.
+    await world.model.host.copyFile(path, `${path}.copy`, ROOT);
+    await world.model.host.sleep(1000);
+    await world.model.host.copyFile(`${path}.copy`, path, ROOT);
+    await world.model.host.remove(`${path}.copy`);
+    expect([await read(path), (await world.model.host.stat(path))?.bytes]).toEqual([text, size]);
+    const counted = countReads();
+    await Promise.all(all.map((name) => world.engine.start(name, operator)));
+    expect(counted()).toBe(1);
   });
 });
 

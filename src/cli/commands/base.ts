@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { BrigError } from '../../base/errors.ts';
-import { escapeControls, renderAge, renderBytes } from '../../base/units.ts';
+import { escapeControls, renderAge } from '../../base/units.ts';
 import type { BaseReport, BaseView } from '../../platform/bases.ts';
 import type { SignedManifest } from '../../spec/manifest.ts';
 import { print, printJson, type Call, type CliCommand } from '../command.ts';
@@ -36,7 +36,7 @@ export const renderBases = (bases: readonly BaseView[], nowMs: number): string =
 export const renderManifest = ({ manifest, signature }: SignedManifest): string => {
   const words: [string, string][] = [
     ['digest', manifest.digest],
-    ['size', `${renderBytes(manifest.bytes)} bytes`],
+    ['size', `${manifest.bytes} bytes`],
     ['platform', `${manifest.platform} ${manifest.arch}`],
     ['release', manifest.release],
     ['signed by', `${signature.algorithm} key ${signature.key}`],

@@ -38,7 +38,7 @@ test('a manifest is its words and a line for each path', () => {
   const signature = { algorithm: 'ed25519' as const, key: '0123456789abcdef', value: '' };
   expect(renderManifest({ manifest, signature }).split('\n')).toEqual([
     `digest     ${A}`,
-    'size       4K bytes',
+    'size       4096 bytes',
     'platform   freebsd amd64',
     'release    15.1-RELEASE',
     'signed by  ed25519 key 0123456789abcdef',
