@@ -7,6 +7,7 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/usr/bin/bwrap': 'bubblewrap',
   '/usr/sbin/ip': 'iproute2',
   '/usr/bin/ps': 'procps',
+  '/usr/bin/swtpm': 'swtpm',
 };
 
 const missing = Object.entries(NEEDED).flatMap(([path, name]) => (existsSync(path) ? [] : [name]));

@@ -65,6 +65,19 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
       expect([again.status, again.stderr]).toEqual([0, 'one: already running\n']);
     });
 
+    test('an audit of it measures every property, and each holds', () => {
+      const ran = stage.brig('--json', 'audit', 'one');
+      const [audit] = JSON.parse(ran.stdout) as { passes: boolean; properties: { id: string; verdict: string }[] }[];
+      const broken = audit?.properties.filter(({ verdict }) => verdict !== 'holds');
+      const off = stage
+        .json<{ level: string; what: string }[]>('doctor')
+        .some(({ level, what }) => level !== 'ok' && what === 'resource limits');
+      // A host without rctl(8) does not pass, and says so.
+      expect(broken).toEqual(off ? [expect.objectContaining({ id: 'limits.rctl', verdict: 'broken' })] : []);
+      expect([audit?.passes, ran.status]).toEqual(off ? [false, 1] : [true, 0]);
+      expect(audit?.properties.length).toBeGreaterThan(20);
+    });
+
     test.each([
       ['q', 'defined', 'power-off', 'guest'],
       ['t', 'failed', 'triple fault', 'crash'],
@@ -152,13 +165,16 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
       if (state === 'running') ok('stop', 'one');
     });
 
-    test('killed in the middle of a stop: stopped', async () => {
+    test('killed in the middle of a stop: stopped, or as if nobody had asked', async () => {
       ok('start', 'one');
       void stage.client.operate('stop', 'one').catch(() => undefined);
       await sleep(50);
       await stage.down('SIGKILL');
       await stage.up();
-      await stage.until('the stop', () => view('one').state === 'defined');
+      // On a busy machine the kill may come before the stop is written down.
+      const { state } = view('one');
+      expect(['defined', 'running']).toContain(state);
+      if (state === 'running') ok('stop', 'one');
     });
 
     test('a second one on the same files is refused', () => {

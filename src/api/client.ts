@@ -6,6 +6,7 @@ import type { Explanation } from '../engine/explain.ts';
 import type { PlanLine } from '../engine/changes.ts';
 import type { Outcome } from '../engine/engine.ts';
 import type { VmView } from '../engine/view.ts';
+import type { Audit } from '../platform/audit.ts';
 import type { BaseReport, BaseView } from '../platform/bases.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { SignedManifest } from '../spec/manifest.ts';
@@ -91,6 +92,10 @@ export class Client {
       'GET',
       `/vms/${encodeURIComponent(name)}/plan?verb=${verb}${graceMs === undefined ? '' : `&graceMs=${graceMs}`}`,
     );
+  }
+
+  audit(name?: string): Promise<Audit[]> {
+    return this.#json('GET', name === undefined ? '/audit' : `/vms/${encodeURIComponent(name)}/audit`);
   }
 
   doctor(): Promise<Finding[]> {

@@ -14,6 +14,8 @@ import type { EventRow } from '../store/store.ts';
  * GET    /v1/vms/NAME/console                 Upgrade: brig-console, then raw bytes both ways
  * POST   /v1/operations/ID/cancel             { cancelled: boolean }
  * GET    /v1/events?after=N&vm=NAME&follow=1  lines of EventRow
+ * GET    /v1/audit                            Audit[]: every running VM
+ * GET    /v1/vms/NAME/audit                   Audit[]: one VM
  * GET    /v1/doctor                           Finding[]
  * GET    /v1/base                             BaseView[]
  * POST   /v1/base?key=FILE                    BaseView

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { BrigError, toErrorBody } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { LIMITS } from '../base/limits.ts';
+import type { Audit } from '../platform/audit.ts';
 import type { Bases } from '../platform/bases.ts';
 import type { Finding } from '../platform/platform.ts';
 import { parseVm } from '../spec/vm.ts';
@@ -16,6 +17,7 @@ export interface ApiOptions<Seen> {
   readonly engine: Engine<Seen>;
   readonly events: EventLog;
   readonly consoles: Consoles;
+  readonly audit: (name?: string) => Promise<readonly Audit[]>;
   readonly doctor: () => Promise<readonly Finding[]>;
   readonly host: Host;
   readonly bases: Bases;
@@ -96,6 +98,8 @@ export class Api<Seen> {
       ],
       [/^POST \/operations\/([^/]+)\/cancel$/, (call) => this.#cancel(call)],
       [/^GET \/events$/, (call) => this.#events(call)],
+      [/^GET \/audit$/, async (call) => sendJson(call.response, 200, await this.#o.audit())],
+      [/^GET \/vms\/([^/]+)\/audit$/, async (call) => sendJson(call.response, 200, await this.#o.audit(call.name))],
       [/^GET \/doctor$/, async (call) => sendJson(call.response, 200, await this.#o.doctor())],
       [/^GET \/base$/, async (call) => sendJson(call.response, 200, await bases.list(host))],
       [/^POST \/base$/, (call) => this.#buildBase(call)],

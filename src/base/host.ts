@@ -164,6 +164,8 @@ export interface Host {
   readFile(path: string): Promise<string | undefined>;
   list(path: string): Promise<string[] | undefined>;
   stat(path: string): Promise<FileStat | undefined>;
+  /** Where a symbolic link leads, one of /proc's too. Undefined when absent. */
+  readLink(path: string): Promise<string | undefined>;
   /** Atomic: a reader sees the old text or the new. */
   writeFile(path: string, content: string | Uint8Array, access: Access): Promise<void>;
   /** Atomic; `growTo` bytes large when given, a larger source is refused. */

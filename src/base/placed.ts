@@ -3,6 +3,8 @@ export interface Placement {
   /** Leased number; uid = gid = devfs ruleset = slotBase + slot. */
   readonly slot: number;
   readonly uid: number;
+  /** A name that nobody outside this node can guess: where a release lets any jail destroy any VM by name. */
+  readonly secretName: string;
   readonly nics: readonly NicPlacement[];
 }
 

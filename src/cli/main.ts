@@ -2,6 +2,7 @@ import { Client } from '../api/client.ts';
 import { BrigError, exitStatusOf, messageOf, toErrorBody } from '../base/errors.ts';
 import { escapeControls } from '../base/units.ts';
 import { parseCall, print, type CliCommand } from './command.ts';
+import { auditCommand } from './commands/audit.ts';
 import { baseCommand } from './commands/base.ts';
 import { consoleCommand } from './commands/console.ts';
 import { createCommand } from './commands/create.ts';
@@ -13,6 +14,7 @@ const COMMANDS: Readonly<Record<string, CliCommand>> = {
   create: createCommand,
   ...vmCommands,
   console: consoleCommand,
+  audit: auditCommand,
   ...hostCommands,
   base: baseCommand,
 };

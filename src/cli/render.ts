@@ -6,7 +6,7 @@ import type { Finding } from '../platform/platform.ts';
 import type { EventRow } from '../store/store.ts';
 import { escapeControls, renderAge, renderBytes } from '../base/units.ts';
 
-type Style = 'green' | 'red' | 'yellow' | 'dim' | 'bold';
+export type Style = 'green' | 'red' | 'yellow' | 'dim' | 'bold';
 
 /** Colour on a terminal only, and never where NO_COLOR says so. */
 export const paint = (style: Style, text: string): string =>
@@ -33,6 +33,12 @@ export const table = (rows: readonly (readonly string[])[]): string[][] => {
 
 export const firstLine = (text: string): string => escapeControls(text.split('\n')[0] ?? '');
 
+/** What nobody may overlook. */
+const marksOf = (vm: VmView): string[] => [
+  ...(vm.unconfined ? ['UNCONFINED'] : []),
+  ...(vm.downgraded === undefined ? [] : ['DOWNGRADED']),
+];
+
 export const renderList = (vms: readonly VmView[], nowMs: number): string => {
   const head = ['NAME', 'STATE', 'CPUS', 'MEMORY', 'PID', 'AGE', 'NETWORKS', 'REASON'];
   const rows = vms.map((vm) => [
@@ -43,7 +49,7 @@ export const renderList = (vms: readonly VmView[], nowMs: number): string => {
     vm.pid === undefined ? '-' : String(vm.pid),
     vm.sinceMs === undefined ? '-' : renderAge(nowMs - vm.sinceMs),
     [...new Set(vm.nics.map((nic) => nic.network))].join(',') || '-',
-    vm.reason === undefined ? '' : firstLine(vm.reason),
+    [...marksOf(vm), ...(vm.reason === undefined ? [] : [firstLine(vm.reason)])].join('; '),
   ]);
   const [heading = [], ...lines] = table([head, ...rows]);
   const painted = lines.map((line, i) =>
@@ -57,6 +63,8 @@ export const renderShow = (vm: VmView, nowMs: number): string => {
     ['name', vm.name],
     ['state', paintState(vm.state, vm.state)],
     ...(vm.reason === undefined ? [] : [['reason', firstLine(vm.reason)] as [string, string]]),
+    ...(vm.downgraded === undefined ? [] : [['downgraded', `yes: ${vm.downgraded}`] as [string, string]]),
+    ...(vm.unconfined ? [['unconfined', 'yes: nothing contains its devices'] as [string, string]] : []),
     ['cpus', String(vm.cpus)],
     ['memory', renderBytes(vm.memoryBytes)],
     ['jail uid', String(vm.uid)],

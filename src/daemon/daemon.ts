@@ -8,6 +8,7 @@ import { Api } from '../api/server.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { LIMITS } from '../base/limits.ts';
+import { auditVms } from '../engine/audit.ts';
 import { Consoles } from '../engine/consoles.ts';
 import { Engine } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
@@ -129,6 +130,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       engine,
       events,
       consoles,
+      audit: (name) => auditVms(engine, platform, host, name),
       doctor: () => platform.doctor(host),
       host,
       bases: platform.bases,

@@ -3,6 +3,7 @@ import { execa } from 'execa';
 import { BrigError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { freebsdPlatform } from '../freebsd/platform.ts';
+import { readFragments } from '../io/fragments.ts';
 import { realHost } from '../io/host.ts';
 import { linuxPlatform } from '../linux/platform.ts';
 import { command } from '../platform/command.ts';
@@ -51,9 +52,18 @@ export const chooseHost = async (config: Config): Promise<{ host: Host; platform
   const kind = config.host ?? (await detect());
   const paths = { stateDir: config.stateDir, runDir: config.runDir };
   const { dataset } = config;
-  if (kind === 'linux') return { host: realHost, platform: linuxPlatform({ paths, accel: config.accel }) };
+  if (kind === 'linux')
+    return {
+      host: realHost,
+      platform: linuxPlatform({ paths, accel: config.accel, allowDevices: config.allowDevices }),
+    };
   if (kind === 'freebsd') await checkEmulation(config);
-  const platform = freebsdPlatform({ paths, dataset }) as Platform;
+  const platform = freebsdPlatform({
+    paths,
+    dataset,
+    fragments: readFragments(),
+    allowDevices: config.allowDevices,
+  }) as Platform;
   return { host: kind === 'model' ? await modelHost(dataset) : realHost, platform };
 };
 

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
 import { BrigError, exitStatusOf, messageOf } from '../base/errors.ts';
+import { closeInherited } from '../io/descriptors.ts';
 import { parseConfig, type Config } from '../spec/config.ts';
 import { startDaemon } from './daemon.ts';
 import { chooseHost } from './host.ts';
@@ -45,6 +46,7 @@ const parseFlags = (args: readonly string[]): { config: string | undefined; leve
 };
 
 const main = async (): Promise<void> => {
+  closeInherited();
   const flags = parseFlags(process.argv.slice(2));
   const wanted = await readConfig(flags.config);
   if (process.getuid?.() !== 0 && wanted.host !== 'model')

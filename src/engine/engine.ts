@@ -29,6 +29,8 @@ export interface Request {
 /** Whether anything had to be done. */
 export interface Outcome {
   readonly changed: boolean;
+  /** The VM runs, with less than brig promises. */
+  readonly downgraded?: string;
 }
 
 /** A step's error with what was attempted on which VM in front. */
@@ -100,7 +102,7 @@ export class Engine<Seen> {
 
   #view(row: VmRow, seen: Seen): VmView {
     const vm = place(row, this.#o.config);
-    return toView(row, vm, this.live(vm, seen), this.operations.find(row.name)?.verb);
+    return toView(row, vm, this.live(vm, seen), this.operations.find(row.name)?.verb, this.#o.platform.reduced());
   }
 
   #operate<T>(
@@ -180,7 +182,8 @@ export class Engine<Seen> {
     store.setTrouble(name, undefined);
     store.endSaga(operation.id);
     events.add('vm.running', request.cause, name, { run: operation.id });
-    return { changed: true };
+    const downgraded = platform.reduced();
+    return { changed: true, ...(downgraded === undefined ? {} : { downgraded }) };
   }
 
   /** It runs, or its supervisor is about to run it again after the guest has reset. */

@@ -38,6 +38,7 @@ export const place = (row: VmRow, config: Numbers): Vm => ({
   place: {
     slot: row.slot,
     uid: config.slotBase + row.slot,
+    secretName: row.secretName,
     nics: row.nics.map((lease, i) => ({
       unit: config.unitBase + lease.unit,
       mac: lease.mac,

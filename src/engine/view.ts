@@ -12,6 +12,10 @@ export type State = 'defined' | 'starting' | 'running' | 'stopping' | 'failed' |
 export interface VmView {
   readonly name: string;
   readonly state: State;
+  /** Why this node gives the VM less than brig promises. */
+  readonly downgraded?: string;
+  /** The document accepts that nothing contains its devices. */
+  readonly unconfined?: true;
   /** Why it is failed or stuck. */
   readonly reason?: string;
   readonly pid?: number;
@@ -55,13 +59,26 @@ const stateOf = (live: Live, trouble: Trouble | undefined, verb: Verb | undefine
   return trouble || live.phase === 'residue' ? 'failed' : 'defined';
 };
 
-export const toView = (row: VmRow, vm: Vm, live: Live, verb: Verb | undefined): VmView => {
+/** What nobody may overlook. */
+const marksOf = (unconfined: boolean, downgraded: string | undefined): Pick<VmView, 'unconfined' | 'downgraded'> => ({
+  ...(downgraded === undefined ? {} : { downgraded }),
+  ...(unconfined ? { unconfined: true } : {}),
+});
+
+export const toView = (
+  row: VmRow,
+  vm: Vm,
+  live: Live,
+  verb: Verb | undefined,
+  downgraded: string | undefined,
+): VmView => {
   const state = stateOf(live, row.trouble, verb);
   const reason =
     row.trouble?.reason ?? (state === 'failed' ? 'its process is gone and its jail is not cleaned up yet' : undefined);
   return {
     name: row.name,
     state,
+    ...marksOf(row.spec.unconfined, downgraded),
     ...((state === 'failed' || state === 'stuck') && reason !== undefined ? { reason } : {}),
     ...(live.pid === undefined ? {} : { pid: live.pid, supervised: live.supervised }),
     ...(live.sinceMs === undefined ? {} : { sinceMs: live.sinceMs }),

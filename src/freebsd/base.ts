@@ -6,7 +6,8 @@ import type { BaseKind } from '../image/base-kind.ts';
 import { renderMode } from '../image/base-manifest.ts';
 import type { Layout } from '../platform/layout.ts';
 import type { Manifest } from '../spec/manifest.ts';
-import { FREEBSD_VERSION, readVersion } from './programs/freebsd-version.ts';
+import { SWTPM } from './devices.ts';
+import { releaseOf as readRelease } from './programs/freebsd-version.ts';
 import { listLibraries, parseLibraries } from './programs/ldd.ts';
 import { listMounts, parseMounts } from './programs/mount.ts';
 import { parseSysctls, readSysctls } from './programs/sysctl.ts';
@@ -16,6 +17,9 @@ const BHYVE = '/usr/sbin/bhyve';
 /** All that runs in a jail: bhyve, what it starts to build ACPI tables, and what drops its privileges (FACTS S.1). */
 const PROGRAMS = ['/bin/sh', BHYVE, '/usr/sbin/iasl', '/usr/sbin/chroot'] as const;
 const LINKER = '/libexec/ld-elf.so.1';
+
+/** From ports, where they are: a TPM's emulator. */
+const OPTIONAL = [SWTPM] as const;
 
 /** Mount points that every jail's root offers. */
 const MOUNT_POINTS = ['/dev', '/disk', '/tmp', '/vm'] as const;
@@ -27,8 +31,8 @@ const parentsOf = (path: string): string[] =>
     .map((_, i, parts) => `/${parts.slice(0, i + 1).join('/')}`);
 
 /** The root's contents: files read-only, directories closed to writing, in an order that never changes. */
-export const baseEntries = (libraries: readonly string[]): PackEntry[] => {
-  const files = [...PROGRAMS, LINKER, ...libraries];
+export const baseEntries = (libraries: readonly string[], optional: readonly string[] = []): PackEntry[] => {
+  const files = [...PROGRAMS, LINKER, ...optional, ...libraries];
   const directories = new Set(['/', ...MOUNT_POINTS, ...files.flatMap(parentsOf)]);
   const entries: PackEntry[] = [
     ...[...directories].map((path) => ({ path, mode: 0o755 })),
@@ -37,14 +41,19 @@ export const baseEntries = (libraries: readonly string[]): PackEntry[] => {
   return entries.sort((a, b) => (a.path < b.path ? -1 : 1));
 };
 
+const findOptional = async (host: Host): Promise<string[]> => {
+  const found = await Promise.all(OPTIONAL.map(async (path) => ((await host.stat(path)) ? [path] : [])));
+  return found.flat();
+};
+
 /** Errors: host.missing when a program is absent: a host of few base packages may lack bhyve or iasl. */
-const findLibraries = async (host: Host): Promise<string[]> => {
+const findLibraries = async (host: Host, optional: readonly string[]): Promise<string[]> => {
   for (const path of [...PROGRAMS, LINKER])
     if (!(await host.stat(path)))
       throw new BrigError('host.missing', `build the jails' root: ${path} is not there`, {
         hint: 'install the base package that has it',
       });
-  const listed = await host.run(listLibraries(PROGRAMS));
+  const listed = await host.run(listLibraries([...PROGRAMS, ...optional]));
   const libraries = parseLibraries(listed.stdout);
   if (listed.status === 0 && libraries.length > 0) return libraries;
   throw new BrigError(
@@ -61,8 +70,9 @@ const archOfBhyve = async (host: Host): Promise<Arch> => {
 
 /** Of the base programs where the host can say, otherwise of the kernel. */
 const releaseOf = async (host: Host): Promise<string> => {
-  if (await host.stat(FREEBSD_VERSION)) {
-    const { status, stdout } = await host.run(readVersion());
+  const command = readRelease();
+  if (await host.stat(command.program)) {
+    const { status, stdout } = await host.run(command);
     if (status === 0 && stdout.trim() !== '') return stdout.trim();
   }
   const values = parseSysctls((await host.run(readSysctls(['kern.osrelease']))).stdout);
@@ -96,9 +106,10 @@ const describe = async (host: Host, archive: string): Promise<Manifest> => {
 
 /** Builds the jails' root from the host's own binaries. Errors: host.missing, host.mismatch. */
 const make = async (host: Host, to: string): Promise<Manifest> => {
-  const libraries = await findLibraries(host);
+  const optional = await findOptional(host);
+  const libraries = await findLibraries(host, optional);
   await archOfBhyve(host);
-  await host.pack(baseEntries(libraries), to, { mode: 0o444, uid: 0, gid: 0 });
+  await host.pack(baseEntries(libraries, optional), to, { mode: 0o444, uid: 0, gid: 0 });
   return await describe(host, to);
 };
 
@@ -125,7 +136,8 @@ const outdated = async (host: Host, { files }: Manifest): Promise<string | undef
     const [difference] = compareFile({ ...file, mode: found ? renderMode(found.mode) : file.mode }, found);
     if (difference !== undefined) return `on this host, ${difference}`;
   }
-  return undefined;
+  const added = (await findOptional(host)).find((path) => !files.some((file) => file.path === path));
+  return added === undefined ? undefined : `this host has ${added} now, and it has not`;
 };
 
 /** Archives by whoever has them mounted: VMs by name, others by mount point. */

@@ -1,7 +1,8 @@
 import type { Host } from '../base/host.ts';
 import { renderBytes } from '../base/units.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
-import { jailOf, markOf, networkMark, type Node } from './node.ts';
+import { checkDevices } from './devicechecks.ts';
+import { jailOf, machineOf, markOf, networkMark, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 
 const problem = (what: string, got: string, mend?: string): Finding => ({
@@ -18,9 +19,10 @@ const OVERHEAD_BYTES = 128 * 2 ** 20;
 export const precheck = async (host: Host, node: Node, seen: Seen, vm: Vm): Promise<Finding[]> => [
   ...node.findings.filter((finding) => finding.level === 'problem'),
   ...checkSize(node, vm),
-  ...checkNames(seen, vm),
+  ...checkNames(node, seen, vm),
   ...checkNetworks(seen, vm),
   ...checkDisks(node, seen, vm),
+  ...(await checkDevices(host, node, vm)),
   ...(await checkFiles(host, vm)),
 ];
 
@@ -53,15 +55,16 @@ const checkSize = (node: Node, vm: Vm): Finding[] => {
 };
 
 /** Leased names that somebody else uses: strangers are never touched. */
-const checkNames = (seen: Seen, vm: Vm): Finding[] => {
+const checkNames = (node: Node, seen: Seen, vm: Vm): Finding[] => {
   const name = vm.spec.name;
+  const machine = machineOf(node, vm);
   const mine = markOf(name);
   const interfaces = vm.place.nics.flatMap((nic) => [`tap${nic.unit}`, `epair${nic.unit}a`]);
   const taken = interfaces.filter(
     (each) => seen.interfaces.has(each) && seen.interfaces.get(each)?.description !== mine,
   );
   const rules = seen.focus?.rules ?? '';
-  const strange = rules !== '' && !rules.includes(` path vmm/${name} `);
+  const strange = rules !== '' && !rules.includes(` path vmm/${machine} `);
   return [
     ...taken.map((each) =>
       problem(
@@ -70,12 +73,12 @@ const checkNames = (seen: Seen, vm: Vm): Finding[] => {
         'set another unitBase',
       ),
     ),
-    ...(seen.vmmNodes.has(name) && !seen.runDirs.has(name) && !seen.jails.some((each) => each.name === jailOf(name))
+    ...(seen.vmmNodes.has(machine) && !seen.runDirs.has(name) && !seen.jails.some((each) => each.name === jailOf(name))
       ? [
           problem(
-            `the name ${name} free in vmm(4)`,
+            `the name ${machine} free in vmm(4)`,
             'a VM that is not ours',
-            `bhyvectl --vm=${name} --destroy, if nobody needs it`,
+            `bhyvectl --vm=${machine} --destroy, if nobody needs it`,
           ),
         ]
       : []),

@@ -1,9 +1,16 @@
 import type { Paths } from '../base/placed.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { Layout } from '../platform/layout.ts';
+import type { Vm } from '../platform/platform.ts';
+import type { Where } from './devices.ts';
+import type { Fragments } from './fragments.ts';
 
 /** What this node can do, found by probing. */
 export interface Features {
+  /** /dev/vmmctl is there (15): bhyve needs no root. Without it this node is reduced (14). */
+  readonly vmmctl: boolean;
+  /** Names of the jail parameters that this kernel has and an audit asks for; each `allow.` among them. */
+  readonly jailParameters: readonly string[];
   /** jail(8) has `meta` (15). */
   readonly meta: boolean;
   /** kern.racct.enable=1: rctl(8) rules work. */
@@ -21,6 +28,10 @@ export interface Node {
   /** Parent of zvols. */
   readonly dataset: string | undefined;
   readonly features: Features;
+  /** The texts of devfs/*.rules. */
+  readonly fragments: Fragments;
+  /** Devices that documents may ask for although their record is bad. */
+  readonly allowDevices: readonly string[];
   /** What prepare found; problems among it block every start. */
   readonly findings: readonly Finding[];
   /** The tarfs image that a start mounts as the jail's root; a running VM may have an older one. */
@@ -36,3 +47,18 @@ export const markOf = (vm: string): string => `brig:vm/${vm}`;
 export const networkMark = (network: string): string => `brig:net/${network}`;
 /** Interface group of everything brig makes; a group name may not end in a digit. */
 export const GROUP = 'brig';
+
+/** The VM's name in vmm(4): on a reduced node one that other jails cannot guess (FACTS 1.7). */
+export const machineOf = (node: Node, { spec, place }: Vm): string =>
+  node.features.vmmctl ? spec.name : place.secretName;
+
+export const whereOf = (node: Node, vm: Vm): Where => ({ dataset: node.dataset, machine: machineOf(node, vm) });
+
+/** Why this node gives less than brig promises. */
+export const reducedBy = ({ features }: Node): string | undefined =>
+  features.vmmctl
+    ? undefined
+    : 'this FreeBSD has no /dev/vmmctl: bhyve runs as root of its jail, and only the random names of VMs keep jails from destroying those of others';
+
+/** Passthru needs a privilege that only root of a jail can have (FACTS 1.7). */
+export const runsAsRoot = (node: Node, vm: Vm): boolean => !node.features.vmmctl || vm.spec.devices.passthru.length > 0;

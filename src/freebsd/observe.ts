@@ -94,7 +94,8 @@ export const observe = async (host: Host, node: Node, vm?: Vm, depth: Depth = 'a
 /** A VM without volumes need not wait for zfs(8), the slowest of all. */
 const usesVolumes = (vm: Vm): boolean => vm.spec.disks.some((disk) => 'zvol' in disk);
 
-const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<Focus> => {
+/** More about one VM: two processes. */
+export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<Focus> => {
   const jail = jailOf(vm.spec.name);
   const alive = seen.jails.some((each) => each.name === jail && !each.dying);
   const files = node.layout.vm(vm.spec.name);

@@ -1,16 +1,30 @@
 import { firmwareVars } from '../platform/vars.ts';
-import { renderConfig } from './programs/bhyve.ts';
+import { asUser, bhyveCommand, renderConfig } from './programs/bhyve.ts';
 import type { Step, StepDef } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
-import { uuidOf } from '../platform/uuid.ts';
-import { devfsRules, diskPath, needsDiskDirectory, vmDataset, volumeOf } from './devices.ts';
-import { jailOf, type Node } from './node.ts';
+import {
+  diskPath,
+  limitsOf,
+  needsDiskDirectory,
+  SOCKETS,
+  sharePath,
+  staleSockets,
+  usesOf,
+  vmDataset,
+  volumeOf,
+} from './devices.ts';
+import { composeRules } from './fragments.ts';
+import { parametersOf } from './jail.ts';
+import { jailOf, machineOf, runsAsRoot, whereOf, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
+import type { Rule } from './programs/devfs.ts';
+import { tpmCommand } from './programs/swtpm.ts';
 import { rulesFor } from './programs/rctl.ts';
 import { fileDisk, runDir, stateDir } from './steps/files.ts';
 import { dev, filesystem, jail, limits, ruleset } from './steps/jail.ts';
 import { bridge, epair, epairMember, inside, tap, tapMember } from './steps/network.ts';
 import { bhyve, vmm } from './steps/process.ts';
+import { tpm } from './steps/tpm.ts';
 import { dataset, volume } from './steps/storage.ts';
 
 /** Every kind of step on FreeBSD. */
@@ -32,6 +46,7 @@ export const catalogue = {
   'dev.mount': dev,
   'jail.create': jail,
   'vnet.join': inside,
+  'tpm.start': tpm,
   'vmm.create': vmm,
   'bhyve.start': bhyve,
 } satisfies Record<string, StepDef<never, Seen>>;
@@ -94,16 +109,21 @@ export const startSteps = (node: Node, vm: Vm, run: string, graceMs: number): St
   return [
     runDirStep(node, vm),
     ...limitSteps(node, vm),
-    step('devfs.load', { vm: name, ruleset: vm.place.uid, rules: devfsRules(vm, node.dataset) }),
+    step('devfs.load', { vm: name, machine: machineOf(node, vm), ruleset: vm.place.uid, rules: rulesetOf(node, vm) }),
     ...nicSteps(vm),
     ...mountSteps(node, vm),
     devStep(node, vm),
     jailStep(node, vm),
     ...insideSteps(vm),
-    step('vmm.create', { vm: name, jail: jailOf(name) }),
+    ...tpmSteps(node, vm),
+    step('vmm.create', { vm: name, machine: machineOf(node, vm), jail: jailOf(name) }),
     bhyveStep(node, vm, run, graceMs),
   ];
 };
+
+/** The whole of /dev in the VM's jail. */
+export const rulesetOf = (node: Node, vm: Vm): Rule[] =>
+  composeRules(node.fragments, usesOf(vm, whereOf(node, vm), !node.features.vmmctl));
 
 const runDirStep = (node: Node, vm: Vm): Step => {
   const files = node.layout.vm(vm.spec.name);
@@ -114,17 +134,16 @@ const runDirStep = (node: Node, vm: Vm): Step => {
     vm: vm.spec.name,
     uid: vm.place.uid,
     paths: { run, root, config, conIn, conOut, exit, resets },
-    config: renderConfig(vm, node.dataset),
+    config: renderConfig(vm, whereOf(node, vm), !node.features.vmmctl),
     rom,
     covers: disks.flatMap((disk, i) => ('image' in disk ? [`${config}/disk${i}.img`] : [])),
+    shares: vm.spec.devices['virtio-9p'].map((_, i) => `${config}/share${i}`),
   });
 };
 
 const limitSteps = (node: Node, vm: Vm): Step[] => {
-  const rules = rulesFor(jailOf(vm.spec.name), vm.spec.limits);
-  return node.features.racct && rules.length > 0
-    ? [step('limits.add', { vm: vm.spec.name, jail: jailOf(vm.spec.name), rules })]
-    : [];
+  const rules = rulesFor(jailOf(vm.spec.name), vm, whereOf(node, vm));
+  return node.features.racct ? [step('limits.add', { vm: vm.spec.name, jail: jailOf(vm.spec.name), rules })] : [];
 };
 
 const modeOf = (vm: Vm, index: number): 'vnet' | 'direct' => vm.spec.nics[index]?.mode ?? 'vnet';
@@ -138,36 +157,60 @@ const nicSteps = (vm: Vm): Step[] =>
       : [...shared, step('tap.create', args), step('tap.add', args)];
   });
 
-const mountSteps = (node: Node, vm: Vm): Step[] => {
-  const name = vm.spec.name;
+/** One file system of a jail: where it comes from, where it goes, and why. */
+export interface JailMount {
+  readonly type: 'tarfs' | 'tmpfs' | 'nullfs';
+  readonly options: readonly string[];
+  readonly special: string;
+  readonly node: string;
+  readonly why: string;
+  readonly readOnly: boolean;
+}
+
+/** Nothing that a guest can write is ever a program. */
+const CLOSED = ['noexec', 'nosuid'] as const;
+
+/** Everything that is mounted in the VM's root but its /dev, in order. */
+export const mountsOf = (node: Node, vm: Vm): JailMount[] => {
+  const { name, disks, devices } = vm.spec;
   const { root, config, disk } = node.layout.vm(name);
-  const at = (
-    type: 'tarfs' | 'tmpfs' | 'nullfs',
-    options: string[],
-    special: string,
-    path: string,
-    why: string,
-  ): Step => step('fs.mount', { vm: name, type, options, special, node: `${root}${path}`, why });
+  const nullfs = (special: string, path: string, readOnly: boolean, why: string): JailMount => ({
+    ...{
+      type: 'nullfs',
+      options: readOnly ? ['ro', 'nosuid'] : CLOSED,
+      special,
+      node: `${root}${path}`,
+      why,
+      readOnly,
+    },
+  });
+  const options = ['size=16m', 'mode=1777', ...CLOSED];
+  const small = { type: 'tmpfs', options, special: 'tmpfs', readOnly: false } as const;
   return [
-    at('tarfs', [], node.base, '', `the jail of ${name} sees 25 files that nobody can change, and nothing of the host`),
-    at(
-      'tmpfs',
-      ['size=16m', 'mode=1777'],
-      'tmpfs',
-      '/tmp',
-      `iasl(8) needs a little room when bhyve builds its ACPI tables`,
-    ),
-    at('nullfs', ['ro'], config, '/vm', `bhyve of ${name} reads its configuration and cannot change it`),
+    {
+      ...{ type: 'tarfs', options: [], special: node.base, node: root, readOnly: true },
+      why: `the jail of ${name} sees a few signed files that nobody can change, and nothing of the host`,
+    },
+    { ...small, node: `${root}/tmp`, why: 'iasl(8) needs a little room when bhyve builds its ACPI tables' },
+    nullfs(config, '/vm', true, `bhyve of ${name} reads its configuration and cannot change it`),
     ...(needsDiskDirectory(vm)
-      ? [at('nullfs', [], disk, '/disk', `bhyve of ${name} writes its file disks and UEFI variables here`)]
+      ? [nullfs(disk, '/disk', false, `bhyve of ${name} writes its file disks and UEFI variables here`)]
       : []),
-    ...vm.spec.disks.flatMap((each, i) =>
+    ...disks.flatMap((each, i) =>
       'image' in each
-        ? [at('nullfs', ['ro'], each.image, diskPath(vm, i, undefined), `disk ${i} of ${name} is a read-only image`)]
+        ? [nullfs(each.image, diskPath(vm, i, node.dataset), true, `disk ${i} of ${name} is a read-only image`)]
         : [],
+    ),
+    ...devices['virtio-9p'].map((share, i) =>
+      nullfs(share.path, sharePath(i), share.readOnly, `${name} shares ${share.path} with its guest`),
     ),
   ];
 };
+
+const mountSteps = (node: Node, vm: Vm): Step[] =>
+  mountsOf(node, vm).map(({ type, options, special, node: at, why }) =>
+    step('fs.mount', { vm: vm.spec.name, type, options, special, node: at, why }),
+  );
 
 const devStep = (node: Node, vm: Vm): Step =>
   step('dev.mount', {
@@ -181,31 +224,14 @@ const devStep = (node: Node, vm: Vm): Step =>
     meta: node.features.meta,
   });
 
-/** Nothing is allowed but vmm(4): each `allow.` that is on by default and not needed is taken away. Source: jail(8). */
 const jailStep = (node: Node, vm: Vm): Step => {
-  const name = vm.spec.name;
-  const parameters = [
-    `name=${jailOf(name)}`,
-    `path=${node.layout.vm(name).root}`,
-    `host.hostname=${name}`,
-    `host.hostuuid=${uuidOf(name)}`,
-    'vnet',
-    'persist',
-    'children.max=0',
-    'enforce_statfs=2',
-    `devfs_ruleset=${vm.place.uid}`,
-    'allow.vmm',
-    'allow.noreserved_ports',
-    'allow.noset_hostname',
-    ...(node.features.meta ? [`meta.brig_vm=${name}`] : []),
-  ];
-  const cpuset = vm.spec.limits.cpuset;
+  const { name, limits } = vm.spec;
   return step('jail.create', {
     vm: name,
     jail: jailOf(name),
     path: node.layout.vm(name).root,
-    parameters,
-    ...(cpuset === undefined ? {} : { cpuset }),
+    parameters: parametersOf(node, vm),
+    ...(limits.cpuset === undefined ? {} : { cpuset: limits.cpuset }),
   });
 };
 
@@ -215,6 +241,16 @@ const insideSteps = (vm: Vm): Step[] =>
       ? [step('vnet.join', { vm: vm.spec.name, jail: jailOf(vm.spec.name), unit: nic.unit, inside: i })]
       : [],
   );
+
+const tpmSteps = (node: Node, vm: Vm): Step[] => {
+  const { name, devices } = vm.spec;
+  const { uid } = vm.place;
+  const { disk, root } = node.layout.vm(name);
+  const paths = { state: `${disk}/tpm`, socket: `${root}${SOCKETS.tpm}` };
+  return devices.tpm
+    ? [step('tpm.start', { vm: name, jail: jailOf(name), uid, command: asUser(uid, tpmCommand()), paths })]
+    : [];
+};
 
 const bhyveStep = (node: Node, vm: Vm, run: string, graceMs: number): Step => {
   const name = vm.spec.name;
@@ -227,5 +263,19 @@ const bhyveStep = (node: Node, vm: Vm, run: string, graceMs: number): Step => {
     err: files.err,
     stop: files.stop,
   };
-  return step('bhyve.start', { vm: name, jail: jailOf(name), uid: vm.place.uid, run, graceMs, paths });
+  const machine = machineOf(node, vm);
+  const command = bhyveCommand(vm, machine, !node.features.vmmctl);
+  const root = runsAsRoot(node, vm);
+  return step('bhyve.start', {
+    vm: name,
+    machine,
+    jail: jailOf(name),
+    identity: root ? 'root of its jail' : `uid ${vm.place.uid}`,
+    command: asUser(root ? 0 : vm.place.uid, command),
+    limits: limitsOf(vm, whereOf(node, vm)),
+    sockets: staleSockets(vm.spec).map((path) => `${files.root}${path}`),
+    run,
+    graceMs,
+    paths,
+  });
 };

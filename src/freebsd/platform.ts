@@ -5,9 +5,12 @@ import { BaseStore } from '../image/base-store.ts';
 import { buildTestRom } from '../image/testrom.ts';
 import { layout } from '../platform/layout.ts';
 import type { Finding, Live, Platform, Vm } from '../platform/platform.ts';
+import { audit } from './audit/audit.ts';
 import { jailRoot } from './base.ts';
 import { precheck } from './checks.ts';
-import { jailOf, type Node } from './node.ts';
+import type { Fragments } from './fragments.ts';
+import { checkPosture } from './doctor.ts';
+import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
 import { observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
 import { checkHost, prepareHost, probeFeatures } from './probe.ts';
@@ -17,15 +20,19 @@ export interface FreebsdOptions {
   readonly paths: Paths;
   /** Parent dataset of zvols; absent: no zvol disks. */
   readonly dataset: string | undefined;
+  readonly fragments: Fragments;
+  /** Devices that documents may ask for although their record is bad. */
+  readonly allowDevices: readonly string[];
 }
 
-const live = (seen: Seen, vm: Vm): Live => {
+const liveOf = (node: Node, seen: Seen, vm: Vm): Live => {
   const name = vm.spec.name;
+  const machine = machineOf(node, vm);
   const jail = jailOf(name);
   const process = bhyveOf(jail, seen);
   const supervised = supervisorOf(name, seen) !== undefined;
   if (process) {
-    const ready = process.stat.includes('C') && process.command.startsWith(`bhyve: ${name} `);
+    const ready = process.stat.includes('C') && process.command.startsWith(`bhyve: ${machine} `);
     return {
       phase: ready ? 'running' : 'booting',
       pid: process.pid,
@@ -34,7 +41,7 @@ const live = (seen: Seen, vm: Vm): Live => {
       supervised,
     };
   }
-  const traces = seen.vmmNodes.has(name) || seen.runDirs.has(name) || seen.jails.some((each) => each.name === jail);
+  const traces = seen.vmmNodes.has(machine) || seen.runDirs.has(name) || seen.jails.some((each) => each.name === jail);
   return { phase: supervised ? 'booting' : traces ? 'residue' : 'absent', supervised };
 };
 
@@ -75,15 +82,16 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     observe: (host, vm, depth) => observe(host, known(), vm, depth),
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
-    live,
+    live: (seen, vm) => liveOf(known(), seen, vm),
+    reduced: () => reducedBy(known()),
     owned,
     precheck: async (host, seen, vm) => [...(await bases.precheck(host)), ...(await precheck(host, known(), seen, vm))],
     bases,
-    audit: () => Promise.resolve([]),
+    audit: (host, vms) => audit(host, known(), vms),
     doctor: async (host) => [
-      ...known().findings.slice(0, 2),
       ...(await bases.doctor(host)),
       ...(await checkHost(host, known().features)),
+      ...(await checkPosture(host, known())),
     ],
   };
 };

@@ -2,7 +2,7 @@ import type { Host } from '../base/host.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { Features } from './node.ts';
 import { loadModules } from './programs/kldload.ts';
-import { describeSysctl, parseSysctls, readSysctls, setSysctls } from './programs/sysctl.ts';
+import { describeSysctl, listSysctls, parseNames, parseSysctls, readSysctls, setSysctls } from './programs/sysctl.ts';
 
 /** nmdm is missing on purpose: a jail can clone its nodes past any ruleset (FACTS S.22). */
 const MODULES = ['vmm', 'if_tuntap', 'if_epair', 'if_bridge', 'tarfs'] as const;
@@ -53,14 +53,25 @@ export const prepareHost = async (host: Host): Promise<Finding[]> => {
   ];
 };
 
+const PARAMETERS = 'security.jail.param.';
+/** Beside every `allow.`: what an audit looks at. */
+const AUDITED = ['path', 'vnet', 'devfs_ruleset', 'children.max', 'enforce_statfs', 'securelevel'];
+
+const auditedOf = (sysctls: readonly string[]): string[] => {
+  const names = sysctls.filter((each) => each.startsWith(PARAMETERS)).map((each) => each.slice(PARAMETERS.length));
+  return names.filter((name) => name.startsWith('allow.') || AUDITED.includes(name)).sort();
+};
+
 /** What this kernel can do: asked, never told from a version. */
 export const probeFeatures = async (host: Host): Promise<Features> => {
   const values = parseSysctls(
     (await host.run(readSysctls(['hw.vmm.maxcpu', 'hw.physmem', 'kern.racct.enable']))).stdout,
   );
-  const meta = await host.run(describeSysctl('security.jail.param.meta'));
+  const parameters = parseNames((await host.run(listSysctls('security.jail.param'))).stdout);
   return {
-    meta: meta.status === 0,
+    vmmctl: (await host.stat('/dev/vmmctl')) !== undefined,
+    jailParameters: auditedOf(parameters),
+    meta: parameters.includes('security.jail.param.meta'),
     racct: values.get('kern.racct.enable') === '1',
     maxCpus: Number(values.get('hw.vmm.maxcpu') ?? 0) || 256,
     memoryBytes: Number(values.get('hw.physmem') ?? 0) || Number.MAX_SAFE_INTEGER,
@@ -70,7 +81,6 @@ export const probeFeatures = async (host: Host): Promise<Features> => {
 /** The host's fitness: what a start would miss, and what weakens it. */
 export const checkHost = async (host: Host, features: Features): Promise<Finding[]> => {
   const missing = (await Promise.all(PROGRAMS.map(async (path) => ((await host.stat(path)) ? [] : [path])))).flat();
-  const vmmctl = await host.stat('/dev/vmmctl');
   const vmm = await host.run(describeSysctl('hw.vmm.maxcpu'));
   return [
     missing.length === 0
@@ -81,23 +91,15 @@ export const checkHost = async (host: Host, features: Features): Promise<Finding
           got: `missing ${missing.join(' ')}`,
           mend: 'install the base packages that have them',
         },
-    vmmctl
-      ? ok('/dev/vmmctl', 'there: bhyve can run without root')
-      : {
-          level: 'problem',
-          what: '/dev/vmmctl',
-          got:
-            vmm.status === 0
-              ? 'absent: this release needs root in the jail, which brig does not do yet'
-              : 'absent: vmm is not loaded',
-          mend: 'kldload vmm',
-        },
+    ...(features.vmmctl || vmm.status === 0
+      ? []
+      : [{ level: 'problem' as const, what: 'vmm(4)', got: 'not loaded', mend: 'kldload vmm' }]),
     features.racct
       ? ok('resource limits', 'kern.racct.enable=1')
       : {
           level: 'warning',
           what: 'resource limits',
-          got: 'off: limits of memory, pcpu, openfiles and processes do nothing',
+          got: 'off: only ulimit(1) bounds processes and files; nothing bounds memory, CPU time, threads and I/O',
           mend: "echo 'kern.racct.enable=1' >> /boot/loader.conf && reboot",
         },
     features.meta

@@ -3,7 +3,7 @@ import { BrigError, messageOf } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import type { BaseReport, Bases, BaseView } from '../platform/bases.ts';
 import type { Finding } from '../platform/platform.ts';
-import type { SignedManifest } from '../spec/manifest.ts';
+import type { Manifest, SignedManifest } from '../spec/manifest.ts';
 import { shorten } from './base-compare.ts';
 import type { BaseKind } from './base-kind.ts';
 import { signManifest } from './base-manifest.ts';
@@ -16,7 +16,8 @@ export interface BasePlaces {
 }
 
 const ROOT = { uid: 0, gid: 0 };
-const READABLE = { mode: 0o444, ...ROOT, durable: true };
+/** In a directory that nobody but root enters. */
+const PRIVATE = { mode: 0o600, ...ROOT, durable: true };
 const MEND = 'brig base build';
 
 /** What was seen when a base was last found whole. */
@@ -36,6 +37,7 @@ export class BaseStore implements Bases {
   readonly #known = new Map<string, Known>();
   readonly #checks = new Map<string, Promise<unknown>>();
   #current: string | undefined;
+  #manifest: Manifest | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(kind: BaseKind, places: BasePlaces) {
@@ -46,6 +48,11 @@ export class BaseStore implements Bases {
   /** The file that a start uses; where there is none, one that is not there. */
   get file(): string {
     return this.#files(this.#current ?? 'none').file;
+  }
+
+  /** Of the current base, as it was when it became that; undefined where there is none. */
+  get manifest(): Manifest | undefined {
+    return this.#manifest;
   }
 
   #files(digest: string): BaseFiles {
@@ -78,7 +85,9 @@ export class BaseStore implements Bases {
   async #readCurrent(host: Host): Promise<void> {
     const text = (await host.readFile(`${this.#places.baseDir}/current`)) ?? '';
     const digest = /^([0-9a-f]{64})\n$/.exec(text)?.[1];
-    if (digest !== undefined && (await host.stat(this.#files(digest).file))) this.#current = digest;
+    if (digest === undefined || !(await host.stat(this.#files(digest).file))) return;
+    this.#current = digest;
+    this.#manifest = (await readBase(host, this.#kind, this.#files(digest))).signed?.manifest;
   }
 
   /** One that cannot be read fits nobody, but whoever did that should be noticed: starts refuse it. */
@@ -102,11 +111,11 @@ export class BaseStore implements Bases {
       const files = this.#files(manifest.digest);
       // The same file again stays: VMs may run on it.
       const made = await this.#kind.differences(host, files.file, manifest, false).catch(() => ['unreadable']);
-      if (made.length > 0) await host.copyFile(fresh, files.file, READABLE);
-      await host.writeFile(files.manifest, text, READABLE);
+      if (made.length > 0) await host.copyFile(fresh, files.file, PRIVATE);
+      await host.writeFile(files.manifest, text, PRIVATE);
       // A write that failed may have come through: the file knows.
       await host
-        .writeFile(`${this.#places.baseDir}/current`, `${manifest.digest}\n`, READABLE)
+        .writeFile(`${this.#places.baseDir}/current`, `${manifest.digest}\n`, PRIVATE)
         .finally(() => this.#readCurrent(host));
       await host.remove(fresh);
       return await this.#view(host, manifest.digest, await this.#kind.users(host));

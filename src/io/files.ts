@@ -8,6 +8,7 @@ import {
   open,
   readdir,
   readFile,
+  readlink,
   rename,
   rm,
   rmdir,
@@ -55,6 +56,7 @@ const must = async <T>(attempt: string, work: Promise<T>): Promise<T> => {
 
 export const readText = (path: string): Promise<string | undefined> => orAbsent(`read ${path}`, readFile(path, 'utf8'));
 export const list = (path: string): Promise<string[] | undefined> => orAbsent(`list ${path}`, readdir(path));
+export const readLink = (path: string): Promise<string | undefined> => orAbsent(`read link ${path}`, readlink(path));
 export const removeEmpty = async (path: string): Promise<void> => {
   await orAbsent(`remove ${path}`, rmdir(path));
 };

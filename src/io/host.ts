@@ -13,6 +13,7 @@ export const realHost: Host = {
   readFile: files.readText,
   list: files.list,
   stat: files.stat,
+  readLink: files.readLink,
   writeFile: files.writeText,
   copyFile: files.copy,
   allocate: files.allocate,

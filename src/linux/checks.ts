@@ -1,7 +1,9 @@
 import type { Host } from '../base/host.ts';
 import { renderBytes } from '../base/units.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
-import { markOf, networkMark, nicNames, OVERHEAD_BYTES, type Node } from './node.ts';
+import { countsIo, DEVICES, partsOf, type Part } from './devices.ts';
+import { blockDevices, leastThreads, overheadBytes } from './limits.ts';
+import { markOf, networkMark, nicNames, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 import { QEMU_IMG } from './programs/qemu-img.ts';
 import { parseCpuList, parseMemory, parsePasswd } from './programs/system.ts';
@@ -19,7 +21,8 @@ const problem = (what: string, got: string, mend?: string): Finding => ({
 export const precheck = async (host: Host, node: Node, seen: Seen, vm: Vm): Promise<Finding[]> => [
   ...node.findings.filter((finding) => finding.level === 'problem'),
   ...checkKind(vm),
-  ...checkSize(node, vm),
+  ...checkDevices(node, vm),
+  ...checkSize(node, vm, partsOf(vm, node.layout.vm(vm.spec.name))),
   ...(await checkFree(host, seen, vm)),
   ...checkLimits(node, vm),
   ...checkNames(seen, vm),
@@ -54,10 +57,72 @@ const checkKind = ({ spec }: Vm): Finding[] => [
   ),
 ];
 
-const checkSize = ({ features }: Node, { spec }: Vm): Finding[] => {
-  const least = spec.memory + OVERHEAD_BYTES;
-  const { memory: limit, cpuset } = spec.limits;
+/** What the document may name and QEMU in a sandbox cannot have. */
+const checkAbsent = ({ spec }: Vm): Finding[] => {
+  const { devices } = spec;
+  const absent = {
+    hda: devices.hda !== undefined,
+    'virtio-scsi': devices['virtio-scsi'].length > 0,
+    passthru: devices.passthru.length > 0,
+  };
   return [
+    ...Object.entries(absent).flatMap(([name, is]) =>
+      is ? [problem(`no device ${name} on Linux`, name, `leave out devices.${name}`)] : [],
+    ),
+    ...spec.disks.flatMap((disk, i) =>
+      'image' in disk && disk.device === 'ahci-hd'
+        ? [
+            problem(
+              `image ${i} on virtio-blk, nvme or ahci-cd: on Linux an ahci-hd cannot be read-only`,
+              disk.device,
+              'write device: ahci-cd',
+            ),
+          ]
+        : [],
+    ),
+  ];
+};
+
+/** Devices that this QEMU, or this node's policy, does not have. */
+const checkDevices = (node: Node, vm: Vm): Finding[] => {
+  const files = node.layout.vm(vm.spec.name);
+  const used = DEVICES.filter(({ parts }) => parts(vm, files).length > 0);
+  const missing = [...new Set(used.flatMap(({ models }) => models))].filter((each) => !node.features.models.has(each));
+  return [
+    ...checkAbsent(vm),
+    ...(used.some(({ name }) => name === 'e1000') && !node.allowDevices.includes('e1000')
+      ? [
+          problem(
+            'device e1000 allowed on this node',
+            'not in allowDevices: its emulation has a record of escapes',
+            'use virtio-net, or set allowDevices: [e1000] in brig.yaml',
+          ),
+        ]
+      : []),
+    ...(missing.length > 0
+      ? [problem(`QEMU with ${missing.join(', ')}`, 'not in its -device help', 'apt-get install qemu-system-x86')]
+      : []),
+    ...(vm.spec.devices.tpm && !node.tpm
+      ? [problem('swtpm for devices.tpm', 'not installed', 'apt-get install swtpm, then restart brigd')]
+      : []),
+  ];
+};
+
+const checkSize = ({ features }: Node, vm: Vm, parts: readonly Part[]): Finding[] => {
+  const { spec } = vm;
+  const least = spec.memory + overheadBytes(vm, parts);
+  const { memory: limit, cpuset, threads } = spec.limits;
+  const leastTasks = leastThreads(vm, parts);
+  return [
+    ...(threads !== undefined && threads < leastTasks
+      ? [
+          problem(
+            `limits.threads of at least ${leastTasks}, which QEMU may need`,
+            String(threads),
+            'raise limits.threads',
+          ),
+        ]
+      : []),
     ...(spec.cpus > features.cpus
       ? [problem(`cpus at most ${features.cpus}, the host's`, String(spec.cpus), 'lower cpus in the document')]
       : []),
@@ -100,14 +165,38 @@ const checkFree = async (host: Host, seen: Seen, { spec, place }: Vm): Promise<F
 };
 
 /** A limit that nobody would keep is refused: the document says more than the host can do. */
-const checkLimits = ({ features }: Node, { spec }: Vm): Finding[] => [
-  ...(spec.limits.memory !== undefined && !features.memory
-    ? [problem('cgroup controller memory for limits.memory', 'none on this host', 'leave out limits.memory')]
-    : []),
-  ...(spec.limits.pcpu !== undefined && !features.cpu
-    ? [problem('cgroup controller cpu for limits.pcpu', 'none on this host', 'leave out limits.pcpu')]
-    : []),
-];
+const checkLimits = (node: Node, vm: Vm): Finding[] => {
+  const { features } = node;
+  const { spec } = vm;
+  return [
+    ...(spec.limits.memory !== undefined && !features.memory
+      ? [problem('cgroup controller memory for limits.memory', 'none on this host', 'leave out limits.memory')]
+      : []),
+    ...(spec.limits.pcpu !== undefined && !features.cpu
+      ? [problem('cgroup controller cpu for limits.pcpu', 'none on this host', 'leave out limits.pcpu')]
+      : []),
+    ...(spec.wired && !features.locksMemory
+      ? [
+          problem(
+            'the right to lock memory for wired: true',
+            'brigd lacks CAP_SYS_RESOURCE, and its limit of locked memory is too low',
+            'start brigd with LimitMEMLOCK=infinity, or leave out wired',
+          ),
+        ]
+      : []),
+    ...(countsIo(vm) ? checkIo(node, vm) : []),
+  ];
+};
+
+const IO = 'limits of bytes and operations a second';
+
+const checkIo = (node: Node, vm: Vm): Finding[] => {
+  if (!node.features.io) return [problem(`cgroup controller io for ${IO}`, 'none on this host', `leave out ${IO}`)];
+  const files = node.layout.vm(vm.spec.name);
+  return blockDevices(node, vm, files).includes(undefined)
+    ? [problem(`disks on a block device for ${IO}`, 'a file system without one', 'put the disks on ext4 or xfs')]
+    : [];
+};
 
 /** Leased names that somebody else uses: strangers are never touched. */
 const checkNames = (seen: Seen, { spec, place }: Vm): Finding[] => {
@@ -172,6 +261,7 @@ const checkFiles = async (host: Host, { spec }: Vm): Promise<Finding[]> => {
     ...copied.map((path) => checkFile(host, path, false)),
     // QEMU opens these itself, as the VM's uid.
     ...[...bases, ...shown].map((path) => checkFile(host, path, true)),
+    ...spec.devices['virtio-9p'].map(({ path }) => checkShare(host, path)),
     ...(bases.length > 0 ? [checkQemuImg(host)] : []),
   ]);
   return found.flat();
@@ -183,6 +273,15 @@ const checkFile = async (host: Host, path: string, byEverybody: boolean): Promis
   return byEverybody && (stat.mode & 0o004) === 0
     ? [problem(`file ${path} readable for everybody`, `mode ${stat.mode.toString(8)}`, `chmod a+r ${path}`)]
     : [];
+};
+
+/** QEMU enters it as the VM's uid. */
+const checkShare = async (host: Host, path: string): Promise<Finding[]> => {
+  const stat = await host.stat(path);
+  if (stat?.kind !== 'directory') return [problem(`directory ${path}`, stat ? `a ${stat.kind}` : 'nothing there')];
+  return (stat.mode & 0o005) === 0o005
+    ? []
+    : [problem(`directory ${path} open to everybody`, `mode ${stat.mode.toString(8)}`, `chmod a+rx ${path}`)];
 };
 
 const checkQemuImg = async (host: Host): Promise<Finding[]> =>

@@ -1,15 +1,22 @@
 import type { Paths } from '../base/placed.ts';
 import type { Layout } from '../platform/layout.ts';
 import type { Finding } from '../platform/platform.ts';
+import type { Bind } from './programs/bwrap.ts';
+
+/** Controllers that brig can use, as version 2 calls them. */
+export const CONTROLLERS = ['memory', 'cpu', 'cpuset', 'pids', 'io'] as const;
+export type ControllerName = (typeof CONTROLLERS)[number];
 
 /** Where a cgroup controller is mounted; the two versions name their files differently. */
 export interface Controller {
   readonly version: 1 | 2;
   readonly root: string;
+  /** NUMA nodes of the root; only of cpuset. */
+  readonly memoryNodes?: string;
 }
 
 /** What this node can do, found by probing. */
-export interface Features {
+export interface Features extends Readonly<Partial<Record<ControllerName, Controller>>> {
   readonly accel: 'tcg' | 'kvm';
   /** Why KVM cannot be used; undefined where it can, or where nobody wants it. */
   readonly kvmTrouble?: string;
@@ -17,8 +24,16 @@ export interface Features {
   readonly kvmGroup?: number;
   readonly cpus: number;
   readonly memoryBytes: number;
-  readonly memory?: Controller;
-  readonly cpu?: Controller;
+  /** Whether brigd may let a VM lock all of its memory. */
+  readonly locksMemory: boolean;
+  /** Models that this QEMU has. */
+  readonly models: ReadonlySet<string>;
+}
+
+/** Which block device a path is on. */
+export interface Devices {
+  /** MAJOR:MINOR of the whole disk; undefined where the file system has none. */
+  find(path: string): string | undefined;
 }
 
 /** A Linux node as brig is configured on it. */
@@ -32,6 +47,13 @@ export interface Node {
   readonly testRom: string;
   /** The part of every sandbox that is the same, for a start: QEMU and its libraries, as arguments of bwrap(1). */
   readonly sandbox: string;
+  /** What is in it. */
+  readonly common: readonly Bind[];
+  /** Sandbox of swtpm(8); absent where it is not installed. */
+  readonly tpm?: readonly Bind[];
+  /** Devices that are refused elsewhere. */
+  readonly allowDevices: readonly string[];
+  readonly devices: Devices;
 }
 
 /** Network namespace, cgroup and QEMU's name of a VM. */

@@ -1,9 +1,11 @@
 import type { Command, Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import type { Vm } from '../platform/platform.ts';
-import { spaceOf, vmOfSpace, type Node } from './node.ts';
+import { tpmOf } from './devices.ts';
+import { CONTROLLERS, spaceOf, vmOfSpace, type Node } from './node.ts';
 import { listLinks, NETNS_DIR, parseLinks, type Link } from './programs/ip.ts';
 import { listProcesses, parseProcesses, type Process } from './programs/ps.ts';
+import { parseMountinfo } from './programs/mounts.ts';
 import { RUNNING } from './programs/qemu.ts';
 
 /** What the host said, once, about everything brig could own. */
@@ -27,6 +29,9 @@ export interface Focus {
   readonly runFiles: ReadonlySet<string>;
   /** Undefined: there is no such directory. */
   readonly diskFiles?: ReadonlySet<string>;
+  readonly hasTpm: boolean;
+  /** Mount points in the run directory. */
+  readonly mounts: ReadonlySet<string>;
   /** QEMU has said that its CPUs run. */
   readonly ready: boolean;
 }
@@ -48,7 +53,7 @@ const names = async (host: Host, path: string): Promise<ReadonlySet<string>> => 
 
 /** Directories named like brig's in the root of each controller. */
 const listCgroups = async (host: Host, { features }: Node): Promise<ReadonlySet<string>> => {
-  const roots = new Set([features.memory, features.cpu].flatMap((controller) => (controller ? [controller.root] : [])));
+  const roots = new Set(CONTROLLERS.flatMap((name) => features[name]?.root ?? []));
   const found = await Promise.all(
     [...roots].map(async (root) =>
       ((await host.list(root)) ?? []).filter((name) => vmOfSpace(name)).map((name) => `${root}/${name}`),
@@ -76,16 +81,20 @@ export const observe = async (host: Host, node: Node, vm?: Vm): Promise<Seen> =>
 const look = async (host: Host, node: Node, { spec }: Vm, seen: Seen): Promise<Focus> => {
   const files = node.layout.vm(spec.name);
   const space = spaceOf(spec.name);
-  const [inside, runFiles, diskFiles, said] = await Promise.all([
+  const [inside, runFiles, diskFiles, tpm, mounts, said] = await Promise.all([
     seen.spaces.has(space) ? ask(host, listLinks(space)).then(parseLinks) : [],
     names(host, files.run),
     host.list(files.disk),
+    host.stat(tpmOf(files).dir),
+    host.readFile('/proc/self/mountinfo'),
     host.readFile(files.err),
   ]);
   return {
     vm: spec.name,
     inside: byName(inside),
     runFiles,
+    hasTpm: tpm?.kind === 'directory',
+    mounts: new Set(parseMountinfo(mounts ?? '').flatMap(({ at }) => (at.startsWith(`${files.run}/`) ? [at] : []))),
     ready: said?.includes(RUNNING) ?? false,
     ...(diskFiles === undefined ? {} : { diskFiles: new Set(diskFiles) }),
   };

@@ -1,16 +1,19 @@
 import { firmwareVars } from '../platform/vars.ts';
 import type { Step, StepDef } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
-import { OVERHEAD_BYTES, spaceOf, type Node } from './node.ts';
+import { diskFile, partsOf, tpmOf, type Part } from './devices.ts';
+import { limitsOf, type Limits } from './limits.ts';
+import { spaceOf, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 import { confine, device, readOnly, writable, type Bind } from './programs/bwrap.ts';
-import { cpuLimit, memoryLimit, type Setting } from './programs/cgroup.ts';
 import { NETNS_DIR } from './programs/ip.ts';
-import { diskFormat, INSIDE, qemuCommand, QEMU_THREADS } from './programs/qemu.ts';
+import { INSIDE, qemuCommand } from './programs/qemu.ts';
 import { cgroup } from './steps/cgroup.ts';
 import { diskDir, fileDisk, RUN_FILES, runDir } from './steps/files.ts';
 import { bridge, inside, netns, tap, veth, vethMember } from './steps/network.ts';
 import { qemu } from './steps/process.ts';
+import { sockets, tpmDir } from './steps/sockets.ts';
+import { BESIDE, withTpm } from './tpm.ts';
 
 /** Every kind of step on Linux. */
 export const catalogue = {
@@ -18,6 +21,7 @@ export const catalogue = {
   'disk-dir.create': diskDir,
   'disk.create': fileDisk,
   'vars.copy': firmwareVars,
+  'tpm-dir.create': tpmDir,
   'cgroup.create': cgroup,
   'netns.create': netns,
   'bridge.create': bridge,
@@ -25,6 +29,7 @@ export const catalogue = {
   'veth.add': vethMember,
   'tap.create': tap,
   'netns.join': inside,
+  'sockets.mount': sockets,
   'qemu.start': qemu,
 } satisfies Record<string, StepDef<never, Seen>>;
 
@@ -36,14 +41,14 @@ const step = <K extends Kind>(kind: K, args: ArgsOf<K>): Step => ({ kind, args }
 /** True when QEMU must write to files: file disks or UEFI variables. */
 const writesFiles = ({ spec }: Vm): boolean => 'uefi' in spec.firmware || spec.disks.some((disk) => 'file' in disk);
 
-const diskFile = (disk: Parameters<typeof diskFormat>[0], index: number): string => `disk${index}.${diskFormat(disk)}`;
-
 /** What lives as long as the VM is defined. */
 export const createSteps = (node: Node, vm: Vm): Step[] => {
   const { name, disks, firmware } = vm.spec;
-  const { disk: dir } = node.layout.vm(name);
+  const files = node.layout.vm(name);
+  const dir = files.disk;
   const { uid } = vm.place;
   return [
+    ...(vm.spec.devices.tpm ? [step('tpm-dir.create', { vm: name, path: tpmOf(files).dir, uid })] : []),
     ...(writesFiles(vm) ? [step('disk-dir.create', { vm: name, path: dir })] : []),
     ...('uefi' in firmware
       ? [step('vars.copy', { vm: name, from: firmware.uefi.vars, path: `${dir}/vars.fd`, uid })]
@@ -68,45 +73,45 @@ export const createSteps = (node: Node, vm: Vm): Step[] => {
 
 /** What a run is made of. Backwards it is the stop: QEMU gone, then what it used. */
 export const startSteps = (node: Node, vm: Vm, run: string, graceMs: number): Step[] => {
-  const groups = cgroupSteps(node, vm);
+  const { name } = vm.spec;
+  const parts = partsOf(vm, node.layout.vm(name));
+  const limits = limitsOf(node, vm, parts);
+  const { groups } = limits;
   return [
-    runDirStep(node, vm),
-    ...groups.map((args) => step('cgroup.create', args)),
-    step('netns.create', { vm: vm.spec.name }),
+    runDirStep(node, vm, parts),
+    ...(groups.length > 0 ? [step('cgroup.create', { vm: name, groups })] : []),
+    step('netns.create', { vm: name }),
     ...nicSteps(vm),
-    qemuStep(
-      node,
-      vm,
-      run,
-      graceMs,
-      groups.map(({ dir }) => dir),
-    ),
+    ...(hasSockets(parts) ? [step('sockets.mount', { vm: name, path: socketsOf(node, name), uid: vm.place.uid })] : []),
+    qemuStep(node, vm, run, graceMs, parts, limits),
   ];
 };
 
+const hasSockets = (parts: readonly Part[]): boolean => parts.some(({ socket }) => socket !== undefined);
+
+/** Where a VM's sockets are on the host. */
+export const socketsOf = (node: Node, name: string): string => `${node.layout.vm(name).run}/${RUN_FILES.sockets}`;
+
+/** The same bind twice would be an error of bwrap's. */
+const onceEach = (binds: readonly Bind[]): Bind[] => [...new Map(binds.map((bind) => [bind.at, bind])).values()];
+
 /** The files of one VM's sandbox, each by its own name: no directory of the host is in it. */
-const bindsOf = (node: Node, vm: Vm): Bind[] => {
+export const bindsOf = (node: Node, vm: Vm, parts: readonly Part[]): Bind[] => {
   const { config, disk: dir } = node.layout.vm(vm.spec.name);
-  return [
+  return onceEach([
     readOnly(`${config}/${RUN_FILES.firmware}`, INSIDE.firmware),
     // Opening a FIFO for writing is allowed on a read-only mount.
     readOnly(`${config}/${RUN_FILES.monitor}`, `${INSIDE.monitor}.in`),
     // Nobody reads what the monitor answers, so nothing may pile up.
     device('/dev/null', `${INSIDE.monitor}.out`),
     ...('uefi' in vm.spec.firmware ? [writable(`${dir}/vars.fd`, INSIDE.vars)] : []),
-    ...vm.spec.disks.flatMap((disk, i) => {
-      if ('image' in disk) return [readOnly(disk.image, INSIDE.image(i))];
-      if (!('file' in disk)) return [];
-      const { from } = disk.file;
-      const own = writable(`${dir}/${diskFile(disk, i)}`, INSIDE.disk(i, diskFormat(disk)));
-      return from === undefined ? [own] : [own, readOnly(from, INSIDE.base(i))];
-    }),
     ...(node.features.accel === 'kvm' ? [device('/dev/kvm')] : []),
-    ...(vm.place.nics.length > 0 ? [device('/dev/net/tun')] : []),
-  ];
+    ...parts.flatMap(({ binds }) => binds ?? []),
+    ...(hasSockets(parts) ? [writable(socketsOf(node, vm.spec.name), INSIDE.sockets)] : []),
+  ]);
 };
 
-const runDirStep = (node: Node, vm: Vm): Step => {
+const runDirStep = (node: Node, vm: Vm, parts: readonly Part[]): Step => {
   const { run, config, conIn, conOut } = node.layout.vm(vm.spec.name);
   const { firmware } = vm.spec;
   const rom = 'builtin' in firmware ? node.testRom : 'rom' in firmware ? firmware.rom : firmware.uefi.code;
@@ -115,25 +120,9 @@ const runDirStep = (node: Node, vm: Vm): Step => {
     uid: vm.place.uid,
     paths: { run, config, conIn, conOut },
     rom,
-    binds: bindsOf(node, vm),
+    binds: bindsOf(node, vm, parts),
+    ...(vm.spec.devices.tpm ? { beside: BESIDE } : {}),
   });
-};
-
-/** Memory always, where the host can; CPU time when asked for. Version 2 has one directory for both. */
-const cgroupSteps = ({ features }: Node, { spec }: Vm): { vm: string; dir: string; set: Setting[] }[] => {
-  const { memory, cpu } = features;
-  const wanted = [
-    ...(memory
-      ? [{ root: memory.root, setting: memoryLimit(spec.limits.memory ?? spec.memory + OVERHEAD_BYTES, memory) }]
-      : []),
-    ...(cpu && spec.limits.pcpu !== undefined ? [{ root: cpu.root, setting: cpuLimit(spec.limits.pcpu, cpu) }] : []),
-  ];
-  const roots = [...new Set(wanted.map(({ root }) => root))];
-  return roots.map((root) => ({
-    vm: spec.name,
-    dir: `${root}/${spaceOf(spec.name)}`,
-    set: wanted.filter((each) => each.root === root).map(({ setting }) => setting),
-  }));
 };
 
 const nicSteps = (vm: Vm): Step[] =>
@@ -149,29 +138,40 @@ const nicSteps = (vm: Vm): Step[] =>
     ];
   });
 
-const qemuStep = (node: Node, vm: Vm, run: string, graceMs: number, groups: readonly string[]): Step => {
-  const { name, limits, cpus } = vm.spec;
+const qemuStep = (
+  node: Node,
+  vm: Vm,
+  run: string,
+  graceMs: number,
+  parts: readonly Part[],
+  { groups, rlimits, cpuset }: Limits,
+): Step => {
+  const { name } = vm.spec;
   const { uid } = vm.place;
+  const files = node.layout.vm(name);
   const { supervisor, exits } = node.layout;
-  const { run: dir, config, exit, resets, err, stop } = node.layout.vm(name);
+  const { run: dir, config, exit, resets, err, stop } = files;
   const { accel, kvmGroup } = node.features;
   const confinement = {
     uid,
     netns: `${NETNS_DIR}/${spaceOf(name)}`,
-    // Threads count as processes here.
-    tasks: cpus + QEMU_THREADS + (limits.processes ?? 0),
+    rlimits,
     ...(kvmGroup === undefined ? {} : { group: kvmGroup }),
-    ...(limits.openfiles === undefined ? {} : { openFiles: limits.openfiles }),
-    ...(limits.cpuset === undefined ? {} : { cpuset: limits.cpuset }),
+    ...(cpuset === undefined ? {} : { cpuset }),
   };
+  const qemuArgs = qemuCommand(
+    vm,
+    accel,
+    parts.flatMap(({ args }) => args),
+  );
   return step('qemu.start', {
     vm: name,
     uid,
     run,
     graceMs,
     paths: { supervisor, run: dir, exits, exit, resets, err, stop, monitor: `${config}/${RUN_FILES.monitor}` },
-    groups,
+    groups: groups.map(({ dir: group }) => group),
     sandbox: [node.sandbox, `${dir}/${RUN_FILES.sandbox}`],
-    command: confine(confinement, qemuCommand(vm, accel)),
+    command: withTpm(vm, files, node.tpm, `${dir}/${RUN_FILES.beside}`, confine(confinement, qemuArgs)),
   });
 };

@@ -5,18 +5,22 @@ import { BaseStore } from '../image/base-store.ts';
 import { buildTestRom } from '../image/testrom.ts';
 import { layout } from '../platform/layout.ts';
 import type { Finding, Live, Platform, Vm } from '../platform/platform.ts';
+import { audit } from './audit/audit.ts';
 import { precheck } from './checks.ts';
+import { checkHardening } from './hardening.ts';
 import { vmOfSpace, type Node } from './node.ts';
 import { observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
-import { checkHost, prepareTun, probeFeatures, type Accel } from './probe.ts';
-import { sandboxFiles } from './sandbox.ts';
+import { checkHost, prepareTun, probeDevices, probeFeatures, type Accel } from './probe.ts';
+import { bindsOf, findTpm, sandboxFiles } from './sandbox.ts';
 import { qemuOf, supervisorOf } from './steps/process.ts';
 
 export interface LinuxOptions {
   readonly paths: Paths;
   /** `auto`: KVM where the test guest boots under it. */
   readonly accel: Accel;
+  /** Devices that are refused elsewhere: the node's policy. */
+  readonly allowDevices: readonly string[];
 }
 
 const ROOT = { uid: 0, gid: 0 };
@@ -44,6 +48,12 @@ const owned = (seen: Seen): ReadonlySet<string> => {
   return new Set([...links, ...spaces, ...cgroups, ...seen.runDirs]);
 };
 
+/** What every sandbox has, as of the current base. */
+const commonOf = ({ file, manifest }: BaseStore): Pick<Node, 'sandbox' | 'common'> => ({
+  sandbox: file,
+  common: manifest ? bindsOf(manifest) : [],
+});
+
 /** Real VMs where there is no FreeBSD: QEMU in bubblewrap, in a network namespace, under the same engine. */
 export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
   const places = layout(options.paths);
@@ -52,7 +62,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
   const bases = new BaseStore(sandboxFiles(places), places);
   const known = (): Node => {
     assert(node, 'prepare comes first');
-    return { ...node, sandbox: bases.file };
+    return { ...node, ...commonOf(bases) };
   };
 
   const prepare = async (host: Host): Promise<readonly Finding[]> => {
@@ -61,8 +71,14 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     await prepareTun(host);
     const features = await probeFeatures(host, options.accel, testRom);
     const findings = await checkHost(host, features);
-    node = { paths: options.paths, layout: places, features, findings, testRom, sandbox: bases.file };
-    return [...findings, ...(await bases.prepare(host))];
+    const usable = findings.every(({ level }) => level !== 'problem');
+    const tpm = usable ? await findTpm(host) : undefined;
+    const { paths, allowDevices } = options;
+    const devices = await probeDevices(host);
+    const fixed = { paths, layout: places, testRom, allowDevices };
+    const built = await bases.prepare(host);
+    node = { ...fixed, ...commonOf(bases), features, findings, devices, ...(tpm ? { tpm } : {}) };
+    return [...findings, ...built];
   };
 
   return {
@@ -73,10 +89,15 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
     live: (seen, vm) => liveOf(places.supervisor, seen, vm),
+    reduced: () => undefined,
     owned,
     precheck: async (host, seen, vm) => [...(await bases.precheck(host)), ...(await precheck(host, known(), seen, vm))],
     bases,
-    audit: () => Promise.resolve([]),
-    doctor: async (host) => [...(await bases.doctor(host)), ...(await checkHost(host, known().features))],
+    audit: (host, vms) => audit(host, known(), vms),
+    doctor: async (host) => [
+      ...(await bases.doctor(host)),
+      ...(await checkHost(host, known().features)),
+      ...(await checkHardening(host)),
+    ],
   };
 };

@@ -2,8 +2,10 @@ import type { Command, FileStat, Host } from '../base/host.ts';
 import { command } from '../platform/command.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { Features } from './node.ts';
+import { CONTROLLERS, type Controller, type ControllerName, type Devices } from './node.ts';
 import { findController, unifiedRoot } from './programs/cgroup.ts';
-import { QEMU } from './programs/qemu.ts';
+import { mountOf, parseMountinfo } from './programs/mounts.ts';
+import { listDevices, parseDevices, QEMU } from './programs/qemu.ts';
 import { chmod, parseCpuList, parseMemory } from './programs/system.ts';
 
 export type Accel = 'auto' | 'tcg' | 'kvm';
@@ -85,15 +87,59 @@ export const probeFeatures = async (host: Host, accel: Accel, rom: string): Prom
   const mounts = (await host.readFile('/proc/mounts')) ?? '';
   const unified = unifiedRoot(mounts);
   const handedDown = unified === undefined ? '' : ((await host.readFile(`${unified}/cgroup.subtree_control`)) ?? '');
-  const memory = findController('memory', mounts, handedDown);
-  const cpu = findController('cpu', mounts, handedDown);
+  const controllers = await Promise.all(
+    CONTROLLERS.map(async (name) => [name, await completeController(host, name, mounts, handedDown)] as const),
+  );
   return {
     ...(await chooseAccel(host, accel, rom)),
+    ...Object.fromEntries(controllers.filter(([, controller]) => controller)),
+    locksMemory: await probeLocking(host),
+    models: (await host.stat(QEMU)) ? parseDevices((await host.run(listDevices())).stdout) : new Set(),
     cpus: parseCpuList((await host.readFile('/sys/devices/system/cpu/online')) ?? '').count,
     memoryBytes: parseMemory((await host.readFile('/proc/meminfo')) ?? '', 'MemTotal') ?? Number.MAX_SAFE_INTEGER,
-    ...(memory ? { memory } : {}),
-    ...(cpu ? { cpu } : {}),
   };
+};
+
+/** Bit of a limit that is raised above the hard one. Source: capability.h */
+const CAP_SYS_RESOURCE = 24n;
+
+/** In a container, root may be without it. */
+const probeLocking = async (host: Host): Promise<boolean> => {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec((await host.readFile('/proc/self/status')) ?? '')?.[1] ?? '0';
+  const limits = (await host.readFile('/proc/self/limits')) ?? '';
+  return (
+    ((BigInt(`0x${effective}`) >> CAP_SYS_RESOURCE) & 1n) === 1n || /^Max locked memory +\S+ +unlimited/m.test(limits)
+  );
+};
+
+const completeController = async (
+  host: Host,
+  name: ControllerName,
+  mounts: string,
+  handedDown: string,
+): Promise<Controller | undefined> => {
+  const found = findController(name, mounts, handedDown);
+  if (!found || name !== 'cpuset') return found;
+  const memoryNodes = (await host.readFile(`${found.root}/cpuset.mems`))?.trim();
+  return memoryNodes ? { ...found, memoryNodes } : found;
+};
+
+/** A partition's disk, which alone can be limited; a file system of major 0 has none. */
+const wholeDisk = async (host: Host, device: string): Promise<string | undefined> => {
+  if (device.startsWith('0:')) return undefined;
+  const sys = `/sys/dev/block/${device}`;
+  const parent = (await host.stat(`${sys}/partition`)) ? await host.readFile(`${sys}/../dev`) : device;
+  return parent?.trim();
+};
+
+/** Which block devices the node's file systems are on. */
+export const probeDevices = async (host: Host): Promise<Devices> => {
+  const mounts = parseMountinfo((await host.readFile('/proc/self/mountinfo')) ?? '');
+  const disks = await Promise.all(
+    [...new Set(mounts.map(({ device }) => device))].map(async (each) => [each, await wholeDisk(host, each)] as const),
+  );
+  const byDevice = new Map(disks);
+  return { find: (path) => byDevice.get(mountOf(mounts, path)?.device ?? '') };
 };
 
 /** The tun node as udev makes it: the kernel lets a uid open nothing but its own taps. Source: udev's 50-udev-default.rules. */
@@ -143,13 +189,19 @@ const checkAccel = ({ accel, kvmTrouble }: Features): Finding => {
       };
 };
 
-const checkController = (name: string, controller: Features['memory']): Finding =>
+/** What is done without a controller; nothing: a document that asks for it is refused. */
+const INSTEAD: Partial<Record<ControllerName, string>> = {
+  pids: 'the uid is bounded by prlimit(1) instead',
+  cpuset: 'taskset(1) is used instead',
+};
+
+const checkController = (name: ControllerName, { [name]: controller }: Features): Finding =>
   controller
     ? ok(`${name} limits`, `cgroup version ${controller.version} at ${controller.root}`)
     : {
         level: 'warning',
         what: `${name} limits`,
-        got: `no cgroup controller ${name}: VMs that ask for it are refused`,
+        got: `no cgroup controller ${name}: ${INSTEAD[name] ?? 'VMs that ask for it are refused'}`,
         mend: `echo +${name} > /sys/fs/cgroup/cgroup.subtree_control`,
       };
 
@@ -159,6 +211,5 @@ export const checkHost = async (host: Host, features: Features): Promise<Finding
   await checkPrograms(host),
   await checkTun(host),
   checkAccel(features),
-  checkController('memory', features.memory),
-  checkController('cpu', features.cpu),
+  ...CONTROLLERS.map((name) => checkController(name, features)),
 ];

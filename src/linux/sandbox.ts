@@ -6,10 +6,11 @@ import type { BaseKind } from '../image/base-kind.ts';
 import { listDigest, renderMode } from '../image/base-manifest.ts';
 import type { Layout } from '../platform/layout.ts';
 import type { Manifest } from '../spec/manifest.ts';
-import { device, readOnly, renderCommonArgs, SETPRIV } from './programs/bwrap.ts';
+import { device, readOnly, renderCommonArgs, SETPRIV, type Bind } from './programs/bwrap.ts';
 import { listProcesses, parseProcesses } from './programs/ps.ts';
 import { QEMU } from './programs/qemu.ts';
 import { listLibraries, parseLibraries, readMachine } from './programs/system.ts';
+import { SWTPM } from './tpm.ts';
 
 /** What a QEMU without graphics and network boot loads beside its libraries; Debian has each. */
 const DATA = '/usr/share/qemu/kvmvapic.bin';
@@ -33,14 +34,25 @@ const findFiles = async (host: Host): Promise<string[]> => {
         hint: 'apt-get install qemu-system-x86 util-linux',
       });
   const programs = [QEMU, SETPRIV, ...(await findModule(host))];
+  return [...new Set([...programs, ...(await findLibraries(host, programs)), ...(await existing(host, DATA))])].sort();
+};
+
+const findLibraries = async (host: Host, programs: readonly string[]): Promise<string[]> => {
   const listed = await host.run(listLibraries(programs));
   const libraries = parseLibraries(listed.stdout);
-  if (listed.status !== 0 || libraries.length === 0)
-    throw new BrigError(
-      'host.mismatch',
-      `build the sandboxes' files: expected ldd(1) to list libraries, got status ${listed.status}: ${listed.stderr.trim() || 'nothing'}`,
-    );
-  return [...new Set([...programs, ...libraries, ...(await existing(host, DATA))])].sort();
+  if (listed.status === 0 && libraries.length > 0) return libraries;
+  throw new BrigError(
+    'host.mismatch',
+    `build the sandboxes' files: expected ldd(1) to list libraries, got status ${listed.status}: ${listed.stderr.trim() || 'nothing'}`,
+  );
+};
+
+/** What swtpm(8)'s sandbox has; undefined where it is not installed. */
+export const findTpm = async (host: Host): Promise<readonly Bind[] | undefined> => {
+  if (!(await host.stat(SWTPM))) return undefined;
+  const programs = [SWTPM, SETPRIV];
+  const files = [...programs, ...(await findLibraries(host, programs))];
+  return [...files.map((path) => readOnly(path)), ...DEVICES.map((path) => device(path))];
 };
 
 const archOfQemu = async (host: Host): Promise<Arch> => {
@@ -63,9 +75,16 @@ const digestFile = async (host: Host, path: string): Promise<Manifest['files'][n
   return { path, mode: renderMode(found.mode), bytes: found.bytes, sha256: found.sha256 };
 };
 
+type Shown = Pick<Manifest, 'files' | 'devices'>;
+
+/** What every sandbox shows of the host. */
+export const bindsOf = ({ files, devices }: Shown): Bind[] => [
+  ...files.map(({ path }) => readOnly(path)),
+  ...devices.map((path) => device(path)),
+];
+
 /** The part of bwrap's arguments that every sandbox has. */
-const renderArgs = ({ files, devices }: Pick<Manifest, 'files' | 'devices'>): string =>
-  renderCommonArgs([...files.map(({ path }) => readOnly(path)), ...devices.map((path) => device(path))]);
+const renderArgs = (shown: Shown): string => renderCommonArgs(bindsOf(shown));
 
 /**
  * Writes down what every VM's sandbox has in common: QEMU, setpriv(1), their libraries, four devices and nothing else.

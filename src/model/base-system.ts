@@ -31,23 +31,33 @@ export const LINKED: Readonly<Record<string, readonly string[]>> = {
   '/usr/sbin/bhyve': LIBRARIES.filter((path) => !/edit|tinfow/.test(path)),
   '/usr/sbin/iasl': ['/lib/libm.so.5', '/lib/libc.so.7', '/lib/libsys.so.7'],
   '/usr/sbin/chroot': ['/lib/libc.so.7', '/lib/libsys.so.7'],
+  // unrecorded: a port, with libraries of its own
+  '/usr/local/bin/swtpm': ['/lib/libcrypto.so.35', '/lib/libc.so.7', '/lib/libsys.so.7'],
 };
 
 const PROGRAMS: readonly string[] = [
+  '/bin/freebsd-version',
   '/bin/kill',
   '/bin/ps',
   '/bin/sh',
+  '/bin/test',
   '/sbin/devfs',
   '/sbin/ifconfig',
   '/sbin/kldload',
+  '/sbin/kldstat',
   '/sbin/mount',
+  '/sbin/pfctl',
+  '/sbin/swapctl',
   '/sbin/sysctl',
   '/sbin/umount',
   '/sbin/zfs',
+  '/sbin/zpool',
   '/usr/bin/cpuset',
   '/usr/bin/getent',
   '/usr/bin/ldd',
+  '/usr/bin/env',
   '/usr/bin/mkfifo',
+  '/usr/bin/procstat',
   '/usr/bin/rctl',
   '/usr/bin/uname',
   '/usr/sbin/bhyve',
@@ -57,6 +67,7 @@ const PROGRAMS: readonly string[] = [
   '/usr/sbin/jail',
   '/usr/sbin/jexec',
   '/usr/sbin/jls',
+  '/usr/sbin/service',
   '/libexec/ld-elf.so.1',
 ];
 
@@ -120,6 +131,8 @@ export const SYSCTLS: readonly (readonly [string, string])[] = [
   ['kern.osrelease', '15.1-STABLE'],
   ['kern.ostype', 'FreeBSD'],
   ['kern.racct.enable', '1'],
+  ['kern.securelevel', '-1'],
+  ['kern.smp.threads_per_core', '1'],
   ['net.inet.ip.forwarding', '0'],
   ['net.link.bridge.member_ifaddrs', '1'],
   ['net.link.bridge.pfil_bridge', '0'],
@@ -128,7 +141,9 @@ export const SYSCTLS: readonly (readonly [string, string])[] = [
   ['net.link.tap.devfs_cloning', '1'],
   ['net.link.tap.up_on_open', '0'],
   ['net.link.tap.user_open', '0'],
-  ['security.jail.param.meta', '0'],
+  ['security.bsd.see_other_gids', '1'],
+  ['security.bsd.see_other_uids', '1'],
+  ['security.bsd.unprivileged_proc_debug', '1'],
   ['vfs.devfs.rule_depth', '1'],
   ['vfs.zfs.bclone_enabled', '1'],
 ];
@@ -147,3 +162,6 @@ export const GROUPS: ReadonlyMap<number, string> = new Map([
   [5, 'operator'],
   [68, 'dialer'],
 ]);
+
+/** passwd(5) of a fresh host, as far as somebody asks. */
+export const PASSWD = [...USERS].map(([uid, name]) => `${name}:*:${uid}:${uid}::/:/usr/sbin/nologin\n`).join('');

@@ -10,6 +10,8 @@ import type { Jail, Process, World } from './world.ts';
 export interface BhyveArguments {
   readonly config: string | undefined;
   readonly options: readonly string[];
+  /** `-l bootrom,ROM[,VARS]`. */
+  readonly rom: readonly string[];
   readonly name: string | undefined;
 }
 
@@ -60,20 +62,37 @@ const readSettings = (world: World, jail: Jail, process: Process, given: BhyveAr
     const problem = setOption(option, values);
     if (problem) return problem;
   }
+  const prefix = world.mode === '14' ? 'lpc.' : '';
+  for (const [i, key] of ['bootrom', 'bootvars'].entries())
+    if (given.rom[i] !== undefined) values.set(`${prefix}${key}`, given.rom[i]);
   if (given.name !== undefined) values.set('name', given.name);
   return parseSettings(values);
 };
 
+const barredByNode = (world: World, jail: Jail, process: Process): Refusal | undefined => {
+  const control = openIn(world, jail, '/dev/vmmctl', process, READ | WRITE);
+  if (typeof control === 'string') return refuse(4, `bhyve: vm_openf: ${control}`);
+  return jail.parameters.get('allow.vmm') === true ? undefined : refuse(4, 'bhyve: vm_openf: Operation not permitted');
+};
+
+/** FreeBSD 14 writes hw.vmm.create, which takes root of a jail that may use vmm(4) (FACTS 1.7). */
+const barredBySysctl = (jail: Jail, process: Process): Refusal | undefined =>
+  process.uid === 0 && jail.parameters.get('allow.vmm') === true
+    ? undefined
+    : refuse(4, 'vm_create: Operation not permitted');
+
 const openMachine = ({ world, jail, process, settings: { name, cpus } }: Start): Refusal | undefined => {
   const refused = (reason: string): Refusal => refuse(4, `bhyve: vm_openf: ${reason}`);
-  const control = openIn(world, jail, '/dev/vmmctl', process, READ | WRITE);
-  if (typeof control === 'string') return refused(control);
-  if (jail.parameters.get('allow.vmm') !== true) return refused('Operation not permitted');
+  const barred = world.mode === '14' ? barredBySysctl(jail, process) : barredByNode(world, jail, process);
+  if (barred !== undefined) return barred;
   if (!/^[^\s"]{1,229}$/.test(name)) return refused('Invalid argument');
   const there = world.vms.get(name);
   // One namespace for host and all jails (FACTS 2).
   if (there && there.jid !== jail.jid) return refused('File exists');
-  if (there && (!there.ended || there.stale)) return refused('Device busy');
+  if (there && (!there.ended || there.stale))
+    return world.mode === '14' ? refuse(4, 'vm_reinit: Device busy') : refused('Device busy');
+  process.opened.add(normal(`${jail.path}/dev/vmmctl`));
+  process.opened.add(normal(`${jail.path}/dev/vmm/${name}`));
   if (there) world.vms.set(name, { name, jid: jail.jid, pid: process.pid, cpus, ended: false, stale: false });
   else createVm(world, name, process, cpus);
   const node = openIn(world, jail, `/dev/vmm/${name}`, process, READ | WRITE);
@@ -104,20 +123,32 @@ const setUpMemory = (start: Start): Refusal | undefined =>
     : undefined;
 
 const openRom = ({ world, jail, process, settings: { name, values } }: Start): Refusal | undefined => {
-  const rom = values.get('bootrom');
-  if (rom === undefined) return refuse(4, 'bhyve: no bootrom was configured');
+  const rom = world.mode === '14' ? values.get('lpc.bootrom') : values.get('bootrom');
+  // unrecorded: what 14 says, which has no such key
+  if (rom === undefined)
+    return refuse(4, world.mode === '14' ? 'virtual machine cannot be booted' : 'bhyve: no bootrom was configured');
   addSegment(world, name, 'bootrom', jail.jid);
   const segment = openIn(world, jail, `/dev/vmm.io/${name}.bootrom`, process, READ | WRITE);
   // unrecorded: what a hidden vmm.io says
   if (typeof segment === 'string') return refuse(4, `bhyve: vm_create_devmem: ${segment}`);
   const file = openIn(world, jail, rom, process, READ);
   if (typeof file === 'string') return refuse(4, `Error opening bootrom "${rom}": ${file}`);
-  const vars = values.get('bootvars');
+  const vars = values.get(world.mode === '14' ? 'lpc.bootvars' : 'bootvars');
+  process.opened.add(normal(`${jail.path}/dev/vmm.io/${name}.bootrom`));
   const writable = vars === undefined ? undefined : openIn(world, jail, vars, process, READ | WRITE);
   // unrecorded: the text for variables
   if (typeof writable === 'string') return refuse(4, `Error opening bootvars "${vars ?? ''}": ${writable}`);
   if (vars !== undefined) process.opened.add(normal(`${jail.path}${vars}`));
   return undefined;
+};
+
+/** A socket that somebody listens on, connected to once. unrecorded: what bhyve says without one */
+const openTpm = ({ world, jail, settings: { values } }: Start): Refusal | undefined => {
+  const path = values.get('tpm.path');
+  if (values.get('tpm.type') !== 'swtpm' || path === undefined) return undefined;
+  return find(world, normal(`${jail.path}${path}`))?.kind === 'socket'
+    ? undefined
+    : refuse(4, 'Device emulation initialization error: No such file or directory');
 };
 
 const openDevices = (start: Start): Refusal | undefined => {
@@ -150,12 +181,13 @@ const buildTables = (start: Start): Refusal | undefined => {
   if (typeof openIn(world, jail, '/tmp', process, READ | WRITE) === 'string')
     return baslFailed('Operation not permitted');
   const tools = ['/bin/sh', '/usr/sbin/iasl'].every((path) => find(world, normal(`${jail.path}${path}`), jail.jid));
+  const tooFew = (process.limits.get('maxprocesses') ?? Infinity) < BASL_PROCESSES;
   const silent = typeof openIn(world, jail, '/dev/null', process, WRITE) !== 'string';
-  if (!tools || !silent || limitOf(start, 'maxproc') < BASL_PROCESSES) return baslFailed('Unknown error: -1');
+  if (!tools || !silent || limitOf(start, 'maxproc') < BASL_PROCESSES || tooFew) return baslFailed('Unknown error: -1');
   return undefined;
 };
 
-const checks = [openMachine, setTopology, setUpMemory, openRom, openDevices, buildTables];
+const checks = [openMachine, setTopology, setUpMemory, openRom, openDevices, openTpm, buildTables];
 
 const NO_CONSOLE: Stdio = { out: () => undefined, err: () => undefined, listen: () => () => undefined };
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';

@@ -1,4 +1,4 @@
-import { BASE_FILES, DEVICES, DIRECTORIES, ELF_HEADER, SYSCTLS } from './base-system.ts';
+import { BASE_FILES, DEVICES, DIRECTORIES, ELF_HEADER, PASSWD, SYSCTLS } from './base-system.ts';
 import { addDevice, newView } from './devices.ts';
 import { attach, detach, find, makeDirectories, newDirectory, newFile, put } from './files.ts';
 import { addInterface } from './network.ts';
@@ -53,6 +53,8 @@ const setSysctls = (world: World): void => {
   for (const [name, value] of SYSCTLS) world.sysctls.set(name, value);
   world.sysctls.set('hw.ncpu', String(world.cpus));
   world.sysctls.set('hw.physmem', String(world.memoryBytes));
+  if (world.mode === '15') world.sysctls.set('security.jail.param.meta', '0');
+  else world.sysctls.set('kern.osrelease', '14.3-RELEASE');
   for (const [name, value] of world.tunables) world.sysctls.set(name, value);
 };
 
@@ -103,6 +105,8 @@ export const install = (world: World): void => {
     const content = Uint8Array.from([...ELF_HEADER, ...Buffer.from(path)]);
     put(world, path, newFile(content, { mode: 0o555, uid: 0, gid: 0 }, bytes));
   }
+  makeDirectories(world, '/etc', ROOT);
+  put(world, '/etc/passwd', newFile(Buffer.from(PASSWD), { mode: 0o644, uid: 0, gid: 0 }));
   if (world.pool !== undefined) createDataset(world, { name: world.pool, type: 'filesystem' });
 };
 

@@ -2,6 +2,7 @@ import type { Start } from './bhyve.ts';
 import { find, normal, openIn, parentOf, put, READ, WRITE } from './files.ts';
 import { openTap } from './network.ts';
 import { addDevice, removeDevice } from './devices.ts';
+import { addSegment } from './vmm.ts';
 import { refuse, type PciDevice, type Refusal } from './settings.ts';
 
 type Emulation = (start: Start, device: PciDevice) => Refusal | undefined;
@@ -55,10 +56,13 @@ const network: Emulation = ({ world, jail, process }, { keys }) => {
 };
 
 /** An assertion, not an answer (FACTS 1.2). unrecorded: its text */
-const entropy: Emulation = ({ world, jail, process }) =>
-  typeof openIn(world, jail, '/dev/random', process, READ) === 'string'
+const entropy: Emulation = ({ world, jail, process }) => {
+  const node = openIn(world, jail, '/dev/random', process, READ);
+  process.opened.add(normal(`${jail.path}/dev/random`));
+  return typeof node === 'string'
     ? refuse(134, 'Assertion failed: (sc->vrsc_fd != -1), function pci_vtrnd_init, file pci_virtio_rnd.c.')
     : undefined;
+};
 
 const scsi: Emulation = () =>
   refuse(
@@ -68,7 +72,7 @@ const scsi: Emulation = () =>
   );
 
 /** A socket that stays after the exit; the line on stdout lands on the console (FACTS S.25). */
-const frameBuffer: Emulation = ({ world, jail, process, stdio }, { keys }) => {
+const frameBuffer: Emulation = ({ world, jail, process, stdio, settings }, { keys }) => {
   const path = /^unix:(\/.*)$/.exec(keys.get('rfb') ?? keys.get('tcp') ?? '')?.[1];
   if (path === undefined) return refuse(4, 'model: fbuf is known on unix sockets only');
   const full = normal(`${jail.path}${path}`);
@@ -76,6 +80,7 @@ const frameBuffer: Emulation = ({ world, jail, process, stdio }, { keys }) => {
   const gid = find(world, parentOf(full))?.gid ?? 0;
   const reason = put(world, full, { kind: 'socket', mode: 0o755, uid: process.uid, gid });
   if (reason !== undefined) return initError(reason);
+  addSegment(world, settings.name, 'framebuffer', jail.jid);
   stdio.out('fbuf frame buffer base: 0x1b6800000000 [sz 33554432]\n');
   return undefined;
 };
@@ -102,6 +107,51 @@ const lpc: Emulation = (start) => {
   return undefined;
 };
 
+/** A directory, opened before capability mode; files in it are opened with bhyve's uid. */
+const share: Emulation = ({ world, jail, process }, { keys }) => {
+  const path = keys.get('path');
+  if (path === undefined || !keys.has('sharename')) return missingKey('path or sharename');
+  const node = openIn(world, jail, path, process, READ);
+  if (typeof node === 'string' || node.kind !== 'directory')
+    return initError(typeof node === 'string' ? node : 'Not a directory');
+  process.opened.add(normal(`${jail.path}${path}`));
+  return undefined;
+};
+
+/** Sockets that bhyve makes and never unlinks: an old one is in the way (FACTS 1.2). */
+const ports: Emulation = ({ world, jail, process }, { keys }) => {
+  for (const [key, path] of keys) {
+    if (!/^port\.\d+\.path$/.test(key)) continue;
+    const full = normal(`${jail.path}${path}`);
+    const reason = find(world, full)
+      ? 'Address already in use'
+      : put(world, full, { kind: 'socket', mode: 0o755, uid: process.uid, gid: 0 });
+    if (reason !== undefined) return initError(reason);
+  }
+  return undefined;
+};
+
+const opens =
+  (keys: readonly string[]): Emulation =>
+  ({ world, jail, process }, device) => {
+    for (const path of keys.flatMap((key) => device.keys.get(key) ?? [])) {
+      const node = openIn(world, jail, path, process, READ | WRITE);
+      if (typeof node === 'string') return initError(node);
+      process.opened.add(normal(`${jail.path}${path}`));
+    }
+    return undefined;
+  };
+
+/** Root of a jail that may, and wired memory (FACTS 1.7). unrecorded: the texts */
+const passthru: Emulation = ({ world, jail, process, settings }, { keys }) => {
+  if (settings.values.get('memory.wired') !== 'true') return initError('Invalid argument');
+  const pci = openIn(world, jail, '/dev/pci', process, READ | WRITE);
+  if (typeof pci === 'string') return initError(pci);
+  process.opened.add(normal(`${jail.path}/dev/pci`));
+  const may = process.uid === 0 && jail.parameters.get('allow.vmm_ppt') === true;
+  return may && world.devices.has(keys.get('pptdev') ?? '') ? undefined : initError('Operation not permitted');
+};
+
 const EMULATIONS: Readonly<Record<string, Emulation>> = {
   hostbridge: none,
   lpc,
@@ -111,7 +161,12 @@ const EMULATIONS: Readonly<Record<string, Emulation>> = {
   'virtio-net': network,
   e1000: network,
   'virtio-rnd': entropy,
-  'virtio-scsi': scsi,
+  'virtio-9p': share,
+  'virtio-console': ports,
+  'virtio-scsi': (start, device) =>
+    find(start.world, device.keys.get('dev') ?? '/dev/cam/ctl') ? opens(['dev'])(start, device) : scsi(start, device),
+  hda: opens(['play', 'rec']),
+  passthru,
   fbuf: frameBuffer,
   xhci: none,
 };

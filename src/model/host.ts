@@ -5,7 +5,7 @@ import * as effects from './effects.ts';
 import { listNames, normal } from './files.ts';
 import { isPending, unknownArgv, type Answer, type Pending, type Program } from './program.ts';
 import { costTenths, PROGRAMS } from './programs/table.ts';
-import { startSupervisor } from './supervisor.ts';
+import { startDetached } from './supervisor.ts';
 import type { World } from './world.ts';
 
 /** What goes wrong: nothing happens and it fails, it happens and fails, it never answers. */
@@ -93,7 +93,7 @@ const run = async (world: World, faults: Faults, meter: Meter, command: Command)
 const spawn = async (world: World, meter: Meter, { program, args }: Command): Promise<void> => {
   meter.costTenths += 10;
   await passTime(world, UNIT_MS);
-  startSupervisor(world, program, args);
+  startDetached(world, program, args);
 };
 
 const watch = (world: World, directory: string, onChange: () => void): { close(): void } => {
@@ -126,6 +126,7 @@ export const createHost = (world: World, faults: Faults, meter: Meter): Host => 
     readFile: (path) => soon(() => effects.readFile(world, path)),
     list: (path) => soon(() => listNames(world, path)),
     stat: (path) => soon(() => effects.statFile(world, path)),
+    readLink: (path) => Promise.reject(new BrigError('model.argv', `read link ${path}: not known on FreeBSD`)),
     writeFile: (path, content, access) =>
       effect('writeFile', path, () => effects.writeFile(world, path, content, access)),
     copyFile: (from, to, access, growTo) =>

@@ -7,7 +7,7 @@ import { must, unknownArgv } from './program.ts';
 import type { Jail, Process, World } from './world.ts';
 
 const JEXEC = '/usr/sbin/jexec';
-const CHROOT = '/usr/sbin/chroot';
+export const CHROOT = '/usr/sbin/chroot';
 const BHYVE = '/usr/sbin/bhyve';
 const STEP_MS = 5;
 
@@ -15,9 +15,32 @@ const STEP_MS = 5;
 export interface Entry {
   readonly jail: string;
   readonly command: readonly string[];
+  readonly environment: readonly string[];
+  readonly limits: ReadonlyMap<string, number>;
 }
 
-interface ChrootArguments {
+/** `env -i NAME=VALUE... COMMAND...`; without env(1) the caller's environment, of which the model knows nothing. */
+export const parseEnv = (words: readonly string[]): { environment: readonly string[]; command: readonly string[] } => {
+  if (words[0] !== '/usr/bin/env') return { environment: [], command: words };
+  if (words[1] !== '-i') throw unknownArgv('env', words, 'expected -i');
+  const at = words.findIndex((word, i) => i > 1 && !word.includes('='));
+  return { environment: words.slice(2, at), command: words.slice(at) };
+};
+
+/** What -l leaves: the login class of root. Recorded in numeric-uid.txt. */
+const LOGIN_ENVIRONMENT = [
+  'SHELL=/bin/sh',
+  'HOME=/root',
+  'USER=root',
+  'BLOCKSIZE=K',
+  'MAIL=/var/mail/root',
+  'MM_CHARSET=UTF-8',
+  'LANG=C.UTF-8',
+  'PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/root/bin',
+  'TERM=su',
+];
+
+export interface ChrootArguments {
   readonly uid: number;
   readonly gid: number;
   readonly groups: readonly number[];
@@ -30,12 +53,14 @@ export interface Launch {
   readonly bhyve: BhyveArguments;
 }
 
-export const parseEntry = (args: readonly string[]): Entry => {
-  const rest = args[0] === '-l' ? args.slice(1) : args;
+export const parseEntry = (words: readonly string[]): Entry => {
+  const args = words[0] === JEXEC ? words.slice(1) : words;
+  const isLogin = args[0] === '-l';
+  const rest = isLogin ? args.slice(1) : args;
   const jail = must(JEXEC, rest, 0, 'jail');
   must(JEXEC, rest, 1, 'command');
   if (jail.startsWith('-')) throw unknownArgv(JEXEC, args, `unknown option ${jail}`);
-  return { jail, command: rest.slice(1) };
+  return { jail, command: rest.slice(1), environment: isLogin ? LOGIN_ENVIRONMENT : [], limits: new Map() };
 };
 
 const number = (args: readonly string[], text: string): number => {
@@ -44,7 +69,7 @@ const number = (args: readonly string[], text: string): number => {
 };
 
 /** Without -G a process keeps root's groups wheel and operator (FACTS S.2). */
-const parseChroot = (args: readonly string[]): ChrootArguments => {
+export const parseChroot = (args: readonly string[]): ChrootArguments => {
   let identity = { uid: 0, gid: 0, groups: [0, 5] as readonly number[] };
   let at = 0;
   for (; args[at]?.startsWith('-'); at += 2) {
@@ -61,15 +86,17 @@ const parseChroot = (args: readonly string[]): ChrootArguments => {
 const parseBhyve = (args: readonly string[]): BhyveArguments => {
   const options: string[] = [];
   let config: string | undefined;
+  let rom: string[] = [];
   let at = 0;
   for (; args[at]?.startsWith('-'); at += 2) {
     const value = must(BHYVE, args, at + 1, 'value');
     if (args[at] === '-k' && config === undefined) config = value;
     else if (args[at] === '-o') options.push(value);
+    else if (args[at] === '-l' && value.startsWith('bootrom,')) rom = value.split(',').slice(1);
     else throw unknownArgv(BHYVE, args, `unknown option ${args[at] ?? ''}`);
   }
   if (args.length > at + 1) throw unknownArgv(BHYVE, args, 'more than one name');
-  return { config, options, name: args[at] };
+  return { config, options, rom, name: args[at] };
 };
 
 /** Errors: model.argv for anything but bhyve, directly or by chroot(8). */
@@ -102,7 +129,7 @@ export const launch = (world: World, process: Process, entry: Entry, what: Launc
     const problem = refuseEntry(world, entry);
     const jail = findJail(world, entry.jail);
     if (problem !== undefined || !jail) return endWith(problem ?? '');
-    enter(jail, process, what, entry.command);
+    enter(jail, process, what, entry);
     // unrecorded: chroot(8) without the program it is to run
     if (!isInJail(world, jail, BHYVE)) return endWith(`chroot: ${BHYVE}: No such file or directory`);
     world.clock.after(STEP_MS, () => {
@@ -111,7 +138,10 @@ export const launch = (world: World, process: Process, entry: Entry, what: Launc
   });
 };
 
-const enter = (jail: Jail, process: Process, { chroot }: Launch, command: readonly string[]): void => {
+const enter = (jail: Jail, process: Process, { chroot }: Launch, entry: Entry): void => {
+  const { command, environment, limits } = entry;
+  process.environment = environment;
+  process.limits = limits;
   process.jid = jail.jid;
   process.stat = 'SJ';
   process.command = (chroot?.command ?? command).join(' ');

@@ -4,7 +4,7 @@ import { install, reboot } from './boot.ts';
 import { createHost, type Faults, type Meter } from './host.ts';
 import { endProcess } from './processes.ts';
 import { stateOf, type State } from './state.ts';
-import { World, type ModelOptions } from './world.ts';
+import { World, type ModelOptions, type Posture } from './world.ts';
 
 /** A person at the guest, whether it runs or not. */
 export interface Guest {
@@ -26,6 +26,8 @@ export interface Model extends Faults {
   readonly host: Host;
   readonly clock: { now(): number; advance(ms: number): Promise<void> };
   readonly state: State;
+  /** What the host is beside brig. */
+  readonly posture: Posture;
   /** What all commands and spawns cost so far, in units of one fork and exec (FACTS S.19). */
   readonly costUnits: number;
   /** Commands so far. */
@@ -79,6 +81,7 @@ export const createModel = (options: ModelOptions = {}): Model => {
     host: createHost(world, faults, meter),
     clock: { now: () => world.clock.now(), advance: (ms) => world.clock.advance(ms) },
     state: stateOf(world),
+    posture: world.posture,
     get onCommand() {
       return faults.onCommand;
     },

@@ -27,7 +27,8 @@ const KNOWN = [
   /^memory\.(size|wired|guest_in_core)$/,
   /^(rtc\.use_localtime|virtio_msix|destroy_on_poweroff|keyboard\.layout)$/,
   /^x86\.(vmexit_on_hlt|vmexit_on_pause|strictmsr|strictio|verbosemsr|x2apic|mptable)$/,
-  /^(vcpu\.\d+\.cpuset|lpc\.com[1-4]\.path|lpc\.fwcfg)$/,
+  /^(vcpu\.\d+\.cpuset|lpc\.com[1-4]\.path|lpc\.fwcfg|lpc\.bootrom|lpc\.bootvars)$/,
+  /^tpm\.(type|path|version|intf|ppi)$/,
   /^pci\.\d+\.\d+\.\d+\.[a-z0-9_.]+$/,
 ];
 

@@ -13,6 +13,8 @@ export interface State {
   readonly limits: readonly string[];
   /** An open tap is being destroyed: whoever needs the network's lock waits. */
   readonly wedged: boolean;
+  /** A sysctl's value. */
+  sysctl(name: string): string | undefined;
   /** What the kernel said. */
   readonly log: readonly string[];
   /** What is at a path, seen from the host or from the jail of that number. */
@@ -93,6 +95,7 @@ export const stateOf = (world: World): State => ({
   get log() {
     return world.log;
   },
+  sysctl: (name) => world.sysctls.get(name),
   find: (path, jid) => find(world, path, jid),
   summary: (within = []) => summarise(world, within),
 });

@@ -1,14 +1,16 @@
-import { find, newFifo, newFile, put } from './files.ts';
+import { find, newFifo, newFile, put, take } from './files.ts';
 import type { Stdio } from './guest.ts';
-import { launch, parseEntry, parseLaunch, type Entry, type Launch } from './launch.ts';
+import { launch, parseEntry, parseEnv, parseLaunch, type Entry, type Launch } from './launch.ts';
 import { readFifo, writeFifo } from './pipes.ts';
 import { endProcess, isAlive, signal, SIGNALS, startProcess } from './processes.ts';
 import { must, unknownArgv } from './program.ts';
+import { startTpm } from './tpm.ts';
 import { destroyVm } from './vmm.ts';
 import type { FifoNode, FileNode, Process, World } from './world.ts';
 
 const TERM = 15;
 const SHELL = '/bin/sh';
+const ENV = '/usr/bin/env';
 const IGNORED: readonly (number | undefined)[] = [SIGNALS['HUP'], SIGNALS['INT'], SIGNALS['QUIT'], SIGNALS['PIPE']];
 /** From the end of the process to the shell's next step, and what bhyvectl(8) takes. */
 const REACT_MS = 2;
@@ -18,6 +20,9 @@ const PRIVATE = { mode: 0o600, uid: 0, gid: 0 };
 
 interface Order {
   readonly name: string;
+  /** Its name in vmm(4). */
+  readonly machine: string;
+  readonly sockets: readonly string[];
   readonly dir: string;
   readonly exits: string;
   readonly run: string;
@@ -28,26 +33,49 @@ interface Order {
   readonly command: readonly string[];
 }
 
-/** `/bin/sh PATH/supervise.sh bhyve NAME DIR EXITS RUN RESETS WINDOW -- /usr/sbin/jexec ...`. */
+/** Words of ulimit(1) in procstat(1)'s. */
+const LIMIT_NAMES: Readonly<Record<string, string>> = { '-u': 'maxprocesses', '-n': 'openfiles', '-c': 'coredumpsize' };
+
+interface Options {
+  readonly machine: string | undefined;
+  readonly sockets: readonly string[];
+  readonly limits: ReadonlyMap<string, number>;
+  /** After the dashes. */
+  readonly command: readonly string[];
+}
+
+const parseOptions = (args: readonly string[]): Options => {
+  const limits = new Map<string, number>();
+  const sockets: string[] = [];
+  let machine: string | undefined;
+  let at = 0;
+  for (; args[at] !== '--'; at += 2) {
+    const value = must(SHELL, args, at + 1, 'value');
+    const limit = LIMIT_NAMES[args[at] ?? ''];
+    if (limit !== undefined) limits.set(limit, Number(value));
+    else if (args[at] === '-m') machine = value;
+    else if (args[at] === '-r') sockets.push(value);
+    else throw unknownArgv(SHELL, args, `unknown option ${args[at] ?? ''}`);
+  }
+  return { machine, sockets, limits, command: args.slice(at + 1) };
+};
+
+/** `/bin/sh PATH/supervise.sh bhyve NAME DIR EXITS RUN RESETS WINDOW [OPTION VALUE]... -- COMMAND`. */
 const parseOrder = (args: readonly string[]): Order => {
-  const [script = '', kind, name = '', dir = '', exits = '', run = '', resets, window, dashes, program, ...rest] = args;
+  const [script = '', kind, name = '', dir = '', exits = '', run = '', resets, window, ...rest] = args;
   if (!script.endsWith('/supervise.sh') || kind !== 'bhyve')
     throw unknownArgv(SHELL, args, 'only supervise.sh of a bhyve is known');
-  if (dashes !== '--' || program !== '/usr/sbin/jexec') throw unknownArgv(SHELL, args, 'expected -- /usr/sbin/jexec');
   const numbers = [resets, window].map((text) => Number(text));
   if (numbers.some((each) => !Number.isInteger(each))) throw unknownArgv(SHELL, args, 'RESETS and WINDOW are numbers');
-  const entry = parseEntry(rest);
+  const { machine, sockets, limits, command } = parseOptions(rest);
+  const { environment, command: program } = parseEnv(command);
+  const entry = { ...parseEntry(program), environment, limits };
   const [count = 0, seconds = 0] = numbers;
   return {
-    name,
-    dir,
-    exits,
-    run,
-    resets: count,
-    windowSeconds: seconds,
+    ...{ name, machine: machine ?? name, dir, exits, run, resets: count, windowSeconds: seconds, sockets },
     entry,
     what: parseLaunch(entry.command),
-    command: [program, ...rest],
+    command,
   };
 };
 
@@ -84,13 +112,15 @@ class Supervisor {
   }
 
   #runOnce(): void {
-    const { dir, command, entry, what } = this.#order;
+    const { dir, command, entry, what, sockets } = this.#order;
+    for (const path of sockets) take(this.#world, path);
     const input = this.#fifo('con.in');
     const output = this.#fifo('con.out');
     const err = newFile(new Uint8Array(), PRIVATE);
     const isReady = put(this.#world, `${dir}/err.in`, newFifo(PRIVATE)) ?? put(this.#world, `${dir}/err`, err);
     if (!input || !output || isReady !== undefined) return this.#finish(71);
     const child = startProcess(this.#world, command.join(' '), this.#process.pid);
+    child.stdio = [`${dir}/con.in`, `${dir}/con.out`, `${dir}/err.in`];
     child.onSignal = (number) => IGNORED.includes(number);
     for (const fifo of [input, output]) fifo.holders += 1;
     child.onExit.push((status) => {
@@ -109,7 +139,7 @@ class Supervisor {
     this.#count += 1;
     this.#world.clock.after(DESTROY_MS, () => {
       if (!isAlive(this.#world, this.#process)) return;
-      const vm = this.#world.vms.get(this.#order.name);
+      const vm = this.#world.vms.get(this.#order.machine);
       if (vm) destroyVm(this.#world, vm);
       this.#record(`${this.#order.name}.resets`, this.#count);
       this.#runOnce();
@@ -150,8 +180,9 @@ const redirect = (input: FifoNode, output: FifoNode, err: FileNode): Stdio => ({
   listen: (listener) => readFifo(input, (chunk) => listener(chunk.toString('utf8'))),
 });
 
-/** Starts what `spawn` may start. Errors: model.argv. */
-export const startSupervisor = (world: World, program: string, args: readonly string[]): void => {
+/** Starts what `spawn` may start: a supervisor, or a TPM. Errors: model.argv. */
+export const startDetached = (world: World, program: string, args: readonly string[]): void => {
+  if (program === ENV) return startTpm(world, [program, ...args]);
   if (program !== SHELL) throw unknownArgv(program, args, 'only a supervisor is started this way');
   const order = parseOrder(args);
   const script = must(SHELL, args, 0, 'script');

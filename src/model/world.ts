@@ -10,7 +10,7 @@ export interface ModelOptions {
   /** A pool that is there from the start, for example `tank`. */
   readonly pool?: string | undefined;
   /** The release. */
-  readonly mode?: '15';
+  readonly mode?: '14' | '15';
   /** `real`: time passes as on the machine's clock; for people who play with the model. */
   readonly pace?: 'virtual' | 'real';
 }
@@ -152,6 +152,12 @@ export interface Process {
   groups: readonly number[];
   stat: string;
   command: string;
+  /** Where its descriptors 0, 1 and 2 go. */
+  stdio: readonly string[];
+  /** Its variables, as `NAME=value`. */
+  environment: readonly string[];
+  /** Hard limits by the names of procstat(1); absent: none. */
+  limits: ReadonlyMap<string, number>;
   rssKilobytes: number;
   readonly startedMs: number;
   /** Devices and files it holds open, as paths below /dev or absolute. */
@@ -203,12 +209,29 @@ export interface GuestState {
   machine?: { readonly process: Process; input(text: string): void };
 }
 
+/** A host's posture, as far as somebody asks. */
+export interface Posture {
+  /** freebsd-version(1). */
+  release: string;
+  /** Swap devices. */
+  swap: string[];
+  /** Daemons that run. */
+  readonly services: Set<string>;
+  /** Boot scripts that rc.conf(5) enables. */
+  readonly enabled: Set<string>;
+  poolHealth: string;
+  /** Lines of pf's main ruleset. */
+  translations: string[];
+  filters: string[];
+}
+
 /** The whole machine. */
 export class World {
   readonly clock: Clock;
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly pool: string | undefined;
+  readonly mode: '14' | '15';
   readonly root: DirectoryNode = { kind: 'directory', mode: 0o755, uid: 0, gid: 0, entries: new Map() };
   readonly tmp: DirectoryNode = { kind: 'directory', mode: 0o1777, uid: 0, gid: 0, entries: new Map() };
   /** Counts reboots: what was under way before one does not happen after it. */
@@ -236,6 +259,16 @@ export class World {
   wedge: Wedge | undefined;
   readonly guests = new Map<string, GuestState>();
   /** Roots of jails that are gone, busy until that moment (FACTS S.4). */
+  /** What a host is beside brig: a test bends it. */
+  readonly posture: Posture = {
+    release: '15.1-STABLE',
+    swap: [],
+    services: new Set(),
+    enabled: new Set(['brigd']),
+    poolHealth: 'ONLINE',
+    translations: [],
+    filters: [],
+  };
   readonly lingering = new Map<string, number>();
   /** Set by hand, as in loader.conf(5): they survive a reboot. */
   readonly tunables = new Map<string, string>();
@@ -249,6 +282,7 @@ export class World {
     this.cpus = options.cpus ?? 8;
     this.memoryBytes = options.memoryBytes ?? 16 * 2 ** 30;
     this.pool = options.pool;
+    this.mode = options.mode ?? '15';
     this.users = new Map(USERS);
     // The day of the recordings.
     this.clock = new Clock(1_795_400_000_000, options.pace);

@@ -49,6 +49,8 @@ export interface Platform<Seen = unknown> {
    */
   startSteps(vm: Vm, run: string, graceMs: number): readonly Step[];
   live(seen: Seen, vm: Vm): Live;
+  /** Why this node gives less than brig promises; undefined: it gives all. Said with every VM. */
+  reduced(): string | undefined;
   /** Names of VMs that the host has traces of, by brig's own marks. */
   owned(seen: Seen): ReadonlySet<string>;
   /** Why a start cannot work, before anything is touched. */

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs one VM's process, runs it again when the guest resets, and writes down how it ended.
 #
-#   sh supervise.sh KIND NAME DIR EXITS RUN RESETS WINDOW [-g CGROUP]... [-8 FILE] [-9 FILE] -- COMMAND [ARG]...
+#   sh supervise.sh KIND NAME DIR EXITS RUN RESETS WINDOW [-g CGROUP]... [-8 FILE] [-9 FILE]
+#      [LIMITS]... [-m MACHINE] [-r SOCKET]... -- COMMAND [ARG]...
 #
 #   KIND     bhyve or qemu: whose exit status it is. EXITS gets bhyve's numbers either way.
 #   NAME     the VM
@@ -11,6 +12,9 @@
 #   RESETS   guest resets allowed within WINDOW seconds
 #   CGROUP   directory that each run joins before COMMAND
 #   FILE     open as descriptor 8 or 9 of COMMAND
+#   LIMITS   -u processes, -n open files, -c blocks of a core: ulimit(1) for COMMAND
+#   MACHINE  the VM's name in vmm(4), where it is not NAME
+#   SOCKET   removed before each run: bhyve does not make one over an old one
 #
 # EXITS/NAME         "RUN STATUS EPOCH": the end. STATUS is 128 + n after signal n.
 # EXITS/NAME.resets  "RUN COUNT EPOCH": the guest has reset COUNT times and runs again.
@@ -55,12 +59,26 @@ become() {
 		-g) echo 0 >"$2/cgroup.procs" || exit 71 ;;
 		-8) exec 8<"$2" ;;
 		-9) exec 9<"$2" ;;
+		-u | -n | -c) ulimit "$1" "$2" || exit 71 ;;
+		-m | -r) ;;
 		*) exit 64 ;;
 		esac
 		shift 2
 	done
 	shift
 	exec "$@"
+}
+
+# What concerns us rather than COMMAND.
+options() {
+	machine=$name
+	while [ "$1" != -- ]; do
+		case $1 in
+		-m) machine=$2 ;;
+		-r) rm -f "$2" ;;
+		esac
+		shift 2
+	done
 }
 
 # One run. Descriptor 3 holds both ends of err.in only until each process has opened its own:
@@ -131,13 +149,14 @@ main() {
 	count=0
 	times=
 	while :; do
+		options "$@"
 		run_once "$@"
 		[ "$kind" = bhyve ] || to_bhyve_status
 		now=$(date +%s)
 		may_run_again || break
 		count=$((count + 1))
 		# vmm(4) keeps the VM of a guest that reset; bhyve must make it anew.
-		[ "$kind" != bhyve ] || /usr/sbin/bhyvectl "--vm=$name" --destroy
+		[ "$kind" != bhyve ] || /usr/sbin/bhyvectl "--vm=$machine" --destroy
 		record "$name.resets" "$run $count $now"
 	done
 	record "$name" "$run $status $now"

@@ -48,9 +48,10 @@ const performRun = async (host: Host, effect: Effect & { do: 'run' }): Promise<v
     const result = await host.run(effect.command);
     if (result.timedOut) throw timeout(effect.command);
     if (result.status === 0) return checkExpected(effect.command, effect.expect, result.stdout);
-    if (effect.tolerate?.some((t) => tolerates(result, t))) return;
-    if (!effect.retry || !tolerates(result, effect.retry.on) || host.now() >= deadline)
-      throw failure(effect.command, result);
+    // A program that was given several things may say both of different ones: what is retried comes first.
+    const again = effect.retry !== undefined && tolerates(result, effect.retry.on);
+    if (!again && effect.tolerate?.some((t) => tolerates(result, t))) return;
+    if (!again || host.now() >= deadline) throw failure(effect.command, result);
     await host.sleep(pauseMs);
     pauseMs = Math.min(pauseMs * 2, LIMITS.probeMaxMs);
   }

@@ -36,6 +36,8 @@ export interface VmRow {
   readonly name: string;
   readonly spec: VmSpec;
   readonly slot: number;
+  /** A name in vmm(4) that nobody can guess. */
+  readonly secretName: string;
   /** One for each NIC of the spec, in order. */
   readonly nics: readonly NicLease[];
   readonly intent: Intent;
@@ -71,7 +73,8 @@ const SCHEMA_VERSION = 1;
 const SCHEMA = `
   create table vms (
     name text primary key, spec text not null, slot integer not null unique,
-    intent text not null, run text not null, trouble text, last_end text, created_ms integer not null
+    intent text not null, run text not null, trouble text, last_end text, created_ms integer not null,
+    secret text not null
   ) strict;
   create table units (unit integer primary key, vm text not null, idx integer not null, mac text not null unique) strict;
   create table node (salt text not null) strict;
@@ -92,6 +95,7 @@ const fromVmRow = (row: Row, nics: readonly NicLease[]): VmRow => ({
   name: String(row.name),
   spec: JSON.parse(String(row.spec)) as VmSpec,
   slot: Number(row.slot),
+  secretName: `b${String(row.secret)}`,
   nics,
   intent: row.intent === 'running' ? 'running' : 'stopped',
   run: String(row.run),
@@ -204,7 +208,7 @@ export class Store {
       );
       if (slot === undefined)
         throw new BrigError('store.failed', `create ${spec.name}: all ${LIMITS.slots} slots are leased`);
-      this.#sql('insert into vms values (?, ?, ?, ?, ?, null, null, ?)').run(
+      this.#sql('insert into vms values (?, ?, ?, ?, ?, null, null, ?, lower(hex(randomblob(16))))').run(
         spec.name,
         JSON.stringify(spec),
         slot,

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Client } from '../../src/api/client.ts';
 import { Stage } from '../demo/stage.ts';
+import { auditCost } from './audit.ts';
 import { modelRatio } from './model.ts';
 import { linuxReference } from './linux.ts';
 import { median } from './script.ts';
@@ -87,6 +88,10 @@ const main = async (): Promise<void> => {
   const model = await modelRatio();
   row('start a VM on the model, in its time', model.start.brig, model.start.script, 'ms', '1.3x');
   row('stop a VM on the model, in its time', model.stop.brig, model.stop.script, 'ms', '1.3x');
+  const audit = await auditCost(100);
+  if (!audit.passes) throw new Error('an audit of the model does not pass');
+  row('audit of 100 VMs on the model', audit.seconds, 0, 's', '5 s');
+  row('processes of that audit, for each VM', audit.processes / 100, 0, '', '4');
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((cells) => cells[i]?.length ?? 0))) ?? [];
   for (const cells of rows)
     process.stdout.write(`| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |\n`);

@@ -22,11 +22,14 @@ export const linuxReference = async (): Promise<{
   for (const path of [paths.stateDir, paths.runDir, places.vmsDir, places.statesDir, places.exits])
     await realHost.mkdir(path, access);
   writeFileSync(places.supervisor, await readFile(new URL('../../src/platform/supervise.sh', import.meta.url), 'utf8'));
-  const platform = linuxPlatform({ paths, accel: 'tcg' });
+  const platform = linuxPlatform({ paths, accel: 'tcg', allowDevices: [] });
   await platform.prepare(realHost);
   const spec = parseVm({ name: 'script', firmware: { builtin: 'test' }, memory: '64M', nics: [{}] });
   const bridge = { network: 'script', name: 'brigscript', own: true };
-  const vm: Vm = { spec, place: { slot: 900, uid: 29_900, nics: [{ unit: 8_900, mac: '58:9c:fc:00:00:01', bridge }] } };
+  const vm: Vm = {
+    spec,
+    place: { slot: 900, uid: 29_900, secretName: 'b0', nics: [{ unit: 8_900, mac: '58:9c:fc:00:00:01', bridge }] },
+  };
   const steps = platform.startSteps(vm, 'script', 30_000);
   const of = (kind: string): StepDef<unknown, unknown> =>
     platform.catalogue[kind] as unknown as StepDef<unknown, unknown>;

@@ -1,3 +1,4 @@
+import { readFragments } from '../../src/io/fragments.ts';
 import type { Effect, Host } from '../../src/base/host.ts';
 import type { StepDef } from '../../src/base/step.ts';
 import type { Seen } from '../../src/freebsd/observe.ts';
@@ -12,7 +13,12 @@ interface Pair {
 
 const effects = async (world: World, op: 'apply' | 'undo'): Promise<Effect[]> => {
   const { host } = world.model;
-  const platform = freebsdPlatform({ paths: world.config, dataset: world.config.dataset });
+  const platform = freebsdPlatform({
+    paths: world.config,
+    dataset: world.config.dataset,
+    fragments: readFragments(),
+    allowDevices: [],
+  });
   await platform.prepare(host);
   const vm = world.engine.vm('web01');
   const steps = platform.startSteps(vm, 'script', 30_000);

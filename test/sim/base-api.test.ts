@@ -6,6 +6,7 @@ import { Client } from '../../src/api/client.ts';
 import { startDaemon, type Daemon } from '../../src/daemon/daemon.ts';
 import type { Seen } from '../../src/freebsd/observe.ts';
 import { freebsdPlatform } from '../../src/freebsd/platform.ts';
+import { readFragments } from '../../src/io/fragments.ts';
 import { createModel } from '../../src/model/model.ts';
 import { parseConfig } from '../../src/spec/config.ts';
 
@@ -16,7 +17,11 @@ const client = new Client(`${config.runDir}/brigd.sock`);
 let daemon: Daemon<Seen>;
 
 beforeAll(async () => {
-  daemon = await startDaemon({ config, host, platform: freebsdPlatform({ paths: config, dataset: undefined }) });
+  daemon = await startDaemon({
+    config,
+    host,
+    platform: freebsdPlatform({ paths: config, dataset: undefined, fragments: readFragments(), allowDevices: [] }),
+  });
 });
 afterAll(async () => {
   await daemon.close();

@@ -53,7 +53,9 @@ const countReads = (): (() => number) => {
   };
 };
 
-const doctor = async (): Promise<readonly Finding[]> => await world.platform.doctor(world.mortal.host);
+/** What doctor says of bases and keys. */
+const doctor = async (): Promise<readonly Finding[]> =>
+  (await world.platform.doctor(world.mortal.host)).filter(({ what }) => /the jails' root|trusted keys/.test(what));
 
 describe('a start', () => {
   test('uses the base that brigd built, signed by a key that only root reads', async () => {
@@ -361,6 +363,17 @@ describe('a build that is cut short', () => {
     const digest = await current();
     expect(await names()).toEqual([`${digest}.json`, `${digest}.tar.zst`, 'current'].sort());
   });
+});
+
+test('a TPM emulator that is installed later is told by doctor, and in the next base', async () => {
+  const path = '/usr/local/bin/swtpm';
+  await world.model.host.mkdir('/usr/local/bin', { ...ROOT, mode: 0o755 });
+  await write(path, 'a program', 0o555);
+  expect((await doctor()).filter(({ level }) => level !== 'ok')).toMatchObject([
+    { level: 'warning', got: `this host has ${path} now, and it has not`, mend: 'brig base build' },
+  ]);
+  expect(await build()).toMatchObject({ files: 26, verified: true });
+  expect((await doctor()).filter(({ level }) => level !== 'ok')).toEqual([]);
 });
 
 test('a base of an older brig that lacks a mount point is replaced when brigd starts', async () => {

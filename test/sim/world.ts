@@ -3,15 +3,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command, Host, Result } from '../../src/base/host.ts';
 import { BrigError } from '../../src/base/errors.ts';
+import { auditVms } from '../../src/engine/audit.ts';
 import { Engine } from '../../src/engine/engine.ts';
 import { EventLog } from '../../src/engine/events.ts';
 import { Keeper } from '../../src/engine/keeper.ts';
 import type { Seen } from '../../src/freebsd/observe.ts';
 import { freebsdPlatform } from '../../src/freebsd/platform.ts';
+import { readFragments } from '../../src/io/fragments.ts';
 import { createModel, type Model } from '../../src/model/model.ts';
-import { layout } from '../../src/platform/layout.ts';
+import type { ModelOptions } from '../../src/model/world.ts';
+import type { Audit } from '../../src/platform/audit.ts';
 import type { Platform } from '../../src/platform/platform.ts';
-import { parseConfig } from '../../src/spec/config.ts';
+import { layout } from '../../src/platform/layout.ts';
+import { parseConfig, type Config } from '../../src/spec/config.ts';
 import { parseVm, type VmSpec } from '../../src/spec/vm.ts';
 import { Store } from '../../src/store/store.ts';
 
@@ -110,7 +114,7 @@ const POOL = 'tank/brig';
 export class World {
   readonly model: Model;
   readonly dir = mkdtempSync(join(tmpdir(), 'brig-sim-'));
-  readonly config = parseConfig(JSON.stringify({ dataset: POOL }), 'sim');
+  readonly config: Config;
   mortal!: Mortal;
   platform!: Platform<Seen>;
   engine!: Engine<Seen>;
@@ -119,8 +123,9 @@ export class World {
   #store!: Store;
   #ids = 0;
 
-  constructor() {
-    this.model = createModel({ pool: 'tank', cpus: 4 });
+  constructor(options: ModelOptions = {}, dataset = POOL) {
+    this.config = parseConfig(JSON.stringify({ dataset }), 'sim');
+    this.model = createModel({ pool: 'tank', cpus: 4, ...options });
   }
 
   get store(): Store {
@@ -129,7 +134,7 @@ export class World {
 
   /** The pool's dataset, as an administrator makes it. */
   async prepare(): Promise<this> {
-    await this.shell('/sbin/zfs', 'create', '-p', POOL);
+    await this.shell('/sbin/zfs', 'create', '-p', this.config.dataset ?? '');
     return await this.boot();
   }
 
@@ -140,12 +145,17 @@ export class World {
     this.mortal = new Mortal(this.model.host);
     const { host } = this.mortal;
     this.#store = new Store(join(this.dir, 'brig.db'));
-    const platform = freebsdPlatform({ paths, dataset: POOL });
-    for (const path of [paths.runDir, paths.stateDir, places.vmsDir, places.statesDir, places.exits])
+    const platform = (this.platform = freebsdPlatform({
+      paths,
+      dataset: this.config.dataset,
+      fragments: readFragments(),
+      allowDevices: [],
+    }));
+    for (const path of [paths.runDir, paths.stateDir, places.vmsDir, places.statesDir])
       await host.mkdir(path, { mode: 0o711, uid: 0, gid: 0 });
+    await host.mkdir(places.exits, { mode: 0o700, uid: 0, gid: 0 });
     await host.writeFile(places.supervisor, 'supervise.sh', { mode: 0o500, uid: 0, gid: 0 });
     await platform.prepare(host);
-    this.platform = platform;
     this.events = new EventLog(this.#store, () => host.now());
     const newId = (): string => `id${++this.#ids}`;
     this.engine = new Engine({ host, platform, store: this.#store, events: this.events, config: this.config, newId });
@@ -190,6 +200,11 @@ export class World {
     await this.engine.create(spec, { cause: 'operator' });
   }
 
+  /** Every running VM's sandbox, or one. */
+  audit(name?: string): Promise<readonly Audit[]> {
+    return auditVms(this.engine, this.platform, this.model.host, name);
+  }
+
   async state(name = 'web01'): Promise<string> {
     return (await this.engine.show(name)).state;
   }
@@ -212,19 +227,7 @@ export class World {
   async inventory(): Promise<string[]> {
     const all = await Promise.all([
       this.shell('/sbin/ifconfig', '-l'),
-      this.shell(
-        '/usr/sbin/jls',
-        '-d',
-        '--libxo=json',
-        '-n',
-        'jid',
-        'name',
-        'path',
-        'dying',
-        'vnet',
-        'devfs_ruleset',
-        'meta',
-      ),
+      this.shell('/usr/sbin/jls', '-d', '--libxo=json', '-n', 'jid', 'name', 'path', 'dying', 'vnet', 'devfs_ruleset'),
       this.shell('/sbin/mount', '-p').then((text) => text.replaceAll(/^.*\tzfs\t.*\n/gm, '')),
       this.shell('/sbin/devfs', 'rule', 'showsets'),
       this.shell('/usr/bin/rctl'),

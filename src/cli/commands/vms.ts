@@ -10,6 +10,8 @@ const NAME: readonly [number, number] = [1, 1];
 const report = (call: Call, outcome: Outcome, nothing: string): void => {
   if (call.json) printJson(outcome);
   else if (!outcome.changed) process.stderr.write(`${nameOf(call)}: ${nothing}\n`);
+  if (outcome.downgraded !== undefined)
+    process.stderr.write(`brig: warning: ${nameOf(call)} is DOWNGRADED: ${outcome.downgraded}\n`);
 };
 
 const list: CliCommand = {

@@ -2,45 +2,34 @@ import { strict as assert } from 'node:assert';
 import { renderBytes } from '../../base/units.ts';
 import { uuidOf } from '../../platform/uuid.ts';
 import type { Vm } from '../../platform/platform.ts';
-import { diskPath, FIRMWARE } from '../devices.ts';
+import { FIRMWARE, partsOf, type Where } from '../devices.ts';
 
-const firmwareKeys = (vm: Vm): string[] =>
-  'uefi' in vm.spec.firmware ? [`bootrom=${FIRMWARE.rom}`, `bootvars=${FIRMWARE.vars}`] : [`bootrom=${FIRMWARE.rom}`];
+const hasVars = (vm: Vm): boolean => 'uefi' in vm.spec.firmware;
 
-const diskKeys = (vm: Vm, dataset: string | undefined): string[] =>
-  vm.spec.disks.flatMap((disk, i) => {
-    const node = `pci.0.${3 + i}.0`;
-    const keys = [`${node}.device=virtio-blk`, `${node}.path=${diskPath(vm, i, dataset)}`];
-    return 'image' in disk ? [...keys, `${node}.ro=true`] : keys;
-  });
-
-const nicKeys = (vm: Vm): string[] =>
-  vm.place.nics.flatMap((nic, i) => {
-    const node = `pci.0.${20 + i}.0`;
-    return [`${node}.device=virtio-net`, `${node}.backend=tap${nic.unit}`, `${node}.mac=${nic.mac}`];
-  });
+const firmwareKeys = (vm: Vm): string[] => [
+  `bootrom=${FIRMWARE.rom}`,
+  ...(hasVars(vm) ? [`bootvars=${FIRMWARE.vars}`] : []),
+];
 
 /**
  * The file that `bhyve -k` reads: key=value lines, nothing quoted, so no value may hold a line end or `%`.
- * Slots: 0 host bridge, 3-18 disks, 20-27 NICs, 30 entropy, 31 LPC. Source: bhyve_config(5), FACTS 1.2.
+ * Source: bhyve_config(5), FACTS 1.2.
  */
-export const renderConfig = (vm: Vm, dataset: string | undefined): string => {
+export const renderConfig = (vm: Vm, where: Where, reduced: boolean): string => {
   const lines = [
-    `name=${vm.spec.name}`,
+    `name=${where.machine}`,
     `uuid=${uuidOf(vm.spec.name)}`,
     `cpus=${vm.spec.cpus}`,
     `memory.size=${renderBytes(vm.spec.memory)}`,
+    ...(isWired(vm) ? ['memory.wired=true'] : []),
     'rtc.use_localtime=false',
     // An idle vCPU would burn a whole CPU of the host.
     'x86.vmexit_on_hlt=true',
     'x86.strictmsr=false',
-    ...firmwareKeys(vm),
-    'lpc.com1.path=stdio',
-    'pci.0.0.0.device=hostbridge',
-    ...diskKeys(vm, dataset),
-    ...nicKeys(vm),
-    'pci.0.30.0.device=virtio-rnd',
-    'pci.0.31.0.device=lpc',
+    ...(reduced ? [] : firmwareKeys(vm)),
+    // swtpm's tables do not fit bhyve's ROM area (FACTS 1.2).
+    ...(vm.spec.devices.tpm ? ['acpi_tables_in_memory=false'] : []),
+    ...partsOf(vm, where).flatMap((part) => part.keys),
   ];
   assert(
     lines.every((line) => !/[\n%]/.test(line)),
@@ -49,8 +38,23 @@ export const renderConfig = (vm: Vm, dataset: string | undefined): string => {
   return `${lines.join('\n')}\n`;
 };
 
-/** What runs inside the jail: -G drops root's groups wheel and operator, which -u alone would keep (FACTS S.2). */
-export const bhyveCommand = (uid: number, name: string): readonly string[] => {
+/** DMA of a host device goes to pages that must stay where they are. */
+export const isWired = ({ spec }: Vm): boolean => spec.wired || spec.devices.passthru.length > 0;
+
+/** The VM's own environment: nothing of brigd's, nothing of a login class (FACTS S.21). */
+export const ENVIRONMENT = ['PATH=/bin:/usr/bin:/usr/sbin'] as const;
+
+/** Before the jail: an empty environment. jexec -l would also lift the limits that supervise.sh has set. */
+export const cleanEnvironment = (): readonly string[] => ['/usr/bin/env', '-i', ...ENVIRONMENT];
+
+/** Drops root, and with -G its groups wheel and operator, which -u alone would keep (FACTS S.2). */
+export const asUser = (uid: number, command: readonly string[]): readonly string[] => {
   const id = String(uid);
-  return ['/usr/sbin/chroot', '-G', id, '-g', id, '-u', id, '/', '/usr/sbin/bhyve', '-k', '/vm/bhyve.conf', name];
+  return ['/usr/sbin/chroot', '-G', id, '-g', id, '-u', id, '/', ...command];
+};
+
+/** bhyve inside the jail. A reduced node (14) knows the ROM as an option only (FACTS 8). */
+export const bhyveCommand = (vm: Vm, machine: string, reduced: boolean): readonly string[] => {
+  const rom = ['bootrom', FIRMWARE.rom, ...(hasVars(vm) ? [FIRMWARE.vars] : [])].join(',');
+  return ['/usr/sbin/bhyve', '-k', '/vm/bhyve.conf', ...(reduced ? ['-l', rom] : []), machine];
 };

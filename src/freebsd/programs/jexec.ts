@@ -1,8 +1,6 @@
-/** The same host process id, the same exit status. Source: jexec(8). */
-export const jexec = (jail: string, program: string, args: readonly string[]): readonly string[] => [
+/** The same host process id, the same exit status; environment and limits are the caller's. Source: jexec(8). */
+export const jexec = (jail: string, command: readonly string[]): readonly string[] => [
   '/usr/sbin/jexec',
-  '-l',
   jail,
-  program,
-  ...args,
+  ...command,
 ];

@@ -50,3 +50,16 @@ export const parseJails = (text: string): Jail[] => {
     };
   });
 };
+
+/** Parameters of every jail, dying ones too. An unknown name makes jls(8) fail: ask only for what the kernel has. */
+export const listParameters = (names: readonly string[]): Command =>
+  command('/usr/sbin/jls', ['-d', '--libxo=json', '-n', 'name', ...names]);
+
+/** Parses it by jail: numbers and booleans become text. */
+export const parseParameters = (text: string): ReadonlyMap<string, ReadonlyMap<string, string>> => {
+  const rows =
+    (JSON.parse(text) as { 'jail-information'?: { jail?: Record<string, unknown>[] } })['jail-information']?.jail ?? [];
+  return new Map(
+    rows.map((row) => [String(row.name), new Map(Object.entries(row).map(([name, value]) => [name, String(value)]))]),
+  );
+};

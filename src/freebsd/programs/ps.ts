@@ -3,7 +3,7 @@ import { command } from '../../platform/command.ts';
 
 /** Every process of the host, command lines in full. Source: ps(1), keys from bin/ps/keyword.c. */
 export const listProcesses = (): Command =>
-  command('/bin/ps', ['--libxo=json', '-ax', '-ww', '-o', 'pid,ppid,jid,jail,user,stat,rss,lstart,command']);
+  command('/bin/ps', ['--libxo=json', '-ax', '-ww', '-o', 'pid,ppid,jid,jail,user,uid,stat,rss,lstart,command']);
 
 /** The processes of one jail: exit 1 when there is none. Without -a and -x: those would list every process (FACTS S.12). */
 export const probeJail = (jail: string): Command => command('/bin/ps', ['-J', jail, '-o', 'pid,stat,command']);
@@ -17,6 +17,7 @@ export interface Process {
   readonly jid: number;
   readonly jail: string;
   readonly user: string;
+  readonly uid: number;
   readonly stat: string;
   readonly rssBytes: number;
   readonly startedMs: number;
@@ -24,7 +25,7 @@ export interface Process {
 }
 
 type PsRow = Partial<
-  Record<'pid' | 'ppid' | 'jail-id' | 'jail-name' | 'user' | 'state' | 'rss' | 'start-time' | 'command', string>
+  Record<'pid' | 'ppid' | 'jail-id' | 'jail-name' | 'user' | 'uid' | 'state' | 'rss' | 'start-time' | 'command', string>
 >;
 
 /** Parses `ps --libxo=json`: all values are strings; no process is `{ }`. */
@@ -37,6 +38,7 @@ export const parseProcesses = (text: string): Process[] => {
     jid: Number(row['jail-id'] ?? 0),
     jail: row['jail-name'] ?? '-',
     user: row.user ?? '',
+    uid: Number(row.uid ?? -1),
     stat: row.state ?? '',
     rssBytes: Number(row.rss ?? 0) * 1024,
     // lstart is ctime(3) in the zone of the environment, which brig sets to UTC.

@@ -21,3 +21,10 @@ export const parseSysctls = (text: string): ReadonlyMap<string, string> =>
       return match ? [[match[1] ?? '', match[2] ?? ''] as const] : [];
     }),
   );
+
+/** Names below a node, one a line; a node that is a value too ends in a dot. Source: sysctl(8) "-N". */
+export const listSysctls = (node: string): Command => command('/sbin/sysctl', ['-N', node]);
+
+export const parseNames = (text: string): string[] => [
+  ...new Set(text.split('\n').flatMap((line) => (line === '' ? [] : [line.replace(/\.$/, '')]))),
+];

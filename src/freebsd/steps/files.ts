@@ -23,6 +23,8 @@ export interface RunDirArgs {
   readonly rom: string;
   /** Mount points for read-only images: a nullfs mount of one file needs a file to cover. */
   readonly covers: readonly string[];
+  /** Mount points for shared directories. */
+  readonly shares: readonly string[];
 }
 
 /**
@@ -32,7 +34,7 @@ export interface RunDirArgs {
 export const runDir: StepDef<RunDirArgs, Seen> = {
   because: ({ vm }) =>
     `${vm} needs its configuration, a private copy of its firmware and a console before its jail exists`,
-  apply: ({ uid, paths, config, rom, covers }) => [
+  apply: ({ uid, paths, config, rom, covers, shares }) => [
     { do: 'remove', path: paths.exit },
     { do: 'remove', path: paths.resets },
     { do: 'mkdir', path: paths.run, access: { mode: 0o700, ...ROOT } },
@@ -41,6 +43,7 @@ export const runDir: StepDef<RunDirArgs, Seen> = {
     { do: 'write', path: `${paths.config}/bhyve.conf`, text: config, access: { mode: 0o600, uid, gid: uid } },
     { do: 'copy', from: rom, to: `${paths.config}/firmware.rom`, access: { mode: 0o444, ...ROOT } },
     ...covers.map((path): Effect => ({ do: 'write', path, text: '', access: { mode: 0o444, ...ROOT } })),
+    ...shares.map((path): Effect => ({ do: 'mkdir', path, access: { mode: 0o755, ...ROOT } })),
     { do: 'remove', path: paths.conIn },
     { do: 'remove', path: paths.conOut },
     run(makeFifos([paths.conIn, paths.conOut])),

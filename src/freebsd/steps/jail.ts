@@ -31,6 +31,8 @@ export const limits: StepDef<LimitArgs, Seen> = {
 
 export interface RulesetArgs {
   readonly vm: string;
+  /** The VM's name in vmm(4): its rule tells our ruleset from a stranger's. */
+  readonly machine: string;
   readonly ruleset: number;
   readonly rules: readonly Rule[];
 }
@@ -47,12 +49,12 @@ export const ruleset: StepDef<RulesetArgs, Seen> = {
     run(showRules(number), { expect: renderShown(rules) }),
   ],
   undo: ({ ruleset: number }) => [run(deleteRuleset(number))],
-  holds: ({ vm, ruleset: number, rules }, seen) => {
+  holds: ({ machine, ruleset: number, rules }, seen) => {
     if (!seen.rulesets.has(number)) return 'no';
     const [wanted, shown] = [renderShown(rules), seen.focus?.rules];
     if (shown === undefined || shown === wanted) return 'yes';
     // Cut short it is still ours; anything else in a set of this number is a stranger's.
-    return shown !== '' && (wanted.startsWith(shown) || shown.includes(` path vmm/${vm} `)) ? 'partly' : 'no';
+    return shown !== '' && (wanted.startsWith(shown) || shown.includes(` path vmm/${machine} `)) ? 'partly' : 'no';
   },
 };
 

@@ -3,14 +3,17 @@ import type { StepDef } from '../../base/step.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { command, run } from '../../platform/command.ts';
 import type { Seen } from '../observe.ts';
-import { bhyveCommand } from '../programs/bhyve.ts';
+import { cleanEnvironment } from '../programs/bhyve.ts';
 import { destroyVm, forcePoweroff, NO_VM } from '../programs/bhyvectl.ts';
 import { jexec } from '../programs/jexec.ts';
 import { confined, probeJail, type Process } from '../programs/ps.ts';
+import { SWTPM } from '../devices.ts';
 import { kill } from '../programs/kill.ts';
 
 export interface VmmArgs {
   readonly vm: string;
+  /** Its name in vmm(4). */
+  readonly machine: string;
   readonly jail: string;
 }
 
@@ -18,15 +21,15 @@ export interface VmmArgs {
 export const vmm: StepDef<VmmArgs, Seen> = {
   because: ({ vm }) => `bhyve makes ${vm} in vmm(4) with the jail's credential, so it must go before the jail does`,
   apply: () => [],
-  undo: ({ vm }) => [
-    run(destroyVm(vm), { tolerate: [NO_VM] }),
+  undo: ({ machine }) => [
+    run(destroyVm(machine), { tolerate: [NO_VM] }),
     // bhyvectl(8) may fail with exit 0; the node tells (FACTS 2).
-    { do: 'absent', path: `/dev/vmm/${vm}`, timeoutMs: LIMITS.stopStageMs },
+    { do: 'absent', path: `/dev/vmm/${machine}`, timeoutMs: LIMITS.stopStageMs },
   ],
   // One flat namespace for all: without our jail or run directory a VM of this name is a stranger's.
-  holds: ({ vm, jail }, seen) => {
+  holds: ({ vm, machine, jail }, seen) => {
     const isOurs = seen.runDirs.has(vm) || seen.jails.some((each) => each.name === jail);
-    if (seen.vmmNodes.has(vm) && isOurs) return 'yes';
+    if (seen.vmmNodes.has(machine) && isOurs) return 'yes';
     // A bhyve on its way may make it after we looked and before it is ended.
     return bhyveOf(jail, seen) || supervisorOf(vm, seen) ? 'partly' : 'no';
   },
@@ -34,8 +37,16 @@ export const vmm: StepDef<VmmArgs, Seen> = {
 
 export interface BhyveArgs {
   readonly vm: string;
+  /** Its name in vmm(4). */
+  readonly machine: string;
   readonly jail: string;
-  readonly uid: number;
+  /** For people; who runs it is in the command. */
+  readonly identity: string;
+  /** From inside the jail on. */
+  readonly command: readonly string[];
+  readonly limits: { readonly processes: number; readonly openfiles: number };
+  /** Host paths of sockets that an earlier run of the guest left. */
+  readonly sockets: readonly string[];
   readonly run: string;
   readonly graceMs: number;
   readonly paths: {
@@ -48,9 +59,11 @@ export interface BhyveArgs {
   };
 }
 
+const isTpm = ({ command: line }: Process): boolean => line.startsWith(`${SWTPM} `);
+
 /** The bhyve of a jail, and the supervisor of a VM, among the host's processes. */
 export const bhyveOf = (jail: string, seen: Seen): Process | undefined =>
-  seen.processes.find((each) => each.jail === jail);
+  seen.processes.find((each) => each.jail === jail && !isTpm(each));
 export const supervisorOf = (vm: string, seen: Seen): Process | undefined =>
   seen.processes.find(
     (each) =>
@@ -60,16 +73,20 @@ export const supervisorOf = (vm: string, seen: Seen): Process | undefined =>
       each.command.includes(`/supervise.sh bhyve ${vm} `),
   );
 
-/** Everything in the jail; before anything is there, the supervisor's child on its way. */
+/**
+ * Everything in the jail, but its TPM as long as a supervisor can tell when bhyve is gone; before anything is there,
+ * the supervisor's child on its way.
+ */
 const processesOf = (vm: string, jail: string, seen: Seen): number[] => {
-  const inside = seen.processes.filter((each) => each.jail === jail);
   const supervisor = supervisorOf(vm, seen)?.pid;
+  const inside = seen.processes.filter((each) => each.jail === jail && !(supervisor !== undefined && isTpm(each)));
   const coming = seen.processes.filter((each) => each.ppid === supervisor);
   return (inside.length > 0 ? inside : coming).map((each) => each.pid);
 };
 
-const spawn = ({ vm, jail, uid, run: id, paths }: BhyveArgs): Effect => {
-  const [program = '', ...args] = bhyveCommand(uid, vm);
+const spawn = ({ vm, machine, jail, command: bhyve, limits, sockets, run: id, paths }: BhyveArgs): Effect => {
+  // ulimit(1) holds where rctl(8) is off, too; a core would hold the guest's memory.
+  const bounds = ['-u', String(limits.processes), '-n', String(limits.openfiles), '-c', '0'];
   const supervisor = [
     paths.supervisor,
     'bhyve',
@@ -79,17 +96,20 @@ const spawn = ({ vm, jail, uid, run: id, paths }: BhyveArgs): Effect => {
     id,
     String(LIMITS.resets),
     String(LIMITS.resetWindowSeconds),
+    ...bounds,
+    ...(machine === vm ? [] : ['-m', machine]),
+    ...sockets.flatMap((path) => ['-r', path]),
     '--',
   ];
-  return { do: 'spawn', command: command('/bin/sh', [...supervisor, ...jexec(jail, program, args)]) };
+  return { do: 'spawn', command: command('/bin/sh', [...supervisor, ...cleanEnvironment(), ...jexec(jail, bhyve)]) };
 };
 
 /** Polite, firm, final. bhyve takes SIGTERM as the ACPI power button once the guest listens. Source: bhyve(8), FACTS 1.5. */
-const stages = (vm: string, pids: readonly number[], supervisor: number | undefined, graceMs: number): Stage[] => {
+const stages = (machine: string, pids: readonly number[], supervisor: number | undefined, graceMs: number): Stage[] => {
   const stage = (name: string, effect: Effect, waitMs: number): Stage => ({ name, effect, waitMs });
   const polite = [
     stage('ACPI power button', run(kill('TERM', pids)), graceMs),
-    stage('forced power-off', run(forcePoweroff(vm)), LIMITS.stopStageMs),
+    stage('forced power-off', run(forcePoweroff(machine)), LIMITS.stopStageMs),
   ];
   return [
     ...(graceMs === 0 || pids.length === 0 ? [] : polite),
@@ -107,8 +127,8 @@ const stages = (vm: string, pids: readonly number[], supervisor: number | undefi
  * Errors: host.failed with bhyve's own words when it ends before it is ready.
  */
 export const bhyve: StepDef<BhyveArgs, Seen> = {
-  because: ({ vm, uid }) =>
-    `${vm} runs as uid ${uid}, alone in its jail, and counts as running once Capsicum confines it`,
+  because: ({ vm, identity }) =>
+    `${vm} runs as ${identity}, alone in its jail, and counts as running once Capsicum confines it`,
   apply: (args) => [
     { do: 'remove', path: args.paths.stop },
     spawn(args),
@@ -116,13 +136,13 @@ export const bhyve: StepDef<BhyveArgs, Seen> = {
       do: 'await',
       what: `bhyve of ${args.vm} to enter capability mode`,
       probe: probeJail(args.jail),
-      until: { matches: confined(args.vm) },
+      until: { matches: confined(args.machine) },
       unless: args.paths.exit,
       quote: args.paths.err,
       timeoutMs: LIMITS.readyTimeoutMs,
     },
   ],
-  undo: ({ vm, jail, graceMs, paths }, seen) => {
+  undo: ({ vm, machine, jail, graceMs, paths }, seen) => {
     const pids = processesOf(vm, jail, seen);
     const supervisor = supervisorOf(vm, seen)?.pid;
     if (pids.length === 0 && supervisor === undefined) return [];
@@ -134,13 +154,13 @@ export const bhyve: StepDef<BhyveArgs, Seen> = {
       {
         do: 'escalate',
         gone: supervisor === undefined ? empty : ended,
-        stages: stages(vm, pids, supervisor, graceMs),
+        stages: stages(machine, pids, supervisor, graceMs),
       },
     ];
   },
-  holds: ({ vm, jail }, seen) => {
+  holds: ({ vm, machine, jail }, seen) => {
     const process = bhyveOf(jail, seen);
-    if (process?.stat.includes('C') && process.command.startsWith(`bhyve: ${vm} `)) return 'yes';
+    if (process?.stat.includes('C') && process.command.startsWith(`bhyve: ${machine} `)) return 'yes';
     return process || supervisorOf(vm, seen) ? 'partly' : 'no';
   },
 };

@@ -36,17 +36,18 @@ const bindArgs = (binds: readonly Bind[]): string[] => {
 /** Text of a file for `bwrap --args`. */
 const renderArgs = (args: readonly string[]): string => args.map((arg) => `${arg}\0`).join('');
 
+/** What every sandbox begins with. */
+const WALLS: readonly string[] = [
+  // Its own mounts, always; no user namespace: root of the host drops what it has instead.
+  ...['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup'],
+  // The supervisor's death kills bwrap, that kills process 1 of the sandbox, that kills all in there. Process 1 is
+  // bwrap's own (no --as-pid-1): bwrap has no right to kill QEMU, which has another uid (seen: QEMU lived on).
+  ...['--die-with-parent', '--new-session', '--clearenv', '--chdir', '/'],
+  ...['--cap-drop', 'ALL', '--cap-add', 'CAP_SETUID', '--cap-add', 'CAP_SETGID', '--cap-add', 'CAP_SETPCAP'],
+];
+
 /** The same for every VM: namespaces, capabilities, and the files of QEMU. */
-export const renderCommonArgs = (binds: readonly Bind[]): string =>
-  renderArgs([
-    // Its own mounts, always; no user namespace: root of the host drops what it has instead.
-    ...['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup'],
-    // The supervisor's death kills bwrap, that kills process 1 of the sandbox, that kills all in there. Process 1 is
-    // bwrap's own (no --as-pid-1): bwrap has no right to kill QEMU, which has another uid (seen: QEMU lived on).
-    ...['--die-with-parent', '--new-session', '--clearenv', '--chdir', '/'],
-    ...['--cap-drop', 'ALL', '--cap-add', 'CAP_SETUID', '--cap-add', 'CAP_SETGID', '--cap-add', 'CAP_SETPCAP'],
-    ...bindArgs(binds),
-  ]);
+export const renderCommonArgs = (binds: readonly Bind[]): string => renderArgs([...WALLS, ...bindArgs(binds)]);
 
 /** One VM's own: its name and files. Read after the common ones; closes the root to writing. */
 export const renderVmArgs = (hostname: string, binds: readonly Bind[]): string =>
@@ -58,11 +59,41 @@ export interface Confinement {
   readonly group?: number;
   /** Path of the network namespace. */
   readonly netns: string;
-  /** Threads that the uid may have; no process of it may start another program anyway. */
-  readonly tasks: number;
-  readonly openFiles?: number;
+  readonly rlimits: Rlimits;
+  /** For taskset(1). */
   readonly cpuset?: string;
 }
+
+/** What the kernel keeps for each process, or for the uid. */
+export interface Rlimits {
+  /** Threads that the uid may have; no process of it may start another program anyway. */
+  readonly tasks: number;
+  readonly openFiles: number;
+  /** Whether memory may be locked, all of it. */
+  readonly lockedMemory?: boolean;
+  /** Bytes of the largest file that may be written. */
+  readonly fileBytes?: number;
+}
+
+/**
+ * Bytes of a core: fewer than any has, and the one number that also stops a core which is piped to a program
+ * (0 does not). Source: core(5), fs/coredump.c
+ */
+export const CORE_BYTES = 1;
+
+const rlimitArgs = ({ tasks, openFiles, lockedMemory, fileBytes }: Rlimits): string[] => [
+  PRLIMIT,
+  ...[`--core=${CORE_BYTES}`, `--nproc=${tasks}`, `--nofile=${openFiles}`],
+  `--memlock=${lockedMemory ? 'unlimited' : '0'}`,
+  ...(fileBytes === undefined ? [] : [`--fsize=${fileBytes}`]),
+];
+
+/** From root to a uid without rights, in place. Source: setpriv(1) */
+const become = (uid: number, group?: number): string[] => [
+  ...[SETPRIV, '--reuid', String(uid), '--regid', String(uid)],
+  ...(group === undefined ? ['--clear-groups'] : ['--groups', String(group)]),
+  ...['--no-new-privs', '--bounding-set', '-all', '--inh-caps', '-all', '--ambient-caps', '-all', '--'],
+];
 
 /** Descriptors of the two files with arguments, opened by supervise.sh. */
 const ARGS = ['--args', '8', '--args', '9'];
@@ -72,14 +103,22 @@ const ARGS = ['--args', '8', '--args', '9'];
  * Shape:  prlimit -> taskset -> nsenter -> bwrap, in the sandbox: bwrap's init, its child setpriv -> QEMU
  */
 export const confine = (how: Confinement, inner: readonly string[]): string[] => [
-  PRLIMIT,
-  '--core=0',
-  `--nproc=${how.tasks}`,
-  ...(how.openFiles === undefined ? [] : [`--nofile=${how.openFiles}`]),
+  ...rlimitArgs(how.rlimits),
   ...(how.cpuset === undefined ? [] : [TASKSET, '-c', how.cpuset]),
   ...[NSENTER, `--net=${how.netns}`, '--', BWRAP, ...ARGS, '--'],
-  ...[SETPRIV, '--reuid', String(how.uid), '--regid', String(how.uid)],
-  ...(how.group === undefined ? ['--clear-groups'] : ['--groups', String(how.group)]),
-  ...['--no-new-privs', '--bounding-set', '-all', '--inh-caps', '-all', '--ambient-caps', '-all', '--'],
+  ...become(how.uid, how.group),
+  ...inner,
+];
+
+/** The same for a program that serves QEMU: a sandbox of its own, without any network. */
+export const confineServer = (
+  uid: number,
+  rlimits: Rlimits,
+  binds: readonly Bind[],
+  inner: readonly string[],
+): string[] => [
+  ...rlimitArgs(rlimits),
+  ...[BWRAP, ...WALLS, '--unshare-net', ...bindArgs(binds), '--remount-ro', '/', '--'],
+  ...become(uid),
   ...inner,
 ];

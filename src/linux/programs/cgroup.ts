@@ -1,4 +1,4 @@
-import type { Controller } from '../node.ts';
+import type { Controller, ControllerName } from '../node.ts';
 
 interface Mounted {
   readonly type: string;
@@ -20,10 +20,11 @@ export const unifiedRoot = (mounts: string): string | undefined =>
  * Where a controller can be used: version 2 when its root hands the controller down, else version 1.
  * `handedDown` is the text of the version 2 root's cgroup.subtree_control. Source: cgroups(7)
  */
-export const findController = (name: 'memory' | 'cpu', mounts: string, handedDown: string): Controller | undefined => {
+export const findController = (name: ControllerName, mounts: string, handedDown: string): Controller | undefined => {
   const unified = unifiedRoot(mounts);
   if (unified !== undefined && handedDown.trim().split(/\s+/).includes(name)) return { version: 2, root: unified };
-  const old = parseMounts(mounts).find((each) => each.type === 'cgroup' && each.options.includes(name));
+  const oldName = name === 'io' ? 'blkio' : name;
+  const old = parseMounts(mounts).find((each) => each.type === 'cgroup' && each.options.includes(oldName));
   return old && { version: 1, root: old.at };
 };
 
@@ -39,3 +40,51 @@ export const memoryLimit = (bytes: number, { version }: Controller): Setting => 
 /** Units: percent of one CPU, of a period of 100 ms. */
 export const cpuLimit = (percent: number, { version }: Controller): Setting =>
   version === 2 ? ['cpu.max', `${percent * 1000} 100000`] : ['cpu.cfs_quota_us', String(percent * 1000)];
+
+/** Processes and threads alike. */
+export const taskLimit = (tasks: number): Setting => ['pids.max', String(tasks)];
+
+/** `memoryNodes`: version 1 takes no process before it has been told them. Source: cpuset(7) */
+export const cpusetLimit = (cpus: string, { version, memoryNodes }: Controller): Setting[] => [
+  ...(version === 1 ? [['cpuset.mems', memoryNodes ?? '0'] as const] : []),
+  ['cpuset.cpus', cpus],
+];
+
+export interface IoRates {
+  readonly readBps?: number | undefined;
+  readonly writeBps?: number | undefined;
+  readonly readIops?: number | undefined;
+  readonly writeIops?: number | undefined;
+}
+
+const IO_KEYS = {
+  readBps: ['rbps', 'blkio.throttle.read_bps_device'],
+  writeBps: ['wbps', 'blkio.throttle.write_bps_device'],
+  readIops: ['riops', 'blkio.throttle.read_iops_device'],
+  writeIops: ['wiops', 'blkio.throttle.write_iops_device'],
+} as const;
+
+/** `device` is MAJOR:MINOR of a whole disk: the kernel takes no partition. Source: cgroups(7) "io.max", block/blk-throttle.c */
+export const ioLimit = (device: string, rates: IoRates, { version }: Controller): Setting[] => {
+  const asked = Object.entries(IO_KEYS).flatMap(([key, names]) => {
+    const rate = rates[key as keyof IoRates];
+    return rate === undefined ? [] : [{ rate, names }];
+  });
+  if (version === 1) return asked.map(({ rate, names: [, file] }) => [file, `${device} ${rate}`]);
+  return asked.length === 0
+    ? []
+    : [['io.max', [device, ...asked.map(({ rate, names: [key] }) => `${key}=${rate}`)].join(' ')]];
+};
+
+const PAGE_BYTES = 4096;
+
+/** How the kernel prints a value that it was given; for an audit. Seen: memory is cut to pages, unset rates are `max`. */
+export const renderSetting = ([file, value]: Setting): string => {
+  if (file.startsWith('memory.')) return String(Math.floor(Number(value) / PAGE_BYTES) * PAGE_BYTES);
+  if (file !== 'io.max') return value;
+  const [device, ...rates] = value.split(' ');
+  const all = ['rbps', 'wbps', 'riops', 'wiops'].map(
+    (key) => rates.find((rate) => rate.startsWith(`${key}=`)) ?? `${key}=max`,
+  );
+  return [device, ...all].join(' ');
+};

@@ -1,7 +1,8 @@
+import type { Command } from '../../base/host.ts';
+import { command } from '../../platform/command.ts';
 import type { Vm } from '../../platform/platform.ts';
 import { uuidOf } from '../../platform/uuid.ts';
-import { nicNames, spaceOf, type Features } from '../node.ts';
-import { formatOf } from './qemu-img.ts';
+import { spaceOf, type Features } from '../node.ts';
 
 export const QEMU = '/usr/bin/qemu-system-x86_64';
 
@@ -11,15 +12,18 @@ export const INSIDE = {
   vars: '/disk/vars.fd',
   /** QEMU adds `.in` and `.out`. */
   monitor: '/vm/mon',
-  disk: (index: number, format: 'raw' | 'qcow2'): string => `/disk/disk${index}.${format}`,
+  disk: (name: string): string => `/disk/${name}`,
   /** What an overlay lies on. */
   base: (index: number): string => `/vm/base${index}.img`,
   image: (index: number): string => `/vm/disk${index}.img`,
+  /** The one directory that QEMU may make files in: small, and only where there are sockets. */
+  sockets: '/sock',
+  share: (name: string): string => `/share/${name}`,
+  tpm: '/vm/tpm.ctrl',
 } as const;
 
-/** A file disk with a source is an overlay over it. */
-export const diskFormat = (disk: { file: { from?: string | undefined } }): 'raw' | 'qcow2' =>
-  disk.file.from === undefined ? 'raw' : 'qcow2';
+/** VNC does not start without one. */
+export const KEYMAP = '/usr/share/qemu/keymaps/en-us';
 
 /** Lines that QEMU writes to stderr; supervise.sh reads them too. Seen with QEMU 7.2: `vm_state_notify running 1 reason 9 (running)`. */
 export const RUNNING = 'vm_state_notify running 1 ';
@@ -36,7 +40,7 @@ export const QEMU_THREADS = 80;
 
 /** No SMM, no legacy USB, no VMware port, no S3, no S4: neither has bhyve. SMM also hangs on some nested KVM (seen: SeaBIOS). */
 const machine = (accel: Features['accel']): string[] => [
-  ...['-machine', 'q35,smm=off,usb=off,vmport=off,graphics=off,dump-guest-core=off'],
+  ...['-machine', 'q35,smm=off,usb=off,sata=off,smbus=off,vmport=off,graphics=off,dump-guest-core=off'],
   ...['-global', 'ICH9-LPC.disable_s3=1', '-global', 'ICH9-LPC.disable_s4=1'],
   // TCG keeps translated code, by default up to an eighth of the host's memory. It alone tells triple faults.
   ...(accel === 'tcg' ? ['-accel', 'tcg,tb-size=128', '-d', 'cpu_reset'] : ['-accel', 'kvm']),
@@ -54,34 +58,8 @@ const firmwareArgs = ({ spec }: Vm): string[] =>
       ]
     : ['-bios', INSIDE.firmware];
 
-/** A node of QEMU's block layer in a file; every format is told, none is guessed. */
-const blockdev = (name: string, format: 'raw' | 'qcow2', path: string, extra: Record<string, unknown>): string =>
-  JSON.stringify({ driver: format, 'node-name': name, file: { driver: 'file', filename: path }, ...extra });
-
-const diskArgs = ({ spec }: Vm): string[] =>
-  spec.disks.flatMap((disk, i) => {
-    const name = `disk${i}`;
-    const drive = ['-device', `virtio-blk-pci,drive=${name}`];
-    if ('image' in disk) return ['-blockdev', blockdev(name, 'raw', INSIDE.image(i), { 'read-only': true }), ...drive];
-    if ('zvol' in disk) return [];
-    const { from } = disk.file;
-    const format = diskFormat(disk);
-    if (from === undefined)
-      return ['-blockdev', blockdev(name, format, INSIDE.disk(i, format), { discard: 'unmap' }), ...drive];
-    const backing = { driver: formatOf(from), 'read-only': true, file: { driver: 'file', filename: INSIDE.base(i) } };
-    return ['-blockdev', blockdev(name, format, INSIDE.disk(i, format), { discard: 'unmap', backing }), ...drive];
-  });
-
-/** The tap is there already and belongs to the uid, so QEMU needs no privilege and no script. */
-const nicArgs = ({ place }: Vm): string[] =>
-  place.nics.flatMap(({ unit, mac }, i) => [
-    ...['-netdev', `tap,id=net${i},ifname=${nicNames(unit).tap},script=no,downscript=no`],
-    // romfile: there is no network boot, and no such file in the sandbox.
-    ...['-device', `virtio-net-pci,netdev=net${i},mac=${mac},romfile=`],
-  ]);
-
-/** QEMU for one VM, in the paths of its sandbox. Source: qemu-system-x86_64(1) */
-export const qemuCommand = (vm: Vm, accel: Features['accel']): string[] => [
+/** QEMU for one VM with these devices, in the paths of its sandbox. Source: qemu-system-x86_64(1) */
+export const qemuCommand = (vm: Vm, accel: Features['accel'], devices: readonly string[]): string[] => [
   QEMU,
   ...['-name', spaceOf(vm.spec.name), '-uuid', uuidOf(vm.spec.name)],
   ...['-nodefaults', '-no-user-config', '-display', 'none', '-vga', 'none', '-sandbox', SANDBOX],
@@ -91,8 +69,14 @@ export const qemuCommand = (vm: Vm, accel: Features['accel']): string[] => [
   ...['-no-reboot', '-trace', 'vm_state_notify', '-trace', 'qemu_system_shutdown_request'],
   ...['-chardev', 'stdio,id=com1,signal=off', '-serial', 'chardev:com1'],
   ...['-chardev', `pipe,id=mon,path=${INSIDE.monitor}`, '-mon', 'chardev=mon,mode=readline'],
+  ...(vm.spec.wired ? ['-overcommit', 'mem-lock=on'] : []),
   ...firmwareArgs(vm),
-  ...diskArgs(vm),
-  ...nicArgs(vm),
-  ...['-device', 'virtio-rng-pci'],
+  ...devices,
 ];
+
+/** Every device that this QEMU has. */
+export const listDevices = (): Command => command(QEMU, ['-machine', 'q35', '-device', 'help']);
+
+/** Parses listDevices: `name "virtio-blk-pci", bus PCI, alias "virtio-blk"`. */
+export const parseDevices = (text: string): ReadonlySet<string> =>
+  new Set([...text.matchAll(/^name "([^"]+)"/gm)].map((match) => match[1] ?? ''));

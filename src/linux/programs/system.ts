@@ -7,7 +7,7 @@ export const chown = (path: string, uid: number): Command => command('/usr/bin/c
 
 export const chmod = (path: string, mode: string): Command => command('/usr/bin/chmod', [mode, path]);
 
-export const removeDirectory = (path: string): Command => command('/usr/bin/rmdir', [path]);
+export const removeDirectories = (paths: readonly string[]): Command => command('/usr/bin/rmdir', paths);
 /** Text of rmdir(2). */
 export const NO_DIRECTORY: Tolerance = { status: 1, stderr: 'No such file or directory' };
 /** A cgroup whose last process is not quite gone: passes in a moment. */
@@ -15,6 +15,19 @@ export const DIRECTORY_BUSY: Tolerance = { status: 1, stderr: 'Device or resourc
 
 /** The hardware's name, such as x86_64. Source: uname(1) */
 export const readMachine = (): Command => command('/usr/bin/uname', ['-m']);
+/** A file system in memory for a few sockets of this uid. */
+export const mountSmall = (path: string, uid: number): Command =>
+  command('/usr/bin/mount', [
+    ...['-t', 'tmpfs', '-o', `size=64k,nr_inodes=64,mode=0700,uid=${uid},gid=${uid},nosuid,nodev,noexec`],
+    ...['brig', path],
+  ]);
+
+export const unmount = (path: string): Command => command('/usr/bin/umount', [path]);
+/** Seen: `umount: /x: not mounted.` and `umount: /x: no mount point specified.`, exit 32. */
+export const NOT_MOUNTED: readonly Tolerance[] = [
+  { status: 32, stderr: 'not mounted' },
+  { status: 32, stderr: 'no mount point specified' },
+];
 
 /** Every library that the programs load, after a header per program. Source: ldd(1). */
 export const listLibraries = (files: readonly string[]): Command => command('/usr/bin/ldd', files);
@@ -41,6 +54,33 @@ export const parseCpuList = (text: string): { readonly count: number; readonly h
     highest: Math.max(-1, ...ranges.map(([, to]) => to)),
   };
 };
+
+/** A list as the kernel prints it: sorted, joined, each CPU once. */
+export const renderCpuList = (text: string): string => {
+  const cpus = new Set<number>();
+  for (const [, from, to] of text.matchAll(/(\d+)(?:-(\d+))?/g))
+    for (let cpu = Number(from); cpu <= Number(to ?? from); cpu += 1) cpus.add(cpu);
+  const ranges: [number, number][] = [];
+  for (const cpu of [...cpus].sort((a, b) => a - b)) {
+    const last = ranges.at(-1);
+    if (last?.[1] === cpu - 1) last[1] = cpu;
+    else ranges.push([cpu, cpu]);
+  }
+  return ranges.map(([from, to]) => (from === to ? String(from) : `${from}-${to}`)).join(',');
+};
+
+/** Numbers, owner and mode of device nodes. Source: stat(1) of coreutils, numbers in hexadecimal */
+export const statNodes = (paths: readonly string[]): Command =>
+  command('/usr/bin/stat', ['--format', '%t:%T %u:%g %a %n', ...paths]);
+
+/** Parses statNodes: path to `MAJOR:MINOR uid:gid mode`, in decimal. */
+export const parseNodes = (text: string): ReadonlyMap<string, string> =>
+  new Map(
+    [...text.matchAll(/^([0-9a-f]+):([0-9a-f]+) (\d+:\d+ \d+) (.*)$/gm)].map(([, major, minor, rights, path]) => [
+      path ?? '',
+      `${parseInt(major ?? '', 16)}:${parseInt(minor ?? '', 16)} ${rights ?? ''}`,
+    ]),
+  );
 
 /** uids of /etc/passwd. */
 export const parsePasswd = (text: string): ReadonlyMap<number, string> =>

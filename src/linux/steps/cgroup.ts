@@ -4,27 +4,34 @@ import type { StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
 import type { Seen } from '../observe.ts';
 import type { Setting } from '../programs/cgroup.ts';
-import { DIRECTORY_BUSY, NO_DIRECTORY, removeDirectory } from '../programs/system.ts';
+import { DIRECTORY_BUSY, NO_DIRECTORY, removeDirectories } from '../programs/system.ts';
 
 export interface CgroupArgs {
   readonly vm: string;
-  readonly dir: string;
-  readonly set: readonly Setting[];
+  readonly groups: readonly { readonly dir: string; readonly set: readonly Setting[] }[];
 }
 
 /**
- * A cgroup that QEMU joins before it is QEMU.
- * Undo:   removed once its last process is gone; the kernel says busy for a moment.
+ * The cgroups that QEMU joins before it is QEMU: one directory, or one for each controller of version 1.
+ * Undo:   removed once their last process is gone; the kernel says busy for a moment.
  * Source: cgroups(7)
  */
 export const cgroup: StepDef<CgroupArgs, Seen> = {
-  because: ({ vm, set }) => `${vm} gets no more than ${set.map(([file, value]) => `${file} ${value}`).join(', ')}`,
-  apply: ({ dir, set }) => [
-    { do: 'mkdir', path: dir, access: { mode: 0o755, uid: 0, gid: 0 } },
-    ...set.map(([file, value]): Effect => ({ do: 'set', path: `${dir}/${file}`, text: `${value}\n` })),
+  because: ({ vm, groups }) =>
+    `${vm} gets no more than ${groups.flatMap(({ set }) => set.map(([file, value]) => `${file} ${value}`)).join(', ')}`,
+  apply: ({ groups }) =>
+    groups.flatMap(({ dir, set }) => [
+      { do: 'mkdir', path: dir, access: { mode: 0o755, uid: 0, gid: 0 } },
+      ...set.map(([file, value]): Effect => ({ do: 'set', path: `${dir}/${file}`, text: `${value}\n` })),
+    ]),
+  undo: ({ groups }) => [
+    run(removeDirectories(groups.map(({ dir }) => dir)), {
+      tolerate: [NO_DIRECTORY],
+      retry: { on: DIRECTORY_BUSY, forMs: LIMITS.busyTimeoutMs },
+    }),
   ],
-  undo: ({ dir }) => [
-    run(removeDirectory(dir), { tolerate: [NO_DIRECTORY], retry: { on: DIRECTORY_BUSY, forMs: LIMITS.busyTimeoutMs } }),
-  ],
-  holds: ({ dir }, seen) => (seen.cgroups.has(dir) ? 'yes' : 'no'),
+  holds: ({ groups }, seen) => {
+    const there = groups.filter(({ dir }) => seen.cgroups.has(dir)).length;
+    return there === 0 ? 'no' : there === groups.length ? 'yes' : 'partly';
+  },
 };

@@ -10,7 +10,13 @@ const ROOT = { uid: 0, gid: 0 };
 const owner = (uid: number): Access => ({ mode: 0o600, uid, gid: uid });
 
 /** Names in the run directory, beside those of the layout. */
-export const RUN_FILES = { sandbox: 'sandbox.args', firmware: 'firmware.rom', monitor: 'mon.in' } as const;
+export const RUN_FILES = {
+  sandbox: 'sandbox.args',
+  firmware: 'firmware.rom',
+  monitor: 'mon.in',
+  sockets: 'sock',
+  beside: 'beside.sh',
+} as const;
 
 export interface RunDirArgs {
   readonly vm: string;
@@ -20,6 +26,8 @@ export interface RunDirArgs {
   readonly rom: string;
   /** What the sandbox has besides QEMU. */
   readonly binds: readonly Bind[];
+  /** Script that starts what QEMU needs beside it. */
+  readonly beside?: string;
 }
 
 /**
@@ -28,7 +36,7 @@ export interface RunDirArgs {
  */
 export const runDir: StepDef<RunDirArgs, Seen> = {
   because: ({ vm }) => `${vm} needs a private copy of its firmware, a console and the description of its sandbox`,
-  apply: ({ vm, uid, paths, rom, binds }) => {
+  apply: ({ vm, uid, paths, rom, binds, beside }) => {
     const monitor = `${paths.config}/${RUN_FILES.monitor}`;
     const fifos = [paths.conIn, paths.conOut, monitor];
     return [
@@ -41,6 +49,16 @@ export const runDir: StepDef<RunDirArgs, Seen> = {
         text: renderVmArgs(vm, binds),
         access: { mode: 0o600, ...ROOT },
       },
+      ...(beside === undefined
+        ? []
+        : [
+            {
+              do: 'write',
+              path: `${paths.run}/${RUN_FILES.beside}`,
+              text: beside,
+              access: { mode: 0o500, ...ROOT },
+            } as const,
+          ]),
       ...fifos.map((path): Effect => ({ do: 'remove', path })),
       run(makeFifos(fifos)),
       // The console's ends are opened for QEMU; the monitor it opens itself.

@@ -1,4 +1,5 @@
 import { find, normal } from '../files.ts';
+import { hasMeta, switchesOf, VALUES } from '../jail-parameters.ts';
 import { createJail, findJail, removeJail } from '../jails.ts';
 import { done, fail, must, unknownArgv, type Answer, type Outcome, type Program } from '../program.ts';
 import { stuck, waitForHost } from '../wedge.ts';
@@ -6,53 +7,8 @@ import type { World } from '../world.ts';
 
 const PROGRAM = 'jail';
 
-/** Parameters with a value. Those that make jail(8) run or mount something are unknown on purpose. Source: jail(8). */
-const VALUES = new Set([
-  'name',
-  'jid',
-  'path',
-  'vnet',
-  'devfs_ruleset',
-  'enforce_statfs',
-  'securelevel',
-  'children.max',
-  'host.hostname',
-  'host.domainname',
-  'host.hostuuid',
-  'host.hostid',
-  'osrelease',
-  'osreldate',
-]);
-
-/** Switches, with `no` before their last word to turn them off. */
-const SWITCHES = new Set([
-  'persist',
-  'vnet',
-  'allow.set_hostname',
-  'allow.sysvipc',
-  'allow.raw_sockets',
-  'allow.chflags',
-  'allow.mount',
-  'allow.mount.devfs',
-  'allow.mount.tmpfs',
-  'allow.mount.nullfs',
-  'allow.quotas',
-  'allow.socket_af',
-  'allow.mlock',
-  'allow.reserved_ports',
-  'allow.read_msgbuf',
-  'allow.unprivileged_proc_debug',
-  'allow.suser',
-  'allow.nfsd',
-  'allow.extattr',
-  'allow.adjtime',
-  'allow.settime',
-  'allow.routing',
-  'allow.setaudit',
-]);
-
 const isSwitch = (world: World, name: string): boolean =>
-  SWITCHES.has(name) || (name === 'allow.vmm' && world.modules.has('vmm'));
+  name === 'persist' || name === 'vnet' || name in switchesOf(world);
 
 type Parameters = Map<string, string | boolean>;
 
@@ -66,7 +22,10 @@ const negated = (name: string): string | undefined => {
 const parseParameter = (world: World, text: string): readonly [string, string | boolean] | undefined => {
   const at = text.indexOf('=');
   const name = at < 0 ? text : text.slice(0, at);
-  if (at >= 0) return VALUES.has(name) || /^(meta|env)\.[^.]+$/.test(name) ? [name, text.slice(at + 1)] : undefined;
+  if (at >= 0)
+    return VALUES.has(name) || (hasMeta(world) && /^(meta|env)\.[^.]+$/.test(name))
+      ? [name, text.slice(at + 1)]
+      : undefined;
   if (isSwitch(world, name)) return [name, true];
   const positive = negated(name);
   return positive !== undefined && isSwitch(world, positive) ? [positive, false] : undefined;

@@ -1,3 +1,4 @@
+import { hasMeta, isAllowed, switchesOf } from '../jail-parameters.ts';
 import { findJail } from '../jails.ts';
 import { done, fail, lines, must, unknownArgv, type Answer, type Program } from '../program.ts';
 import { waitForHost } from '../wedge.ts';
@@ -59,14 +60,14 @@ const valueOf = (world: World, jail: Jail, name: string): string | boolean | und
   if (name === 'vnet') return jail.vnet ? 'new' : 'inherit';
   if (name === 'meta') return metaOf(jail);
   if (name === 'persist') return true;
-  if (name === 'allow.vmm') return world.modules.has('vmm') ? jail.parameters.get(name) === true : undefined;
+  if (name.startsWith('allow.')) return isAllowed(world, jail, name);
   return jail.parameters.get(name) ?? DEFAULTS[name];
 };
 
-const KNOWN = ['jid', 'name', 'path', 'dying', 'vnet', 'meta', 'persist', ...Object.keys(DEFAULTS)];
+const KNOWN = ['jid', 'name', 'path', 'dying', 'vnet', 'persist', ...Object.keys(DEFAULTS)];
 
 const unknownParameter = (world: World, names: readonly string[]): string | undefined =>
-  names.find((name) => !KNOWN.includes(name) && !(name === 'allow.vmm' && world.modules.has('vmm')));
+  names.find((name) => !KNOWN.includes(name) && !(name in switchesOf(world)) && !(name === 'meta' && hasMeta(world)));
 
 const toJson = (rows: readonly (readonly string[])[]): string => {
   const jails = rows.map((pairs) => `{${pairs.join(',')}}`).join(', ');

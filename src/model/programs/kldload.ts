@@ -25,7 +25,7 @@ const loadModule = (world: World, name: string): void => {
   if (world.modules.has(name)) return;
   world.modules.add(name);
   if (name === 'vmm') {
-    addDevice(world, { name: 'vmmctl', mode: 0o600, uid: 0, gid: 0 });
+    if (world.mode === '15') addDevice(world, { name: 'vmmctl', mode: 0o600, uid: 0, gid: 0 });
     world.sysctls.set('hw.vmm.maxcpu', String(world.cpus));
     world.sysctls.set('security.jail.param.allow.vmm', '0');
   }

@@ -74,25 +74,29 @@ const tarfs: Kind = (world, { special, node, options }, args) => {
   return { flags: 'ro', readOnly: true, root: unpack(archive) };
 };
 
+/** As mount -p has them. Source: sbin/mount/mount.c, flags2opts. */
+const flagsOf = (options: readonly string[]): string =>
+  [options.includes('ro') ? 'ro' : 'rw', ...['noexec', 'nosuid'].filter((flag) => options.includes(flag))].join(',');
+
 const tmpfs: Kind = (world, { node, options }, args) => {
-  const known = options.every((option) => /^(size=\d+[kmgt]?|mode=[0-7]{3,4})$/i.test(option));
+  const known = options.every((option) => /^(size=\d+[kmgt]?|mode=[0-7]{3,4}|noexec|nosuid)$/i.test(option));
   if (!known) throw unknownArgv(PROGRAM, args, 'tmpfs takes size= and mode=');
   if (find(world, node)?.kind !== 'directory') return missingDirectory(node);
   const mode = options.find((option) => option.startsWith('mode='))?.slice('mode='.length);
   const root = newDirectory({ mode: mode === undefined ? 0o755 : Number.parseInt(mode, 8), uid: 0, gid: 0 });
-  return { flags: 'rw', readOnly: false, root };
+  return { flags: flagsOf(options), readOnly: false, root };
 };
 
 const nullfs: Kind = (world, { special, node, options }, args) => {
-  if (options.some((option) => option !== 'ro' && option !== 'rw'))
-    throw unknownArgv(PROGRAM, args, 'nullfs takes ro and rw');
+  if (options.some((option) => !['ro', 'rw', 'noexec', 'nosuid'].includes(option)))
+    throw unknownArgv(PROGRAM, args, 'nullfs takes ro, rw, noexec and nosuid');
   const [source, target] = [special, node].map((path) => find(world, path));
   const missing = source ? (target ? undefined : node) : special;
   if (!source || !target) return fail(`mount_nullfs: ${missing ?? ''}: No such file or directory`, 64);
   // unrecorded: a file over a directory and the other way round
   if (source.kind !== target.kind) return fail(`mount_nullfs: ${node}: Not a directory`);
   const readOnly = options.includes('ro');
-  return { flags: readOnly ? 'ro' : 'rw', readOnly, root: source };
+  return { flags: flagsOf(options), readOnly, root: source };
 };
 
 const devfs: Kind = (world, { node, options }, args) => {

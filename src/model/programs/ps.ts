@@ -70,13 +70,22 @@ const keyword = (name: string): Keyword => {
   return found;
 };
 
+/** Daemons of the base system that the model knows by name only. */
+const daemons = (world: World): Process[] =>
+  [...world.posture.services].flatMap((name, i) => {
+    const init = world.processes.get(1);
+    return init ? [{ ...init, pid: 100 + i, ppid: 1, command: `/usr/sbin/${name}`, stat: 'Ss' }] : [];
+  });
+
 /** The options add up: -J with -ax lists everybody (FACTS S.12). */
 const choose = (world: World, names: Names, { all, jail }: Request): Process[] => {
   const isThere = (process: Process): boolean => {
     const name = jail ?? '';
     return process.jid !== 0 && (jailName(process, names) === name || String(process.jid) === name);
   };
-  return [...world.processes.values()].filter((process) => all || isThere(process)).sort((a, b) => a.pid - b.pid);
+  return [...world.processes.values(), ...daemons(world)]
+    .filter((process) => all || isThere(process))
+    .sort((a, b) => a.pid - b.pid);
 };
 
 const toJson = (names: Names, chosen: readonly Process[], keywords: readonly Keyword[]): string => {

@@ -1,4 +1,5 @@
-import { done, fail, unknownArgv, type Answer, type Program } from '../program.ts';
+import { parameterNames } from '../jail-parameters.ts';
+import { done, fail, lines, must, unknownArgv, type Answer, type Program } from '../program.ts';
 import type { World } from '../world.ts';
 
 const READ_ONLY = /^(hw\.|kern\.os|kern\.racct|security\.jail\.param\.)/;
@@ -20,8 +21,18 @@ const query = (world: World, option: string, name: string): Answer => {
   return done(`${name}: ${option === '-d' ? 'model' : value}\n`);
 };
 
-/** sysctl(8): -n, -i, -d, bare names and assignments. */
+const PARAMETERS = 'security.jail.param';
+
+/** `-N NODE`: names alone. */
+const listNames = (world: World, node: string): Answer => {
+  const own = [...world.sysctls.keys()].filter((name) => name === node || name.startsWith(`${node}.`));
+  const parameters = parameterNames(world).map((name) => `${PARAMETERS}.${name}`);
+  return done(lines(node === PARAMETERS ? parameters : own.sort()));
+};
+
+/** sysctl(8): -n, -i, -d, -N, bare names and assignments. */
 export const sysctl: Program = (world, args) => {
+  if (args[0] === '-N') return listNames(world, must('sysctl', args, 1, 'node'));
   const option = /^-[nid]$/.test(args[0] ?? '') ? (args[0] ?? '') : '';
   const words = option === '' ? args : args.slice(1);
   if (words.length === 0 || words.some((word) => word.startsWith('-')))

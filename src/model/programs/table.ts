@@ -2,6 +2,14 @@ import type { Program } from '../program.ts';
 import { bhyvectl } from './bhyvectl.ts';
 import { cpuset } from './cpuset.ts';
 import { devfs } from './devfs.ts';
+import { freebsdVersion } from './freebsd-version.ts';
+import { kldstat } from './kldstat.ts';
+import { swapctl } from './swapctl.ts';
+import { zpool } from './zpool.ts';
+import { pfctl } from './pfctl.ts';
+import { service } from './service.ts';
+import { test } from './test.ts';
+import { procstat } from './procstat.ts';
 import { getent } from './getent.ts';
 import { ifconfig } from './ifconfig.ts';
 import { jail } from './jail.ts';
@@ -21,6 +29,14 @@ import { zfs } from './zfs.ts';
 
 /** Every program of the model's FreeBSD, by its path. */
 export const PROGRAMS: ReadonlyMap<string, Program> = new Map([
+  ['/bin/freebsd-version', freebsdVersion],
+  ['/sbin/kldstat', kldstat],
+  ['/sbin/swapctl', swapctl],
+  ['/sbin/zpool', zpool],
+  ['/sbin/pfctl', pfctl],
+  ['/usr/sbin/service', service],
+  ['/bin/test', test],
+  ['/usr/bin/procstat', procstat],
   ['/bin/kill', kill],
   ['/bin/ps', ps],
   ['/sbin/devfs', devfs],

@@ -73,6 +73,7 @@ describe('ps', () => {
         jid: 3,
         jail: 'brig-web01',
         user: 'brig-web01',
+        uid: -1,
         stat: 'SCJ',
         rssBytes: 10852 * 1024,
         startedMs: Date.UTC(2026, 10, 23, 1, 40, 2),

@@ -4,6 +4,7 @@ import type { Node } from '../../../src/freebsd/node.ts';
 import { catalogue, createSteps, startSteps } from '../../../src/freebsd/plan.ts';
 import type { Seen } from '../../../src/freebsd/observe.ts';
 import type { StepDef } from '../../../src/base/step.ts';
+import { readFragments } from '../../../src/io/fragments.ts';
 import { layout } from '../../../src/platform/layout.ts';
 import type { Vm } from '../../../src/platform/platform.ts';
 import { renderEffect } from '../../../src/saga/render.ts';
@@ -14,8 +15,17 @@ const node: Node = {
   paths,
   layout: layout(paths),
   dataset: 'tank/brig',
-  features: { meta: true, racct: true, maxCpus: 4, memoryBytes: 2 ** 32 },
+  features: {
+    vmmctl: true,
+    jailParameters: ['allow.set_hostname', 'allow.suser', 'allow.reserved_ports'],
+    meta: true,
+    racct: true,
+    maxCpus: 4,
+    memoryBytes: 2 ** 32,
+  },
   findings: [],
+  fragments: readFragments(),
+  allowDevices: [],
   base: '/var/db/brig/base/base.tar.zst',
   testRom: '/var/db/brig/testrom.bin',
 };
@@ -23,7 +33,7 @@ const bridge = { network: 'default', name: 'bridge7000', own: true };
 const vmOf = (change: object): Vm => {
   const spec = parseVm({ name: 'web01', firmware: { builtin: 'test' }, memory: '64M', ...change });
   const nics = spec.nics.map((_, i) => ({ unit: 7000 + i, mac: `58:9c:fc:00:00:0${i}`, bridge }));
-  return { spec, place: { slot: 1, uid: 20001, nics } };
+  return { spec, place: { slot: 1, uid: 20001, secretName: 'b0', nics } };
 };
 const seen: Seen = {
   jails: [],
@@ -66,7 +76,7 @@ describe('a start on FreeBSD', () => {
 
   test('always drops the groups of root', () => {
     expect(script(full)).toContain(
-      '/usr/sbin/jexec -l brig-web01 /usr/sbin/chroot -G 20001 -g 20001 -u 20001 / /usr/sbin/bhyve -k /vm/bhyve.conf web01',
+      '/usr/bin/env -i PATH=/bin:/usr/bin:/usr/sbin /usr/sbin/jexec brig-web01 /usr/sbin/chroot -G 20001 -g 20001 -u 20001 / /usr/sbin/bhyve -k /vm/bhyve.conf web01',
     );
   });
 

@@ -1,8 +1,10 @@
 import type { Command, Effect, FileStat, Host, Result } from '../../../src/base/host.ts';
 import type { Step, StepDef } from '../../../src/base/step.ts';
+import { DEVICES, partsOf } from '../../../src/linux/devices.ts';
 import type { Node } from '../../../src/linux/node.ts';
 import type { Seen } from '../../../src/linux/observe.ts';
 import { catalogue, createSteps, startSteps } from '../../../src/linux/plan.ts';
+import { qemuCommand } from '../../../src/linux/programs/qemu.ts';
 import { layout } from '../../../src/platform/layout.ts';
 import type { Vm } from '../../../src/platform/platform.ts';
 import { definitionOf } from '../../../src/saga/run.ts';
@@ -11,13 +13,24 @@ import { parseVm } from '../../../src/spec/vm.ts';
 const paths = { stateDir: '/var/db/brig', runDir: '/run/brig' };
 const GIB = 2 ** 30;
 
-export const buildNode = (features: Partial<Node['features']> = {}): Node => ({
+export const buildNode = (features: Partial<Node['features']> = {}, more: Partial<Node> = {}): Node => ({
   paths,
   layout: layout(paths),
-  features: { accel: 'tcg', cpus: 4, memoryBytes: 8 * GIB, ...features },
+  features: {
+    accel: 'tcg',
+    cpus: 4,
+    memoryBytes: 8 * GIB,
+    locksMemory: true,
+    models: new Set(DEVICES.flatMap(({ models }) => models)),
+    ...features,
+  },
   findings: [],
   testRom: '/var/db/brig/testrom.bin',
   sandbox: '/var/db/brig/base/sandbox.args',
+  common: [],
+  allowDevices: [],
+  devices: { find: () => '8:0' },
+  ...more,
 });
 
 /** web01 in slot 1 with the default network; `document` overrides. */
@@ -25,7 +38,7 @@ export const buildVm = (document: Record<string, unknown> = {}, own = true): Vm 
   const spec = parseVm({ name: 'web01', firmware: { builtin: 'test' }, ...document });
   const bridge = own ? { network: 'default', name: 'bridge7000', own } : { network: 'lan', name: 'br0', own };
   const nics = spec.nics.map((_, i) => ({ unit: 7001 + i, mac: `58:9c:fc:00:00:0${i}`, bridge }));
-  return { spec, place: { slot: 1, uid: 20_001, nics } };
+  return { spec, place: { slot: 1, uid: 20_001, secretName: 'b0', nics } };
 };
 
 export const buildSeen = (seen: Partial<Seen> = {}): Seen => ({
@@ -36,6 +49,15 @@ export const buildSeen = (seen: Partial<Seen> = {}): Seen => ({
   runDirs: new Set(),
   ...seen,
 });
+
+export const partsOfVm = (vm: Vm) => partsOf(vm, layout(paths).vm(vm.spec.name));
+/** QEMU's command line. */
+export const qemuOfVm = (vm: Vm, accel: 'tcg' | 'kvm' = 'tcg'): string[] =>
+  qemuCommand(
+    vm,
+    accel,
+    partsOfVm(vm).flatMap(({ args }) => args),
+  );
 
 export const definition = (step: Step): StepDef<unknown, Seen> => definitionOf<Seen>(catalogue, step);
 export const apply = (step: Step): readonly Effect[] => definition(step).apply(step.args);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { precheck } from '../../../src/linux/checks.ts';
 import type { Node } from '../../../src/linux/node.ts';
 import { linuxPlatform } from '../../../src/linux/platform.ts';
-import { checkHost, probeFeatures } from '../../../src/linux/probe.ts';
+import { checkHost, probeDevices, probeFeatures } from '../../../src/linux/probe.ts';
 import type { Seen } from '../../../src/linux/observe.ts';
 import type { Vm } from '../../../src/platform/platform.ts';
 import { buildHost, buildNode, buildSeen, buildVm, type Files } from './build.ts';
@@ -133,7 +133,24 @@ describe('a host', () => {
       'warning: acceleration: tcg, which is slow: no /dev/kvm: chgrp kvm /dev/kvm && chmod 660 /dev/kvm, where KVM works',
       'warning: memory limits: no cgroup controller memory: VMs that ask for it are refused: echo +memory > /sys/fs/cgroup/cgroup.subtree_control',
       'warning: cpu limits: no cgroup controller cpu: VMs that ask for it are refused: echo +cpu > /sys/fs/cgroup/cgroup.subtree_control',
+      'warning: cpuset limits: no cgroup controller cpuset: taskset(1) is used instead: echo +cpuset > /sys/fs/cgroup/cgroup.subtree_control',
+      'warning: pids limits: no cgroup controller pids: the uid is bounded by prlimit(1) instead: echo +pids > /sys/fs/cgroup/cgroup.subtree_control',
+      'warning: io limits: no cgroup controller io: VMs that ask for it are refused: echo +io > /sys/fs/cgroup/cgroup.subtree_control',
     ]);
+  });
+
+  test('has the block devices of its file systems, whole disks only', async () => {
+    const mounts = ['8:1 / /', '8:17 / /var/db', '0:30 / /mnt/pool', '253:0 / /srv\\040x'];
+    const { host } = buildHost({
+      '/proc/self/mountinfo': mounts.map((each) => `27 1 ${each} rw,relatime shared:1 - ext4 /dev/x rw\n`).join(''),
+      '/sys/dev/block/8:1/partition': '1\n',
+      '/sys/dev/block/8:1/../dev': '8:0\n',
+      '/sys/dev/block/8:17/partition': '1\n',
+      '/sys/dev/block/8:17/../dev': '8:16\n',
+    });
+    const devices = await probeDevices(host);
+    const paths = ['/img', '/var/db/brig/disk0', '/var/dbx', '/mnt/pool/a', '/srv x/a'];
+    expect(paths.map((path) => devices.find(path))).toEqual(['8:0', '8:16', '8:0', undefined, '253:0']);
   });
 
   test('without programs is told their packages', async () => {
@@ -146,19 +163,27 @@ describe('a host', () => {
     ]);
   });
 
-  test('with cgroups of version 2 limits memory and CPU time', async () => {
-    const { host } = buildHost({
-      ...HOST,
-      '/proc/mounts': 'cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n',
-      '/sys/fs/cgroup/cgroup.subtree_control': 'cpuset cpu memory pids\n',
-    });
+  test('with cgroups of version 2 has what their root hands down', async () => {
+    const { host } = buildHost(
+      {
+        ...HOST,
+        '/proc/self/limits': 'Max locked memory         unlimited            unlimited            bytes\n',
+        '/proc/mounts': 'cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n',
+        '/sys/fs/cgroup/cgroup.subtree_control': 'cpuset cpu memory pids\n',
+      },
+      { '/usr/bin/qemu-system-x86_64': { stdout: 'Storage devices:\nname "nvme", bus PCI\n' } },
+    );
     const root = { version: 2, root: '/sys/fs/cgroup' };
     expect(await probeFeatures(host, 'tcg', '/rom')).toEqual({
       accel: 'tcg',
       cpus: 4,
       memoryBytes: 8 * 2 ** 30,
+      locksMemory: true,
+      models: new Set(['nvme']),
       memory: root,
       cpu: root,
+      cpuset: root,
+      pids: root,
     });
   });
 });
@@ -206,12 +231,16 @@ describe('KVM', () => {
   test('is not tried where nobody wants it', async () => {
     const { host, ran } = buildHost({ ...HOST, '/dev/kvm': kvm });
     expect(await probeFeatures(host, 'tcg', '/rom')).toMatchObject({ accel: 'tcg' });
-    expect(ran).toEqual([]);
+    expect(ran.map(({ args }) => args.at(-1))).toEqual(['help']);
   });
 });
 
 describe('what is live', () => {
-  const platform = linuxPlatform({ paths: { stateDir: '/var/db/brig', runDir: '/run/brig' }, accel: 'tcg' });
+  const platform = linuxPlatform({
+    paths: { stateDir: '/var/db/brig', runDir: '/run/brig' },
+    accel: 'tcg',
+    allowDevices: [],
+  });
   const supervisor = {
     pid: 5,
     ppid: 1,
@@ -228,7 +257,16 @@ describe('what is live', () => {
     rssBytes: 2048,
     args: '/usr/bin/qemu-system-x86_64 -name brig-web01',
   };
-  const focus = (ready: boolean) => ({ focus: { vm: 'web01', inside: new Map(), runFiles: new Set<string>(), ready } });
+  const focus = (ready: boolean) => ({
+    focus: {
+      vm: 'web01',
+      inside: new Map(),
+      runFiles: new Set<string>(),
+      hasTpm: false,
+      mounts: new Set<string>(),
+      ready,
+    },
+  });
   const found = { pid: 7, sinceMs: 1000, rssBytes: 2048 };
 
   test.each<[string, Partial<Seen>, object]>([

@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { cpuLimit, findController, memoryLimit, unifiedRoot } from '../../../src/linux/programs/cgroup.ts';
+import {
+  cpuLimit,
+  cpusetLimit,
+  findController,
+  ioLimit,
+  memoryLimit,
+  renderSetting,
+  unifiedRoot,
+} from '../../../src/linux/programs/cgroup.ts';
 import { parseLinks } from '../../../src/linux/programs/ip.ts';
 import { parseProcesses } from '../../../src/linux/programs/ps.ts';
 import { formatOf } from '../../../src/linux/programs/qemu-img.ts';
@@ -91,6 +99,20 @@ test('ldd: every library once, neither headers nor the vdso', () => {
 });
 
 describe('cgroups', () => {
+  test.each([
+    [memoryLimit(10_000_000, { version: 2, root: '/' }), '9998336'],
+    [['io.max', '8:0 wiops=5 rbps=4096'] as const, '8:0 rbps=4096 wbps=max riops=max wiops=5'],
+    [cpuLimit(50, { version: 2, root: '/' }), '50000 100000'],
+    [cpusetLimit('0-1', { version: 2, root: '/' })[0] ?? (['', ''] as const), '0-1'],
+    [ioLimit('8:0', { readIops: 7 }, { version: 1, root: '/' })[0] ?? (['', ''] as const), '8:0 7'],
+  ])('%j reads back as %s', (setting, expected) => {
+    expect(renderSetting(setting)).toBe(expected);
+  });
+
+  test('no rates, no line', () => {
+    expect(ioLimit('8:0', {}, { version: 2, root: '/' })).toEqual([]);
+  });
+
   const OLD = `tmpfs /sys/fs/cgroup tmpfs rw,relatime,mode=755 0 0
 cgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0
 cgroup /sys/fs/cgroup/cpuacct cgroup rw,relatime,cpuacct 0 0

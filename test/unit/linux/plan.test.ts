@@ -5,9 +5,8 @@ import { uuidOf } from '../../../src/platform/uuid.ts';
 import type { Focus, Seen } from '../../../src/linux/observe.ts';
 import { createSteps, startSteps } from '../../../src/linux/plan.ts';
 import type { Link } from '../../../src/linux/programs/ip.ts';
-import { qemuCommand } from '../../../src/linux/programs/qemu.ts';
 import type { Vm } from '../../../src/platform/platform.ts';
-import { apply, buildNode, buildSeen, buildVm, definition, find, holds, undo } from './build.ts';
+import { apply, buildNode, buildSeen, buildVm, definition, find, holds, qemuOfVm, undo } from './build.ts';
 
 const node = buildNode();
 /** Commands as words, with their standard input. */
@@ -38,7 +37,6 @@ describe('a plan', () => {
     const vm = buildVm({ nics: [{}], limits: { pcpu: 50 } });
     expect(startSteps(on, vm, 'run-1', 0).map(({ kind }) => kind)).toEqual([
       'run-dir.create',
-      'cgroup.create',
       'cgroup.create',
       'netns.create',
       'bridge.create',
@@ -151,7 +149,16 @@ describe('networks', () => {
 
   test('inside is asked of the VM in focus', () => {
     const focus = (links: [string, Link][]): Seen =>
-      buildSeen({ focus: { vm: 'web01', inside: new Map(links), runFiles: new Set(), ready: true } satisfies Focus });
+      buildSeen({
+        focus: {
+          vm: 'web01',
+          inside: new Map(links),
+          runFiles: new Set(),
+          hasTpm: false,
+          mounts: new Set(),
+          ready: true,
+        } satisfies Focus,
+      });
     const all = [
       link('brigb7001'),
       link('brigp7001', { master: 'brigb7001' }),
@@ -201,7 +208,7 @@ describe('the sandbox', () => {
     expect(line?.split(' -name ')[0]).toBe(
       '/bin/sh /run/brig/supervise.sh qemu web01 /run/brig/vms/web01 /run/brig/exits run-1 10 60 ' +
         '-8 /var/db/brig/base/sandbox.args -9 /run/brig/vms/web01/sandbox.args -- ' +
-        '/usr/bin/prlimit --core=0 --nproc=91 --nofile=100 /usr/bin/taskset -c 0-1 ' +
+        '/usr/bin/prlimit --core=1 --nproc=81 --nofile=100 --memlock=0 /usr/bin/taskset -c 0-1 ' +
         '/usr/bin/nsenter --net=/run/netns/brig-web01 -- /usr/bin/bwrap --args 8 --args 9 -- ' +
         '/usr/bin/setpriv --reuid 20001 --regid 20001 --groups 106 --no-new-privs --bounding-set -all --inh-caps -all --ambient-caps -all -- ' +
         '/usr/bin/qemu-system-x86_64',
@@ -210,7 +217,7 @@ describe('the sandbox', () => {
 });
 
 describe('QEMU', () => {
-  const words = (vm: Vm, accel: 'tcg' | 'kvm' = 'tcg'): string => qemuCommand(vm, accel).join(' ');
+  const words = (vm: Vm, accel: 'tcg' | 'kvm' = 'tcg'): string => qemuOfVm(vm, accel).join(' ');
 
   test('has a system call filter and no default devices', () => {
     expect(words(buildVm())).toContain(
@@ -238,7 +245,7 @@ describe('QEMU', () => {
   });
 
   test('is told the format of every disk', () => {
-    const blockdevs = qemuCommand(
+    const blockdevs = qemuOfVm(
       buildVm({
         disks: [{ file: { size: '1G' } }, { file: { size: '1G', from: '/img/a.qcow2' } }, { image: '/img/b.iso' }],
       }),

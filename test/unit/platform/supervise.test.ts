@@ -1,5 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -273,4 +273,28 @@ test('the supervisor is small', async () => {
   const kib = [...text.matchAll(/^Private_\w+: +(\d+) kB$/gm)].reduce((sum, match) => sum + Number(match[1]), 0);
   expect(kib).toBeGreaterThan(0);
   expect(kib).toBeLessThan(1024);
+});
+
+describe('the command', () => {
+  test('has the limits that it was given, soft and hard, and cannot lift them', async () => {
+    const guest = `{ ulimit -n; ulimit -Hn; ulimit -c; (ulimit -n 99) 2>&1 || echo kept; } > ${root}/limits; exit 1`;
+    expect(await statusOf(guest, { options: ['-n', '77', '-c', '0'] })).toBe(1);
+    expect(read(`${root}/limits`)?.split('\n').slice(0, 3)).toEqual(['77', '77', '0']);
+    // Root may lift its own; what brig runs has another uid by then.
+    expect(read(`${root}/limits`)?.split('\n').length).toBeGreaterThanOrEqual(4);
+  });
+
+  test('does not run when a limit cannot be set', async () => {
+    expect(await statusOf(`echo ran > ${root}/ran; exit 1`, { options: ['-n', 'many'] })).not.toBe(1);
+    expect(existsSync(`${root}/ran`)).toBe(false);
+  });
+
+  test('finds no socket of the run before it, and no link is followed to remove it', async () => {
+    writeFileSync(`${root}/precious`, 'x');
+    symlinkSync(`${root}/precious`, `${root}/port.sock`);
+    const guest = `[ ! -L ${root}/port.sock ] && echo free >> ${root}/runs; ln -s ${root}/precious ${root}/port.sock; [ $(wc -l < ${root}/runs) -lt 2 ]; exit $?`;
+    expect(await statusOf(guest, { options: ['-r', `${root}/port.sock`] })).toBe(1);
+    expect(read(`${root}/runs`)).toBe('free\nfree\n');
+    expect(read(`${root}/precious`)).toBe('x');
+  });
 });

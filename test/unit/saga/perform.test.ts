@@ -36,6 +36,20 @@ describe('run', () => {
     );
   });
 
+  test('of several things one may be gone and another busy: busy is tried again', async () => {
+    const { host, ran } = scripted(
+      answer(1, '', "failed 'a': No such file\nfailed 'b': busy\n"),
+      answer(1, '', 'No such file'),
+    );
+    const effect = run(command('/usr/bin/rmdir', ['/a', '/b']), {
+      tolerate: [{ status: 1, stderr: 'No such file' }],
+      retry: { on: { status: 1, stderr: 'busy' }, forMs: 1000 },
+    });
+    await perform(host, effect);
+    expect(ran).toHaveLength(2);
+    await expect(perform(scripted(answer(1, '', 'No such file; busy')).host, effect)).rejects.toThrow('busy');
+  });
+
   test('absent is success for an undo', async () => {
     const { host } = scripted(answer(1, '', 'ifconfig: interface tap7 does not exist'));
     await perform(

@@ -27,9 +27,19 @@ describe('a VM document', () => {
       name: 'web01',
       cpus: 1,
       memory: 256 * 2 ** 20,
+      wired: false,
       firmware: { builtin: 'test' },
       disks: [],
       nics: [],
+      devices: {
+        'virtio-rnd': true,
+        'virtio-console': [],
+        'virtio-9p': [],
+        tpm: false,
+        'virtio-scsi': [],
+        passthru: [],
+      },
+      unconfined: false,
       console: { logBytes: 524288 },
       limits: {},
       restart: { policy: 'on-failure', max: 3, windowSeconds: 30 },
@@ -42,8 +52,40 @@ describe('a VM document', () => {
     const yaml = 'name: web01\nmemory: 2G\nfirmware: {rom: /roms/a.rom}\nnics: [{network: lan, mode: direct}]\n';
     const spec = parseVmText(yaml, 'web01.yaml');
     expect(spec.memory).toBe(2 ** 31);
-    expect(spec.nics).toEqual([{ network: 'lan', mode: 'direct' }]);
+    expect(spec.nics).toEqual([{ network: 'lan', device: 'virtio-net', mode: 'direct' }]);
     expect(parseVmText(JSON.stringify(minimal), 'web01.json').name).toBe('web01');
+  });
+
+  test('asks for each device by its own name', () => {
+    const devices = {
+      'virtio-console': ['agent'],
+      'virtio-9p': [{ name: 'src', path: '/usr/src' }],
+      fbuf: {},
+      tpm: true,
+    };
+    const spec = parseVm({
+      ...minimal,
+      disks: [
+        { file: { size: '1G' }, device: 'nvme' },
+        { image: '/iso/a.iso', device: 'ahci-cd' },
+      ],
+      devices,
+    });
+    expect(spec.disks.map((disk) => disk.device)).toEqual(['nvme', 'ahci-cd']);
+    expect(spec.devices['virtio-9p']).toEqual([{ name: 'src', path: '/usr/src', readOnly: true }]);
+    expect(spec.devices.fbuf).toEqual({ width: 1024, height: 768 });
+  });
+
+  test.each([
+    [{ devices: { passthru: ['ppt0'] } }, 'unconfined'],
+    [{ devices: { vga: true } }, 'devices.vga'],
+    [{ devices: { passthru: ['ppt0; reboot'] }, unconfined: true }, 'devices.passthru[0]'],
+    [{ devices: { 'virtio-9p': [{ name: 'a', path: '../etc' }] } }, 'devices.virtio-9p[0].path'],
+    [{ devices: { 'virtio-console': ['a b'] } }, 'devices.virtio-console[0]'],
+    [{ disks: [{ file: { size: '1G' }, device: 'ahci-cd' }] }, 'disks[0].device'],
+    [{ nics: [{ device: 'ne2000' }] }, 'nics[0].device'],
+  ])('refuses %j and says where', (change, path) => {
+    expect(problemsOf({ ...minimal, ...change }).map((each) => each.split(':')[0])).toEqual([path]);
   });
 
   test('tells all its problems at once', () => {

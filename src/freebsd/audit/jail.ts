@@ -1,0 +1,78 @@
+import { property, type Property } from '../../platform/audit.ts';
+import { jailOf } from '../node.ts';
+import { allowsOf, SECURELEVEL } from '../jail.ts';
+import type { Measured } from './measure.ts';
+
+/** Interfaces that the kernel makes in every vnet where a module is loaded; they carry nothing. */
+const KERNEL_MADE = /^(pflog|pfsync|enc|ipfw)\d+$/;
+
+/** The jail's parameters are the ones that brig gave, and every `allow.` but vmm(4) is off. */
+export const jail = (m: Measured): Property[] => {
+  const name = jailOf(m.vm.spec.name);
+  const given = m.host.parameters.get(name);
+  const how = `jls -n (jail ${name})`;
+  const equal = (id: string, what: string, parameter: string, expected: string): Property =>
+    property(id, what, expected, given?.get(parameter), how);
+  const allowed = given && [...given].filter(([key, value]) => key.startsWith('allow.') && value === 'true');
+  const { root } = m.node.layout.vm(m.vm.spec.name);
+  return [
+    property('jail.process', 'bhyve is in its own jail', name, m.process?.jail, 'ps -ax -o jail'),
+    equal('jail.path', 'its root', 'path', root),
+    equal('jail.vnet', 'its own network stack', 'vnet', 'new'),
+    equal('jail.ruleset', 'its own devfs ruleset', 'devfs_ruleset', String(m.vm.place.uid)),
+    equal('jail.children', 'it makes no jails', 'children.max', '0'),
+    equal('jail.statfs', 'it sees no mount outside its root', 'enforce_statfs', '2'),
+    equal('jail.securelevel', 'it changes nothing of the kernel', 'securelevel', String(SECURELEVEL)),
+    property(
+      'jail.allow',
+      'all that it is allowed',
+      allowsOf(m.node, m.vm).sort().join(' '),
+      allowed &&
+        allowed
+          .map(([key]) => key)
+          .sort()
+          .join(' '),
+      how,
+    ),
+  ];
+};
+
+/** Its vnet has its own interfaces and no other. */
+export const network = (m: Measured): Property[] => {
+  const { spec, place } = m.vm;
+  const moded = place.nics.map((nic, i) => ({ ...nic, index: i, mode: spec.nics[i]?.mode ?? 'vnet' }));
+  const inside = moded.filter(({ mode }) => mode === 'vnet');
+  const wanted = ['lo0', ...inside.flatMap(({ unit, index }) => [`bridge${index}`, `epair${unit}b`, `tap${unit}`])];
+  const found = [...m.focus.inside.keys()].filter((name) => !KERNEL_MADE.test(name));
+  const name = jailOf(spec.name);
+  return [
+    property(
+      'network.interfaces',
+      'interfaces in its vnet',
+      wanted.sort().join(' '),
+      found.sort().join(' ') || undefined,
+      `ifconfig -j ${name} -a`,
+    ),
+    ...moded.map(({ unit, mode, bridge }) => {
+      const end = mode === 'vnet' ? `epair${unit}a` : `tap${unit}`;
+      const held = m.host.seen.interfaces.get(bridge.name)?.members.includes(end) ?? false;
+      return property(
+        `network.nic.${unit}`,
+        `NIC on network ${bridge.network} (${mode})`,
+        `${end} on ${bridge.name}`,
+        held ? `${end} on ${bridge.name}` : `${end} is not on ${bridge.name}`,
+        `ifconfig ${bridge.name}`,
+      );
+    }),
+    ...moded.map(({ unit, mode }) => {
+      const tap = (mode === 'vnet' ? m.focus.inside : m.host.seen.interfaces).get(`tap${unit}`);
+      return property(
+        `network.tap.${unit}`,
+        'its tap is open by bhyve alone',
+        String(m.process?.pid ?? 'no process'),
+        String(tap?.openedBy ?? 'nobody'),
+        `ifconfig tap${unit}`,
+      );
+    }),
+  ];
+};

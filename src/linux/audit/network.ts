@@ -1,0 +1,70 @@
+import { property, type Property } from '../../platform/audit.ts';
+import { markOf, nicNames } from '../node.ts';
+import type { Link } from '../programs/ip.ts';
+import { countRows, parseInterfaces } from '../programs/proc.ts';
+import { sameSet, type Expected } from './compare.ts';
+import type { Facts } from './facts.ts';
+
+const NETS = ['tcp', 'tcp6', 'udp', 'udp6', 'udplite', 'raw', 'raw6', 'packet'];
+
+/** What counts of an interface: kind, owner, bridge, isolation, mark. */
+const render = ({ name, kind, user, master, isolated, alias, up }: Link): string =>
+  [
+    name,
+    up ? 'up' : 'down',
+    kind ?? 'hardware',
+    ...(user === undefined ? [] : [`of ${user}`]),
+    ...(master === undefined ? [] : [`on ${master}`]),
+    ...(isolated ? ['isolated'] : []),
+    ...(alias === undefined ? [] : [alias]),
+  ].join(' ');
+
+const insideOf = ({ vm }: Expected): string[] =>
+  vm.place.nics.flatMap(({ unit }) => {
+    const { tap, peer, bridge } = nicNames(unit);
+    return [`${tap} up tun of ${vm.place.uid} on ${bridge}`, `${peer} up veth on ${bridge}`, `${bridge} up bridge`];
+  });
+
+const outsideOf = ({ vm }: Expected): string[] =>
+  vm.place.nics.map(
+    ({ unit, bridge }) => `${nicNames(unit).host} up veth on ${bridge.name} isolated ${markOf(vm.spec.name)}`,
+  );
+
+const sockets = ({ proc, pid }: Facts): string | undefined => {
+  if (!proc.has(`/proc/${pid}/net/tcp`)) return undefined;
+  const open = NETS.flatMap((name) => {
+    const rows = countRows(proc.get(`/proc/${pid}/net/${name}`) ?? '');
+    return rows > 0 ? [`${rows} ${name}`] : [];
+  });
+  return open.join(', ') || 'none';
+};
+
+export const networkProperties = (expected: Expected, facts: Facts): Property[] => {
+  const names = expected.vm.place.nics.map(({ unit }) => nicNames(unit));
+  const dev = facts.proc.get(`/proc/${facts.pid}/net/dev`);
+  const outside = names.flatMap(({ host }) => facts.seen.links.get(host) ?? []);
+  return [
+    sameSet(
+      'network.interfaces',
+      'has no interface but those of its NICs and a loopback',
+      ['lo', ...names.flatMap(({ tap, peer, bridge }) => [tap, peer, bridge])],
+      dev === undefined ? undefined : parseInterfaces(dev),
+      '/proc/PID/net/dev',
+    ),
+    sameSet(
+      'network.links',
+      'they are its own and joined by a bridge of its own; the loopback is down',
+      ['lo down hardware', ...insideOf(expected)],
+      facts.links?.map(render),
+      'ip -n brig-NAME link',
+    ),
+    sameSet(
+      'network.isolated',
+      "the host's ends are on their networks' bridges, where they reach no other VM",
+      outsideOf(expected),
+      outside.map(render),
+      'ip link',
+    ),
+    property('network.sockets', 'no socket of any network is in there', 'none', sockets(facts), '/proc/PID/net/*'),
+  ];
+};
