@@ -13,4 +13,5 @@ export type { State, VmView } from './engine/view.ts';
 export { Store, type EventRow, type LastEnd, type Trouble, type VmRow } from './store/store.ts';
 export { Client, type OperationListener } from './api/client.ts';
 export { startDaemon, type Daemon, type DaemonOptions } from './daemon/daemon.ts';
+export type { BaseReport, Bases, BaseView } from './platform/bases.ts';
 export { chooseHost } from './daemon/host.ts';

@@ -7,7 +7,9 @@ import type { PlanLine } from '../engine/changes.ts';
 import type { Outcome } from '../engine/engine.ts';
 import type { VmView } from '../engine/view.ts';
 import type { Audit } from '../platform/audit.ts';
+import type { BaseReport, BaseView } from '../platform/bases.ts';
 import type { Finding } from '../platform/platform.ts';
+import type { SignedManifest } from '../spec/manifest.ts';
 import type { EventRow } from '../store/store.ts';
 import { PREFIX, UPGRADE, type Line } from './protocol.ts';
 
@@ -100,8 +102,25 @@ export class Client {
     return this.#json('GET', '/doctor');
   }
 
-  buildBase(): Promise<{ files: number; bytes: number }> {
-    return this.#json('POST', '/base');
+  /** `keyPath` is a file on the node. */
+  buildBase(keyPath?: string): Promise<BaseView> {
+    return this.#json('POST', `/base${keyPath === undefined ? '' : `?key=${encodeURIComponent(keyPath)}`}`);
+  }
+
+  bases(): Promise<BaseView[]> {
+    return this.#json('GET', '/base');
+  }
+
+  showBase(name: string): Promise<SignedManifest> {
+    return this.#json('GET', `/base/${encodeURIComponent(name)}`);
+  }
+
+  verifyBase(name: string): Promise<BaseReport> {
+    return this.#json('POST', `/base/${encodeURIComponent(name)}/verify`);
+  }
+
+  removeBase(name: string): Promise<{ removed: string }> {
+    return this.#json('DELETE', `/base/${encodeURIComponent(name)}`);
   }
 
   create(document: unknown, listener: OperationListener = {}): Promise<VmView> {

@@ -17,7 +17,11 @@ import type { EventRow } from '../store/store.ts';
  * GET    /v1/audit                            Audit[]: every running VM
  * GET    /v1/vms/NAME/audit                   Audit[]: one VM
  * GET    /v1/doctor                           Finding[]
- * POST   /v1/base                             { files, bytes }
+ * GET    /v1/base                             BaseView[]
+ * POST   /v1/base?key=FILE                    BaseView
+ * GET    /v1/base/DIGEST                      SignedManifest; DIGEST may be cut short, or `current`
+ * POST   /v1/base/DIGEST/verify               BaseReport
+ * DELETE /v1/base/DIGEST                      { removed }
  */
 export const PREFIX = '/v1';
 
@@ -36,13 +40,17 @@ export const httpStatus = (body: ErrorBody): number => {
     case 'spec.invalid':
     case 'usage.invalid':
     case 'api.invalid':
+    case 'acl.invalid':
       return 400;
     case 'host.denied':
+    case 'acl.denied':
       return 403;
     case 'vm.unknown':
+    case 'image.unknown':
       return 404;
     case 'vm.exists':
     case 'vm.blocked':
+    case 'image.inUse':
       return 409;
     default:
       return 500;

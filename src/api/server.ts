@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { BrigError, toErrorBody } from '../base/errors.ts';
+import type { Host } from '../base/host.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Audit } from '../platform/audit.ts';
+import type { Bases } from '../platform/bases.ts';
 import type { Finding } from '../platform/platform.ts';
 import { parseVm } from '../spec/vm.ts';
 import type { Consoles } from '../engine/consoles.ts';
@@ -17,14 +19,15 @@ export interface ApiOptions<Seen> {
   readonly consoles: Consoles;
   readonly audit: (name?: string) => Promise<readonly Audit[]>;
   readonly doctor: () => Promise<readonly Finding[]>;
-  readonly buildBase: () => Promise<unknown>;
+  readonly host: Host;
+  readonly bases: Bases;
 }
 
 interface Call {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly query: URLSearchParams;
-  /** The VM's name, or the operation's id, in the path. */
+  /** The VM's name, the operation's id or the base's digest in the path. */
   readonly name: string;
 }
 
@@ -66,7 +69,7 @@ export class Api<Seen> {
 
   constructor(options: ApiOptions<Seen>) {
     this.#o = options;
-    const { engine } = options;
+    const { engine, bases, host } = options;
     this.#routes = [
       [/^GET \/vms$/, async (call) => sendJson(call.response, 200, await engine.list())],
       [/^POST \/vms$/, (call) => this.#create(call)],
@@ -98,7 +101,14 @@ export class Api<Seen> {
       [/^GET \/audit$/, async (call) => sendJson(call.response, 200, await this.#o.audit())],
       [/^GET \/vms\/([^/]+)\/audit$/, async (call) => sendJson(call.response, 200, await this.#o.audit(call.name))],
       [/^GET \/doctor$/, async (call) => sendJson(call.response, 200, await this.#o.doctor())],
-      [/^POST \/base$/, async (call) => sendJson(call.response, 200, await this.#o.buildBase())],
+      [/^GET \/base$/, async (call) => sendJson(call.response, 200, await bases.list(host))],
+      [/^POST \/base$/, (call) => this.#buildBase(call)],
+      [/^GET \/base\/([^/]+)$/, async (call) => sendJson(call.response, 200, await bases.show(host, call.name))],
+      [
+        /^POST \/base\/([^/]+)\/verify$/,
+        async (call) => sendJson(call.response, 200, await bases.verify(host, call.name)),
+      ],
+      [/^DELETE \/base\/([^/]+)$/, (call) => this.#removeBase(call)],
     ];
   }
 
@@ -171,6 +181,18 @@ export class Api<Seen> {
     operation?.abort.abort();
     sendJson(call.response, 200, { cancelled: operation !== undefined });
     return Promise.resolve();
+  }
+
+  async #buildBase(call: Call): Promise<void> {
+    const built = await this.#o.bases.build(this.#o.host, call.query.get('key') ?? undefined);
+    this.#o.events.add('base.built', 'operator', undefined, { digest: built.digest, key: built.key });
+    sendJson(call.response, 200, built);
+  }
+
+  async #removeBase(call: Call): Promise<void> {
+    const { removed } = await this.#o.bases.remove(this.#o.host, call.name);
+    this.#o.events.add('base.removed', 'operator', undefined, { digest: removed });
+    sendJson(call.response, 200, { removed });
   }
 
   #events(call: Call): Promise<void> {

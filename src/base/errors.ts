@@ -9,6 +9,11 @@ export type ErrorCode =
   | 'vm.unknown'
   | 'vm.exists'
   | 'vm.blocked'
+  | 'acl.invalid'
+  | 'acl.denied'
+  | 'image.invalid'
+  | 'image.unknown'
+  | 'image.inUse'
   | 'host.failed'
   | 'host.timeout'
   | 'host.missing'
@@ -31,6 +36,11 @@ const EXIT: Record<ErrorCode, number> = {
   'vm.unknown': 69,
   'vm.exists': 73,
   'vm.blocked': 75,
+  'acl.invalid': 65,
+  'acl.denied': 77,
+  'image.invalid': 65,
+  'image.unknown': 69,
+  'image.inUse': 75,
   'host.failed': 71,
   'host.timeout': 75,
   'host.missing': 69,

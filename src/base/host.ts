@@ -31,6 +31,8 @@ export interface Access {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
+  /** A loss of power leaves the old file or the new one, never half of one. */
+  readonly durable?: boolean;
 }
 
 /** When a probe is satisfied: its exit status, or what its stdout matches or lacks. */
@@ -107,6 +109,34 @@ export interface FileStat {
   readonly uid: number;
   readonly gid: number;
   readonly bytes: number;
+  /** Last change of the content, milliseconds since the epoch. */
+  readonly modifiedMs: number;
+}
+
+/** What a file is made of, links followed. */
+export interface FileDigest {
+  /** Hexadecimal. */
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly mode: number;
+}
+
+/** One entry of an archive as it was read: a file, or a directory. */
+export interface ArchiveEntry {
+  /** As it was packed; a name that `pack` would not write stays as it is. */
+  readonly path: string;
+  readonly kind: 'file' | 'directory' | 'other';
+  readonly mode: number;
+  readonly bytes: number;
+  /** Hexadecimal; of nothing for a directory. */
+  readonly sha256: string;
+}
+
+export interface ArchiveListing {
+  /** In order. */
+  readonly entries: readonly ArchiveEntry[];
+  /** Why nothing after these could be read; absent: it was read to its end. */
+  readonly trouble?: string;
 }
 
 /** One entry of an archive: a file taken from the host, or a directory. Owned by root. */
@@ -142,6 +172,17 @@ export interface Host {
   copyFile(from: string, to: string, access: Access, growTo?: number): Promise<void>;
   /** A sparse file of this size; refuses an existing one. */
   allocate(path: string, bytes: number, access: Access): Promise<void>;
+  /**
+   * Differs when the file at the end of the links is another or was changed: no need to read it again otherwise.
+   * Undefined when absent, or changed so lately that a further change would not show.
+   */
+  identity(path: string): Promise<string | undefined>;
+  /** Read piece by piece; undefined when absent. */
+  digest(path: string): Promise<FileDigest | undefined>;
+  /** The first bytes of a file, fewer when it is shorter; undefined when absent. */
+  head(path: string, bytes: number): Promise<Uint8Array | undefined>;
+  /** What is in an archive that `pack` made. Errors: host.failed when it is not there. */
+  readArchive(path: string): Promise<ArchiveListing>;
   /** A zstd-compressed tar with a frame per entry; the same entries give the same bytes. Atomic. */
   pack(entries: readonly PackEntry[], to: string, access: Access): Promise<void>;
   /** Parents too; present is success, access is set either way. */
@@ -158,4 +199,6 @@ export interface Host {
   watch(directory: string, onChange: () => void): { close(): void };
   sleep(ms: number): Promise<void>;
   now(): number;
+  /** Unpredictable bytes, for keys. */
+  random(bytes: number): Uint8Array;
 }

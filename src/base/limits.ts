@@ -6,6 +6,16 @@ export const LIMITS = {
   zfsTimeoutMs: 120_000,
   /** Building and compressing the base image reads 12 MB and writes 5. */
   baseBuildTimeoutMs: 120_000,
+  /** Unpacked files of a jails' root together: some 12 MB; more is no root but a bomb. */
+  baseBytes: 256 * 2 ** 20,
+  /** Files of a jails' root, or of a sandbox: some 25 to 60. */
+  baseFiles: 2_000,
+  /** A signed manifest: some 200 bytes for each file. */
+  manifestBytes: 2 ** 20,
+  /** A key file is one line. */
+  keyFileBytes: 4_096,
+  /** File systems may tell times by the second: what changed within this time may change again unseen. */
+  settledMs: 2_000,
   /** bhyve runs iasl once before it is ready; slow emulated hosts take seconds. */
   readyTimeoutMs: 60_000,
   /** First pause between two looks at the same probe; it grows by the factor, up to the most. */

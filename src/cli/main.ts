@@ -3,6 +3,7 @@ import { BrigError, exitStatusOf, messageOf, toErrorBody } from '../base/errors.
 import { escapeControls } from '../base/units.ts';
 import { parseCall, print, type CliCommand } from './command.ts';
 import { auditCommand } from './commands/audit.ts';
+import { baseCommand } from './commands/base.ts';
 import { consoleCommand } from './commands/console.ts';
 import { createCommand } from './commands/create.ts';
 import { hostCommands } from './commands/host.ts';
@@ -15,6 +16,7 @@ const COMMANDS: Readonly<Record<string, CliCommand>> = {
   console: consoleCommand,
   audit: auditCommand,
   ...hostCommands,
+  base: baseCommand,
 };
 
 const SOCKET = '/var/run/brig/brigd.sock';

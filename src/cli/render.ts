@@ -31,7 +31,7 @@ export const table = (rows: readonly (readonly string[])[]): string[][] => {
   return rows.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))));
 };
 
-const firstLine = (text: string): string => escapeControls(text.split('\n')[0] ?? '');
+export const firstLine = (text: string): string => escapeControls(text.split('\n')[0] ?? '');
 
 /** What nobody may overlook. */
 const marksOf = (vm: VmView): string[] => [

@@ -132,7 +132,8 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       consoles,
       audit: (name) => auditVms(engine, platform, host, name),
       doctor: () => platform.doctor(host),
-      buildBase: () => platform.buildBase(host),
+      host,
+      bases: platform.bases,
     });
     const server = await serve(api, places.socket);
     log.info({ socket: places.socket, platform: platform.name }, 'brigd.ready');

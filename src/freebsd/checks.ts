@@ -18,9 +18,6 @@ const OVERHEAD_BYTES = 128 * 2 ** 20;
 /** Why a start of this VM cannot work, all at once, before anything is touched. */
 export const precheck = async (host: Host, node: Node, seen: Seen, vm: Vm): Promise<Finding[]> => [
   ...node.findings.filter((finding) => finding.level === 'problem'),
-  ...((await host.stat(node.base))
-    ? []
-    : [problem(`the jails' root ${node.base}`, 'nothing there', 'brig base build')]),
   ...checkSize(node, vm),
   ...checkNames(node, seen, vm),
   ...checkNetworks(seen, vm),

@@ -34,7 +34,7 @@ export interface Node {
   readonly allowDevices: readonly string[];
   /** What prepare found; problems among it block every start. */
   readonly findings: readonly Finding[];
-  /** The tarfs image that every jail's root is mounted from. */
+  /** The tarfs image that a start mounts as the jail's root; a running VM may have an older one. */
   readonly base: string;
   /** brig's own test guest, as a file. */
   readonly testRom: string;

@@ -1,12 +1,12 @@
 import { strict as assert } from 'node:assert';
-import { messageOf } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import type { Paths } from '../base/placed.ts';
+import { BaseStore } from '../image/base-store.ts';
 import { buildTestRom } from '../image/testrom.ts';
 import { layout } from '../platform/layout.ts';
 import type { Finding, Live, Platform, Vm } from '../platform/platform.ts';
 import { audit } from './audit/audit.ts';
-import { buildBase } from './base.ts';
+import { jailRoot } from './base.ts';
 import { precheck } from './checks.ts';
 import type { Fragments } from './fragments.ts';
 import { checkPosture } from './doctor.ts';
@@ -54,45 +54,24 @@ const owned = (seen: Seen): ReadonlySet<string> => {
   return new Set([...jails, ...interfaces, ...seen.runDirs]);
 };
 
-const checkBase = async (host: Host, base: string): Promise<Finding[]> => {
-  const stat = await host.stat(base);
-  return [
-    stat
-      ? { level: 'ok', what: "the jails' root", got: base }
-      : { level: 'problem', what: "the jails' root", got: 'not built', mend: 'brig base build' },
-  ];
-};
-
-/** A host that lacks bhyve can still be looked at: doctor says what is missing, and every start is refused. */
-const tryBuild = async (host: Host, base: string): Promise<Finding[]> => {
-  try {
-    await buildBase(host, base);
-    return [];
-  } catch (error) {
-    return [{ level: 'warning', what: "the jails' root", got: messageOf(error), mend: 'brig base build' }];
-  }
-};
-
 /** The product: every VM in a jail of its own on FreeBSD 15. */
 export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
   const places = layout(options.paths);
-  const base = `${places.baseDir}/base.tar.zst`;
+  const bases = new BaseStore(jailRoot(places), places);
   const testRom = `${options.paths.stateDir}/testrom.bin`;
   let node: Node | undefined;
   const known = (): Node => {
     assert(node, 'prepare comes first');
-    return node;
+    return { ...node, base: bases.file };
   };
 
   const prepare = async (host: Host): Promise<readonly Finding[]> => {
     const findings = await prepareHost(host);
     const features = await probeFeatures(host);
-    const root = { mode: 0o700, uid: 0, gid: 0 };
-    await host.mkdir(places.baseDir, root);
+    findings.push(...(await bases.prepare(host)));
     await host.writeFile(testRom, buildTestRom(), { mode: 0o444, uid: 0, gid: 0 });
-    if (!(await host.stat(base))) findings.push(...(await tryBuild(host, base)));
     const all = [...findings, ...(await checkHost(host, features))];
-    node = { ...options, layout: places, features, findings: all, base, testRom };
+    node = { ...options, layout: places, features, findings: all, base: bases.file, testRom };
     return all;
   };
 
@@ -106,11 +85,11 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     live: (seen, vm) => liveOf(known(), seen, vm),
     reduced: () => reducedBy(known()),
     owned,
-    precheck: (host, seen, vm) => precheck(host, known(), seen, vm),
-    buildBase: (host) => buildBase(host, base),
+    precheck: async (host, seen, vm) => [...(await bases.precheck(host)), ...(await precheck(host, known(), seen, vm))],
+    bases,
     audit: (host, vms) => audit(host, known(), vms),
     doctor: async (host) => [
-      ...(await checkBase(host, base)),
+      ...(await bases.doctor(host)),
       ...(await checkHost(host, known().features)),
       ...(await checkPosture(host, known())),
     ],

@@ -12,12 +12,16 @@ import {
   rename,
   rm,
   rmdir,
+  stat as statThrough,
   truncate,
   unlink,
+  type FileHandle,
 } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
-import type { Access, FileStat } from '../base/host.ts';
+import type { Access, FileDigest, FileStat } from '../base/host.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
 
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
 const isAbsent = (error: unknown): boolean => codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR';
@@ -57,6 +61,9 @@ export const removeEmpty = async (path: string): Promise<void> => {
   await orAbsent(`remove ${path}`, rmdir(path));
 };
 
+/** Of a file that is read piece by piece. */
+const PIECE_BYTES = 2 ** 18;
+
 const kindOf = (stat: Awaited<ReturnType<typeof lstat>>): FileStat['kind'] => {
   if (stat.isFile()) return 'file';
   if (stat.isDirectory()) return 'directory';
@@ -67,15 +74,73 @@ const kindOf = (stat: Awaited<ReturnType<typeof lstat>>): FileStat['kind'] => {
 
 export const stat = async (path: string): Promise<FileStat | undefined> => {
   const found = await orAbsent(`stat ${path}`, lstat(path));
-  return found && { kind: kindOf(found), mode: found.mode & 0o7777, uid: found.uid, gid: found.gid, bytes: found.size };
+  if (!found) return undefined;
+  const { mode, uid, gid, size, mtimeMs } = found;
+  return { kind: kindOf(found), mode: mode & 0o7777, uid, gid, bytes: size, modifiedMs: Math.floor(mtimeMs) };
 };
+
+/** Device, inode, size and both times in nanoseconds; of a file that has rested long enough for these to tell. */
+export const identity = async (path: string): Promise<string | undefined> => {
+  const found = await orAbsent(`stat ${path}`, statThrough(path, { bigint: true }));
+  if (!found || Number(found.ctimeMs) + LIMITS.settledMs > Date.now()) return undefined;
+  return [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join(':');
+};
+
+/** Opens a regular file, links followed; waits for nobody, should it be a FIFO. */
+const openFile = async (attempt: string, path: string): Promise<FileHandle | undefined> => {
+  const file = await orAbsent(attempt, open(path, constants.O_RDONLY | constants.O_NONBLOCK));
+  if (!file || (await file.stat()).isFile()) return file;
+  await file.close();
+  throw new BrigError('host.failed', `${attempt}: not a file`);
+};
+
+const withFile = async <T>(
+  attempt: string,
+  path: string,
+  work: (file: FileHandle) => Promise<T>,
+): Promise<T | undefined> => {
+  const file = await openFile(attempt, path);
+  if (!file) return undefined;
+  try {
+    return await must(attempt, work(file));
+  } finally {
+    await file.close();
+  }
+};
+
+export const digest = (path: string): Promise<FileDigest | undefined> =>
+  withFile(`read ${path}`, path, async (file) => {
+    const hash = createHash('sha256');
+    const { mode } = await file.stat();
+    let bytes = 0;
+    for await (const chunk of file.createReadStream({ autoClose: false, highWaterMark: PIECE_BYTES })) {
+      hash.update(chunk as Buffer);
+      bytes += (chunk as Buffer).length;
+    }
+    return { sha256: hash.digest('hex'), bytes, mode: mode & 0o7777 };
+  });
+
+export const head = (path: string, bytes: number): Promise<Uint8Array | undefined> =>
+  withFile(`read ${path}`, path, async (file) => {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(bytes), 0, bytes, 0);
+    return buffer.subarray(0, bytesRead);
+  });
 
 const grant = async (path: string, access: Access): Promise<void> => {
   await chown(path, access.uid, access.gid);
   await chmod(path, access.mode);
 };
 
-/** Written beside, synced, then renamed: a reader or a crash sees the old file or the new one. */
+const flush = async (path: string): Promise<void> => {
+  const file = await open(path, constants.O_RDONLY);
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+};
+
+/** Written beside, then renamed: a reader sees the old file or the new one. `durable` is also after a loss of power. */
 export const replace = async (
   path: string,
   access: Access,
@@ -86,7 +151,9 @@ export const replace = async (
   try {
     await fill(temporary);
     await grant(temporary, access);
+    if (access.durable) await flush(temporary);
     await rename(temporary, path);
+    if (access.durable) await flush(dirname(path));
   } catch (error) {
     await rm(temporary, { force: true });
     throw error;

@@ -1,6 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '../base/host.ts';
-import { pack } from './archive.ts';
+import { pack, readArchive } from './archive.ts';
 import { openConsole, say } from './console.ts';
 import { run, spawn } from './exec.ts';
 import * as files from './files.ts';
@@ -16,6 +17,10 @@ export const realHost: Host = {
   writeFile: files.writeText,
   copyFile: files.copy,
   allocate: files.allocate,
+  identity: files.identity,
+  digest: files.digest,
+  head: files.head,
+  readArchive,
   pack,
   mkdir: files.makeDirectory,
   remove: files.remove,
@@ -26,4 +31,5 @@ export const realHost: Host = {
   watch: files.watch,
   sleep: (ms) => sleep(ms),
   now: () => Date.now(),
+  random: (bytes) => randomBytes(bytes),
 };

@@ -45,7 +45,7 @@ export interface Node {
   readonly findings: readonly Finding[];
   /** brig's own test guest, as a file. */
   readonly testRom: string;
-  /** The part of every sandbox that is the same: QEMU and its libraries, as arguments of bwrap(1). */
+  /** The part of every sandbox that is the same, for a start: QEMU and its libraries, as arguments of bwrap(1). */
   readonly sandbox: string;
   /** What no sandbox may ask of the kernel, as a program of seccomp(2). */
   readonly filter: string;

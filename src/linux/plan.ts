@@ -105,6 +105,7 @@ export const bindsOf = (node: Node, vm: Vm, parts: readonly Part[]): Bind[] => {
     // Nobody reads what the monitor answers, so nothing may pile up.
     device('/dev/null', `${INSIDE.monitor}.out`),
     ...('uefi' in vm.spec.firmware ? [writable(`${dir}/vars.fd`, INSIDE.vars)] : []),
+    ...(node.features.accel === 'kvm' ? [device('/dev/kvm')] : []),
     ...parts.flatMap(({ binds }) => binds ?? []),
     ...(hasSockets(parts) ? [writable(socketsOf(node, vm.spec.name), INSIDE.sockets)] : []),
   ]);

@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import type { Host } from '../base/host.ts';
 import type { Paths } from '../base/placed.ts';
+import { BaseStore } from '../image/base-store.ts';
 import { buildTestRom } from '../image/testrom.ts';
 import { layout } from '../platform/layout.ts';
 import type { Finding, Live, Platform, Vm } from '../platform/platform.ts';
@@ -11,7 +12,8 @@ import { vmOfSpace, type Node } from './node.ts';
 import { observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
 import { checkHost, prepareTun, probeDevices, probeFeatures, type Accel } from './probe.ts';
-import { buildSandbox, findTpm } from './sandbox.ts';
+import { bindsOf, findTpm, sandboxFiles } from './sandbox.ts';
+import { renderFilter } from './seccomp.ts';
 import { qemuOf, supervisorOf } from './steps/process.ts';
 
 export interface LinuxOptions {
@@ -47,33 +49,39 @@ const owned = (seen: Seen): ReadonlySet<string> => {
   return new Set([...links, ...spaces, ...cgroups, ...seen.runDirs]);
 };
 
+/** What every sandbox has, as of the current base. */
+const commonOf = ({ file, manifest }: BaseStore): Pick<Node, 'sandbox' | 'common'> => ({
+  sandbox: file,
+  common: manifest ? bindsOf(manifest) : [],
+});
+
 /** Real VMs where there is no FreeBSD: QEMU in bubblewrap, in a network namespace, under the same engine. */
 export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
   const places = layout(options.paths);
   const testRom = `${options.paths.stateDir}/testrom.bin`;
-  const sandbox = `${places.baseDir}/sandbox.args`;
   const filter = `${places.baseDir}/sandbox.bpf`;
   let node: Node | undefined;
+  const bases = new BaseStore(sandboxFiles(places), places);
   const known = (): Node => {
     assert(node, 'prepare comes first');
-    return node;
+    return { ...node, ...commonOf(bases) };
   };
 
   const prepare = async (host: Host): Promise<readonly Finding[]> => {
     await host.mkdir(options.paths.stateDir, { mode: 0o711, ...ROOT });
-    await host.mkdir(places.baseDir, { mode: 0o700, ...ROOT });
     await host.writeFile(testRom, buildTestRom(), { mode: 0o444, ...ROOT });
     await prepareTun(host);
     const features = await probeFeatures(host, options.accel, testRom);
     const findings = await checkHost(host, features);
     const usable = findings.every(({ level }) => level !== 'problem');
-    const common = usable ? (await buildSandbox(host, sandbox, filter, features.accel === 'kvm')).binds : [];
     const tpm = usable ? await findTpm(host) : undefined;
     const { paths, allowDevices } = options;
     const devices = await probeDevices(host);
-    const fixed = { paths, layout: places, testRom, sandbox, filter, allowDevices };
-    node = { ...fixed, features, findings, common, devices, ...(tpm ? { tpm } : {}) };
-    return findings;
+    const fixed = { paths, layout: places, testRom, filter, allowDevices };
+    const built = await bases.prepare(host);
+    await host.writeFile(filter, renderFilter(), { mode: 0o600, ...ROOT });
+    node = { ...fixed, ...commonOf(bases), features, findings, devices, ...(tpm ? { tpm } : {}) };
+    return [...findings, ...built];
   };
 
   return {
@@ -86,9 +94,13 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     live: (seen, vm) => liveOf(places.supervisor, seen, vm),
     reduced: () => undefined,
     owned,
-    precheck: (host, seen, vm) => precheck(host, known(), seen, vm),
-    buildBase: (host) => buildSandbox(host, sandbox, filter, known().features.accel === 'kvm'),
+    precheck: async (host, seen, vm) => [...(await bases.precheck(host)), ...(await precheck(host, known(), seen, vm))],
+    bases,
     audit: (host, vms) => audit(host, known(), vms),
-    doctor: async (host) => [...(await checkHost(host, known().features)), ...(await checkHardening(host))],
+    doctor: async (host) => [
+      ...(await bases.doctor(host)),
+      ...(await checkHost(host, known().features)),
+      ...(await checkHardening(host)),
+    ],
   };
 };

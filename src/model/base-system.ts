@@ -31,6 +31,8 @@ export const LINKED: Readonly<Record<string, readonly string[]>> = {
   '/usr/sbin/bhyve': LIBRARIES.filter((path) => !/edit|tinfow/.test(path)),
   '/usr/sbin/iasl': ['/lib/libm.so.5', '/lib/libc.so.7', '/lib/libsys.so.7'],
   '/usr/sbin/chroot': ['/lib/libc.so.7', '/lib/libsys.so.7'],
+  // unrecorded: a port, with libraries of its own
+  '/usr/local/bin/swtpm': ['/lib/libcrypto.so.35', '/lib/libc.so.7', '/lib/libsys.so.7'],
 };
 
 const PROGRAMS: readonly string[] = [
@@ -67,6 +69,12 @@ const PROGRAMS: readonly string[] = [
   '/usr/sbin/jls',
   '/usr/sbin/service',
   '/libexec/ld-elf.so.1',
+];
+
+/** What every program begins with: an ELF file of 64 bits for amd64, of FreeBSD. Source: elf(5) */
+export const ELF_HEADER: readonly number[] = [
+  ...[0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0],
+  ...[2, 0, 62, 0],
 ];
 
 export const DIRECTORIES: readonly string[] = [

@@ -1,4 +1,4 @@
-import { BASE_FILES, DEVICES, DIRECTORIES, PASSWD, SYSCTLS } from './base-system.ts';
+import { BASE_FILES, DEVICES, DIRECTORIES, ELF_HEADER, PASSWD, SYSCTLS } from './base-system.ts';
 import { addDevice, newView } from './devices.ts';
 import { attach, detach, find, makeDirectories, newDirectory, newFile, put } from './files.ts';
 import { addInterface } from './network.ts';
@@ -101,7 +101,9 @@ export const install = (world: World): void => {
   boot(world);
   for (const [path, bytes] of BASE_FILES) {
     makeDirectories(world, path.slice(0, path.lastIndexOf('/')), ROOT);
-    put(world, path, newFile(new Uint8Array(), { mode: 0o555, uid: 0, gid: 0 }, bytes));
+    // No two files are alike.
+    const content = Uint8Array.from([...ELF_HEADER, ...Buffer.from(path)]);
+    put(world, path, newFile(content, { mode: 0o555, uid: 0, gid: 0 }, bytes));
   }
   makeDirectories(world, '/etc', ROOT);
   put(world, '/etc/passwd', newFile(Buffer.from(PASSWD), { mode: 0o644, uid: 0, gid: 0 }));

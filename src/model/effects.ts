@@ -1,5 +1,7 @@
-import type { Access, FileStat, PackEntry } from '../base/host.ts';
+import { createHash } from 'node:crypto';
+import type { Access, ArchiveListing, FileDigest, FileStat, PackEntry } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
+import { parseArchive, renderArchive } from './archive.ts';
 import { find, findDirectory, isWithin, makeDirectories, newFile, normal, parentOf, put, take } from './files.ts';
 import type { FileNode, Node, World } from './world.ts';
 
@@ -41,8 +43,54 @@ export const statFile = (world: World, path: string): FileStat | undefined => {
   const node = find(world, path);
   if (!node) return undefined;
   const { kind, mode, uid, gid } = node;
-  return { kind, mode, uid, gid, bytes: node.kind === 'file' ? node.bytes : 0 };
+  const isFile = node.kind === 'file';
+  return {
+    kind,
+    mode,
+    uid,
+    gid,
+    bytes: isFile ? node.bytes : 0,
+    modifiedMs: isFile ? (node.modifiedMs ?? 0) : 0,
+  };
 };
+
+/** As of the whole file, but a hole counts by its length: nobody wants to hash 12 MB of zeros for each model. */
+const sha256 = ({ content, bytes }: FileNode): string => {
+  const hash = createHash('sha256').update(content);
+  return (bytes > content.length ? hash.update(`hole of ${bytes - content.length}`) : hash).digest('hex');
+};
+
+const regular = (world: World, path: string): FileNode | undefined => {
+  const node = find(world, path);
+  if (!node || node.kind === 'file') return node;
+  throw new BrigError('host.failed', `read ${path}: not a file`);
+};
+
+export const digest = (world: World, path: string): FileDigest | undefined => {
+  const node = regular(world, path);
+  return node && { sha256: sha256(node), bytes: node.bytes, mode: node.mode };
+};
+
+/** Nothing here changes between two looks but by a change of the content. */
+export const identity = (world: World, path: string): string | undefined => {
+  const node = regular(world, path);
+  return node && `${node.bytes}:${node.modifiedMs ?? 0}:${sha256(node)}`;
+};
+
+export const head = (world: World, path: string, bytes: number): Uint8Array | undefined => {
+  const node = regular(world, path);
+  return (
+    node && Uint8Array.from(Buffer.concat([node.content, Buffer.alloc(bytes)]).subarray(0, Math.min(bytes, node.bytes)))
+  );
+};
+
+export const readArchive = (world: World, path: string): ArchiveListing => {
+  const node = source(world, `unpack ${path}`, path);
+  return parseArchive(Buffer.from(node.content).toString()) ?? { entries: [], trouble: 'Unknown frame descriptor' };
+};
+
+export const random = (world: World, bytes: number): Uint8Array =>
+  Uint8Array.from({ length: bytes }, () => world.random(256));
 
 export const writeFile = (world: World, path: string, content: string | Uint8Array, access: Access): void =>
   place(world, `write ${path}`, path, newFile(Uint8Array.from(Buffer.from(content)), ownerOf(access)));
@@ -75,13 +123,15 @@ export const allocate = (world: World, path: string, bytes: number, access: Acce
 
 export const pack = (world: World, entries: readonly PackEntry[], to: string, access: Access): void => {
   const attempt = `pack ${to}`;
-  const archive = entries.map((entry) => ({
-    entry,
-    bytes: entry.from === undefined ? 0 : source(world, attempt, entry.from).bytes,
-  }));
+  const archive = entries.map(({ path, mode, from }) => {
+    const node = from === undefined ? newFile(new Uint8Array(), ownerOf(access)) : source(world, attempt, from);
+    const kind = from === undefined ? ('directory' as const) : ('file' as const);
+    return { path, kind, mode, bytes: node.bytes, sha256: sha256(node) };
+  });
+  const content = Uint8Array.from(Buffer.from(renderArchive(archive)));
   // Compressed to about a third, as recorded.
   const bytes = Math.ceil(archive.reduce((sum, each) => sum + each.bytes + 512, 0) / 3);
-  place(world, attempt, to, { ...newFile(new Uint8Array(), ownerOf(access), bytes), archive });
+  place(world, attempt, to, newFile(content, ownerOf(access), Math.max(bytes, content.length)));
 };
 
 export const mkdir = (world: World, path: string, access: Access): void => {

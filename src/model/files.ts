@@ -95,6 +95,7 @@ export const put = (world: World, path: string, node: Node): string | undefined 
   if (!directory) return find(world, parentOf(clean)) ? 'Not a directory' : 'No such file or directory';
   if (mount.readOnly || mount.devfs) return 'Read-only file system';
   if (world.mountsAt.has(clean)) return 'Device busy';
+  if (node.kind === 'file') node.modifiedMs = world.clock.now();
   directory.entries.set(nameOf(clean), node);
   changed(world, parentOf(clean));
   return undefined;

@@ -132,6 +132,10 @@ export const createHost = (world: World, faults: Faults, meter: Meter): Host => 
     copyFile: (from, to, access, growTo) =>
       effect('copyFile', to, () => effects.copyFile(world, from, to, access, growTo)),
     allocate: (path, bytes, access) => effect('allocate', path, () => effects.allocate(world, path, bytes, access)),
+    identity: (path) => soon(() => effects.identity(world, path)),
+    digest: (path) => soon(() => effects.digest(world, path)),
+    head: (path, bytes) => soon(() => effects.head(world, path, bytes)),
+    readArchive: (path) => soon(() => effects.readArchive(world, path)),
     pack: (entries, to, access) => effect('pack', to, () => effects.pack(world, entries, to, access)),
     mkdir: (path, access) => effect('mkdir', path, () => effects.mkdir(world, path, access)),
     remove: (path) => effect('remove', path, () => effects.remove(world, path)),
@@ -142,5 +146,6 @@ export const createHost = (world: World, faults: Faults, meter: Meter): Host => 
     watch: (directory, onChange) => watch(world, directory, onChange),
     sleep: (ms) => world.clock.sleep(ms),
     now: () => world.clock.now(),
+    random: (bytes) => effects.random(world, bytes),
   };
 };

@@ -1,4 +1,3 @@
-import type { PackEntry } from '../base/host.ts';
 import { USERS } from './base-system.ts';
 import { Clock } from './clock.ts';
 
@@ -27,8 +26,8 @@ export interface FileNode extends Owner {
   content: Uint8Array;
   /** Size of a sparse file; otherwise that of the content. */
   bytes: number;
-  /** What `pack` made it of: what a tarfs mount of it shows. */
-  archive?: readonly { readonly entry: PackEntry; readonly bytes: number }[];
+  /** When it was put where it is, milliseconds since the epoch. */
+  modifiedMs?: number;
 }
 
 export interface DirectoryNode extends Owner {

@@ -14,6 +14,7 @@ export const layout = (paths: Paths) => ({
   /** A directory for each VM that is defined. */
   statesDir: `${paths.stateDir}/vms`,
   baseDir: `${paths.stateDir}/base`,
+  keysDir: `${paths.stateDir}/keys`,
   vm: (name: string) => {
     const run = `${paths.runDir}/vms/${name}`;
     const state = `${paths.stateDir}/vms/${name}`;

@@ -3,6 +3,7 @@ import type { Placement } from '../base/placed.ts';
 import type { Catalogue, Step } from '../base/step.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Audit } from './audit.ts';
+import type { Bases } from './bases.ts';
 
 /** A VM with everything leased: enough to name all it is made of. */
 export interface Vm {
@@ -54,8 +55,8 @@ export interface Platform<Seen = unknown> {
   owned(seen: Seen): ReadonlySet<string>;
   /** Why a start cannot work, before anything is touched. */
   precheck(host: Host, seen: Seen, vm: Vm): Promise<readonly Finding[]>;
-  /** Builds anew what every VM's root is made of; running VMs keep theirs. */
-  buildBase(host: Host): Promise<{ readonly files: number; readonly bytes: number }>;
+  /** What every VM's root is made of. */
+  readonly bases: Bases;
   /** Measures the sandboxes of running VMs: O(1) processes for the host, O(1) more for each VM. In the order given. */
   audit(host: Host, vms: readonly Vm[]): Promise<readonly Audit[]>;
   doctor(host: Host): Promise<readonly Finding[]>;

@@ -12,8 +12,9 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   base: [],
   spec: ['base'],
   net: ['base'],
-  image: ['base'],
+  acl: ['base'],
   platform: ['base', 'spec'],
+  image: ['base', 'spec', 'acl', 'platform'],
   freebsd: ['base', 'spec', 'net', 'image', 'platform'],
   linux: ['base', 'spec', 'net', 'image', 'platform'],
   model: ['base', 'platform'],
@@ -39,6 +40,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'io',
     'daemon',
     'net',
+    'acl',
     'image',
   ],
 };
@@ -47,6 +49,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
 const OWNERS: Readonly<Record<string, readonly string[]>> = {
   execa: ['io', 'daemon'],
   zod: ['spec'],
+  tweetnacl: ['acl'],
   yaml: ['spec'],
   pino: ['daemon'],
   'tar-stream': ['io'],
@@ -64,7 +67,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'node:path': ['io', 'cli'],
   'node:util': ['cli', 'daemon'],
   'node:assert': ['freebsd', 'linux', 'model', 'saga', 'image'],
-  'node:crypto': ['platform', 'net', 'daemon'],
+  'node:crypto': ['platform', 'net', 'daemon', 'acl', 'image', 'io', 'model'],
 };
 
 /** What is banned, and what to write instead. */

@@ -1,7 +1,6 @@
 import { nameOf, print, printJson, type CliCommand } from '../command.ts';
 import { renderEvent, renderFindings } from '../render.ts';
 import { BrigError } from '../../base/errors.ts';
-import { renderBytes } from '../../base/units.ts';
 
 const events: CliCommand = {
   usage: 'brig events [NAME] [-f] [--after N] [--json]',
@@ -34,19 +33,4 @@ const doctor: CliCommand = {
   },
 };
 
-const base: CliCommand = {
-  usage: 'brig base build [--json]',
-  summary: "build the jails' root from this host's own files",
-  operands: [1, 1],
-  run: async (call) => {
-    if (nameOf(call) !== 'build')
-      throw new BrigError('usage.invalid', `read arguments: expected build, got ${nameOf(call)}`, {
-        hint: `usage: ${base.usage}`,
-      });
-    const built = await call.client.buildBase();
-    if (call.json) printJson(built);
-    else print(`${built.files} files, ${renderBytes(built.bytes)} bytes`);
-  },
-};
-
-export const hostCommands = { events, doctor, base };
+export const hostCommands = { events, doctor };

@@ -13,6 +13,8 @@ export const NO_DIRECTORY: Tolerance = { status: 1, stderr: 'No such file or dir
 /** A cgroup whose last process is not quite gone: passes in a moment. */
 export const DIRECTORY_BUSY: Tolerance = { status: 1, stderr: 'Device or resource busy' };
 
+/** The hardware's name, such as x86_64. Source: uname(1) */
+export const readMachine = (): Command => command('/usr/bin/uname', ['-m']);
 /** A file system in memory for a few sockets of this uid. */
 export const mountSmall = (path: string, uid: number): Command =>
   command('/usr/bin/mount', [

@@ -1,3 +1,4 @@
+import { parseArchive } from '../archive.ts';
 import { ROOT_DIRECTORIES, ROOT_FILES } from '../base-system.ts';
 import { newView } from '../devices.ts';
 import { attach, find, newDirectory, newFile, normal } from '../files.ts';
@@ -45,11 +46,10 @@ const insert = (top: DirectoryNode, path: string, node: Node): void => {
 const unpack = (archive: FileNode): DirectoryNode => {
   const top = newDirectory(ROOT);
   const file = (mode: number, bytes: number): Node => newFile(new Uint8Array(), { mode, uid: 0, gid: 0 }, bytes);
-  if (archive.archive)
-    for (const { entry, bytes } of archive.archive) {
-      const isFile = entry.from !== undefined;
-      insert(top, entry.path, isFile ? file(entry.mode, bytes) : newDirectory({ ...ROOT, mode: entry.mode }));
-    }
+  const packed = parseArchive(Buffer.from(archive.content).toString());
+  if (packed)
+    for (const { path, kind, mode, bytes } of packed.entries)
+      insert(top, path, kind === 'file' ? file(mode, bytes) : newDirectory({ ...ROOT, mode }));
   else {
     for (const path of ROOT_FILES) insert(top, path, file(0o555, 1));
     for (const path of ROOT_DIRECTORIES) insert(top, path, newDirectory(ROOT));

@@ -1,10 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execFileSync } from 'node:child_process';
-import { zstdDecompressSync } from 'node:zlib';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { afterAll, describe, expect, test } from 'vitest';
-import { pack } from '../../../src/io/archive.ts';
+import { LIMITS } from '../../../src/base/limits.ts';
+import { pack, readArchive } from '../../../src/io/archive.ts';
 import { BoundedLog } from '../../../src/io/bounded-log.ts';
 import { run } from '../../../src/io/exec.ts';
 import * as files from '../../../src/io/files.ts';
@@ -71,6 +74,58 @@ describe('files', () => {
   });
 });
 
+describe('what a file is made of', () => {
+  test('is its sha-256, through links, and never waits for anybody', async () => {
+    const path = join(dir, 'made');
+    writeFileSync(path, 'abc', { mode: 0o640 });
+    symlinkSync(path, join(dir, 'to-made'));
+    // FIPS 180-2, appendix B.1
+    const sha256 = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad';
+    expect(await files.digest(path)).toEqual({ sha256, bytes: 3, mode: 0o640 });
+    expect(await files.digest(join(dir, 'to-made'))).toMatchObject({ sha256 });
+    expect(Buffer.from((await files.head(path, 2)) ?? []).toString()).toBe('ab');
+    expect(Buffer.from((await files.head(path, 9)) ?? []).toString()).toBe('abc');
+    execFileSync('mkfifo', [join(dir, 'fifo')]);
+    for (const each of ['fifo', '.']) await expect(files.digest(join(dir, each))).rejects.toThrow('not a file');
+    expect([await files.digest(join(dir, 'no')), await files.head(join(dir, 'no'), 1)]).toEqual([undefined, undefined]);
+  });
+
+  test('of many pieces is that of the whole', async () => {
+    const path = join(dir, 'large');
+    const content = Buffer.alloc(3 * 2 ** 18 + 5, 'brig');
+    writeFileSync(path, content);
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    expect(await files.digest(path)).toMatchObject({ sha256, bytes: content.length });
+  });
+
+  test('has an identity once it has rested: then every change shows, by content, by mode and by name', async () => {
+    const path = join(dir, 'resting');
+    writeFileSync(path, 'one');
+    expect(await files.identity(path), 'too young to tell').toBeUndefined();
+    await sleep(LIMITS.settledMs + 50);
+    const before = await files.identity(path);
+    expect(before).toBeDefined();
+    expect(await files.identity(path)).toBe(before);
+    symlinkSync(path, join(dir, 'to-resting'));
+    expect(await files.identity(join(dir, 'to-resting'))).toBe(before);
+    // Times that somebody sets back do not hide a change.
+    const { atime, mtime } = statSync(path);
+    writeFileSync(path, 'two');
+    utimesSync(path, atime, mtime);
+    expect(await files.identity(path)).toBeUndefined();
+    await sleep(LIMITS.settledMs + 50);
+    expect(await files.identity(path)).not.toBe(before);
+    expect(await files.identity(join(dir, 'no'))).toBeUndefined();
+  });
+
+  test('is whole on the disk before anybody sees it, when it must be', async () => {
+    const path = join(dir, 'durable');
+    await files.writeText(path, 'kept', { ...access, durable: true });
+    expect(readFileSync(path, 'utf8')).toBe('kept');
+    expect(await files.stat(path)).toMatchObject({ bytes: 4, modifiedMs: Math.floor(statSync(path).mtimeMs) });
+  });
+});
+
 describe('programs', () => {
   test('answer with status, output and nothing of our environment', async () => {
     process.env.BRIG_CANARY = 'secret';
@@ -122,6 +177,53 @@ test('an archive is the same bytes each time, and tar reads it', async () => {
     '-r-xr-xr-x ./bin/sh',
     '',
   ]);
+});
+
+describe('an archive that is read', () => {
+  const sha = (content: Buffer): string => createHash('sha256').update(content).digest('hex');
+  const path = join(dir, 'read.tar.zst');
+
+  test('tells of each entry what was packed', async () => {
+    await pack(
+      [
+        { path: '/', mode: 0o755 },
+        { path: '/bin', mode: 0o711 },
+        { path: '/bin/sh', mode: 0o555, from: '/bin/sh' },
+      ],
+      path,
+      access,
+    );
+    const content = readFileSync('/bin/sh');
+    const empty = { kind: 'directory', bytes: 0, sha256: sha(Buffer.alloc(0)) };
+    expect(await readArchive(path)).toEqual({
+      entries: [
+        { path: '/', mode: 0o755, ...empty },
+        { path: '/bin', mode: 0o711, ...empty },
+        { path: '/bin/sh', mode: 0o555, kind: 'file', bytes: content.length, sha256: sha(content) },
+      ],
+    });
+  });
+
+  test('and is absent is an error; one of nothing has no end', async () => {
+    await expect(readArchive(join(dir, 'no'))).rejects.toMatchObject({ code: 'host.failed' });
+    writeFileSync(path, '');
+    expect(await readArchive(path)).toEqual({ entries: [], trouble: 'its end is missing' });
+  });
+
+  test('and unpacks to more than any root is given up', async () => {
+    const bomb = zstdCompressSync(Buffer.alloc(2 ** 28 + 2 ** 20));
+    expect(bomb.length).toBeLessThan(2 ** 20);
+    writeFileSync(path, bomb);
+    const { entries, trouble } = await readArchive(path);
+    expect(entries).toEqual([]);
+    expect(trouble).toContain('larger than 268435456 bytes');
+  });
+
+  test('and has two entries in a frame is not one of ours', async () => {
+    const tar = execFileSync('tar', ['-cf', '-', '-C', '/', 'bin/sh', 'bin/ls'], { maxBuffer: 2 ** 26 });
+    writeFileSync(path, zstdCompressSync(tar));
+    expect((await readArchive(path)).trouble).toMatch(/expected one entry in a frame, got/);
+  });
 });
 
 test('a console log never grows beyond its bound and keeps the newest', async () => {

@@ -67,7 +67,7 @@ const buildFacts = (changes: Partial<Facts> = {}): Facts => ({
   proc: new Map(),
   passwd: 'root:x:0:0:root:/root:/bin/bash\n',
   settings: new Map(),
-  stats: new Map([['/run/brig/supervise.sh', { kind: 'file', mode: 0o500, uid: 0, gid: 0, bytes: 1 }]]),
+  stats: new Map([['/run/brig/supervise.sh', { kind: 'file', mode: 0o500, uid: 0, gid: 0, bytes: 1, modifiedMs: 0 }]]),
   texts: new Map(),
   real: new Map(),
   hostCpus: '0-3',

@@ -76,7 +76,7 @@ export const find = (vm: Vm, kind: string, node = buildNode(), graceMs = 0): Ste
 type Answers = Readonly<Record<string, Partial<Result>>>;
 export type Files = Readonly<Record<string, string | Partial<FileStat>>>;
 
-const FILE: FileStat = { kind: 'file', mode: 0o644, uid: 0, gid: 0, bytes: 1 };
+const FILE: FileStat = { kind: 'file', mode: 0o644, uid: 0, gid: 0, bytes: 1, modifiedMs: 0 };
 
 /** A host that only answers: files by path, programs by name. What is written is remembered. */
 export const buildHost = (

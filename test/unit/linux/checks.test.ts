@@ -3,7 +3,6 @@ import { precheck } from '../../../src/linux/checks.ts';
 import type { Node } from '../../../src/linux/node.ts';
 import { linuxPlatform } from '../../../src/linux/platform.ts';
 import { checkHost, probeDevices, probeFeatures } from '../../../src/linux/probe.ts';
-import { buildSandbox } from '../../../src/linux/sandbox.ts';
 import type { Seen } from '../../../src/linux/observe.ts';
 import type { Vm } from '../../../src/platform/platform.ts';
 import { buildHost, buildNode, buildSeen, buildVm, type Files } from './build.ts';
@@ -34,14 +33,6 @@ const disks = (...each: unknown[]): Vm => buildVm({ disks: each });
 describe('a start is refused', () => {
   test('for nothing when all is there', async () => {
     expect(await problems(buildVm({ nics: [{}], disks: [{ file: { size: '1G' } }] }))).toEqual([]);
-  });
-
-  test('for a disk that has outgrown its document', async () => {
-    const files: Files = { '/var/db/brig/vms/web01/disk/disk0.raw': { bytes: 2 ** 30 + 512 } };
-    expect(await problems(disks({ file: { size: '1G' } }), { files })).toEqual([
-      'problem: disk 0 as large as its document says: 1073742336',
-    ]);
-    expect(await problems(disks({ file: { size: '2G' } }), { files })).toEqual([]);
   });
 
   test.each<[string, Vm, string]>([
@@ -241,45 +232,6 @@ describe('KVM', () => {
     const { host, ran } = buildHost({ ...HOST, '/dev/kvm': kvm });
     expect(await probeFeatures(host, 'tcg', '/rom')).toMatchObject({ accel: 'tcg' });
     expect(ran.map(({ args }) => args.at(-1))).toEqual(['help']);
-  });
-});
-
-describe('the common part of sandboxes', () => {
-  const ldd = {
-    stdout:
-      '/usr/bin/setpriv:\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007fec97dcd000)\n\t/lib64/ld-linux-x86-64.so.2 (0x00007fec97fdf000)\n',
-  };
-
-  test('is QEMU, its module, its libraries and four devices', async () => {
-    const module = '/usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so';
-    const { host, written, ran } = buildHost(
-      { ...HOST, [module]: {}, '/usr/share/qemu/kvmvapic.bin': {} },
-      { '/usr/bin/ldd': ldd },
-    );
-    expect(await buildSandbox(host, '/base/sandbox.args', '/base/sandbox.bpf', true)).toMatchObject({ files: 6 });
-    expect(ran[0]?.args).toEqual(['/usr/bin/qemu-system-x86_64', '/usr/bin/setpriv', module]);
-    const words = written.get('/base/sandbox.args')?.split('\0') ?? [];
-    const bound = (how: string) => words.flatMap((word, i) => (word === how ? [words[i + 2]] : []));
-    expect(bound('--ro-bind')).toEqual([
-      '/usr/bin/qemu-system-x86_64',
-      '/usr/bin/setpriv',
-      module,
-      '/lib/x86_64-linux-gnu/libc.so.6',
-      '/lib64/ld-linux-x86-64.so.2',
-      '/usr/share/qemu/kvmvapic.bin',
-    ]);
-    expect(bound('--dev-bind')).toEqual(['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom', '/dev/kvm']);
-    expect(words).not.toContain('--as-pid-1');
-    expect(words).not.toContain('--bind');
-  });
-
-  test('cannot be made without QEMU or without ldd', async () => {
-    await expect(buildSandbox(buildHost({}).host, '/to', '/filter', false)).rejects.toThrow(
-      'build /to: /usr/bin/qemu-system-x86_64 is not there',
-    );
-    await expect(buildSandbox(buildHost(HOST).host, '/to', '/filter', false)).rejects.toThrow(
-      'expected ldd(1) to list libraries',
-    );
   });
 });
 

@@ -10,7 +10,7 @@ describe('files', () => {
     await host.mkdir('/a/b', { ...ROOT, mode: 0o700 });
     await host.writeFile('/a/b/c', 'text', MINE);
     expect(await host.readFile('/a/b/c')).toBe('text');
-    expect(await host.stat('/a/b/c')).toEqual({ kind: 'file', ...MINE, bytes: 4 });
+    expect(await host.stat('/a/b/c')).toEqual({ kind: 'file', ...MINE, bytes: 4, modifiedMs: host.now() });
     expect(await host.stat('/a')).toMatchObject({ mode: 0o755 });
     expect(await host.stat('/a/b')).toMatchObject({ kind: 'directory', mode: 0o700 });
     await host.mkdir('/a/b', { ...ROOT, mode: 0o711 });

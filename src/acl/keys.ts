@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto';
+import nacl from 'tweetnacl';
+import { BrigError } from '../base/errors.ts';
+
+/** What a key may sign here: the jails' root, and images of disks. */
+export const RIGHTS = ['base', 'image'] as const;
+export type Right = (typeof RIGHTS)[number];
+
+/** One who signs: the public half of an Ed25519 key. */
+export interface PublicKey {
+  /** 32 bytes. */
+  readonly bytes: Uint8Array;
+  readonly rights: readonly Right[];
+}
+
+/** A key that can sign. Its seed is in no error, log or answer. */
+export interface SigningKey {
+  readonly id: string;
+  readonly publicBytes: Uint8Array;
+  sign(message: Uint8Array): string;
+}
+
+const SEED_BYTES = 32;
+const PUBLIC_BYTES = 32;
+const SIGNATURE_BYTES = 64;
+
+/** A key for people: the first 16 hexadecimal digits of its sha-256. */
+export const fingerprintOf = (publicBytes: Uint8Array): string =>
+  createHash('sha256').update(publicBytes).digest('hex').slice(0, 16);
+
+/** Exactly these bytes in exactly one spelling; undefined for anything else. */
+const decode = (text: string, bytes: number): Uint8Array | undefined => {
+  const decoded = Buffer.from(text, 'base64');
+  return decoded.length === bytes && decoded.toString('base64') === text ? new Uint8Array(decoded) : undefined;
+};
+
+const invalid = (source: string, expected: string): BrigError =>
+  new BrigError('acl.invalid', `read ${source}: not a key: expected ${expected}`);
+
+const isRight = (word: string): word is Right => RIGHTS.some((each) => each === word);
+
+/**
+ * Parses a public key's file.
+ * Shape:  one line `ed25519 BASE64 RIGHT...`, single blanks between the words.
+ * Errors: acl.invalid.
+ */
+export const parsePublicKey = (text: string, source: string): PublicKey => {
+  const [kind, encoded = '', ...words] = text.replace(/\n$/, '').split(' ');
+  const bytes = decode(encoded, PUBLIC_BYTES);
+  if (kind !== 'ed25519' || !bytes) throw invalid(source, 'one line `ed25519 BASE64 RIGHT...`');
+  const rights = words.filter(isRight);
+  if (rights.length === 0 || rights.length !== words.length || new Set(rights).size !== rights.length)
+    throw invalid(source, `rights of ${RIGHTS.join(', ')}, each once`);
+  return { bytes, rights };
+};
+
+export const renderPublicKey = ({ bytes, rights }: PublicKey): string =>
+  `ed25519 ${Buffer.from(bytes).toString('base64')} ${rights.join(' ')}\n`;
+
+/**
+ * Parses a secret key's file: one line `ed25519-secret BASE64`.
+ * Errors: acl.invalid, which quotes nothing of the file.
+ */
+export const parseSecretKey = (text: string, source: string): SigningKey => {
+  const [kind, encoded = '', ...rest] = text.replace(/\n$/, '').split(' ');
+  const seed = decode(encoded, SEED_BYTES);
+  if (kind !== 'ed25519-secret' || !seed || rest.length > 0) throw invalid(source, 'one line `ed25519-secret BASE64`');
+  const { publicKey, secretKey } = nacl.sign.keyPair.fromSeed(seed);
+  return {
+    id: fingerprintOf(publicKey),
+    publicBytes: publicKey,
+    sign: (message) => Buffer.from(nacl.sign.detached(message, secretKey)).toString('base64'),
+  };
+};
+
+/** Text of a secret key's file. Units: 32 bytes in. */
+export const renderSecretKey = (seed: Uint8Array): string => `ed25519-secret ${Buffer.from(seed).toString('base64')}\n`;
+
+/** False for whatever is no signature, too. Source: RFC 8032. */
+export const isSignedBy = (publicBytes: Uint8Array, message: Uint8Array, signature: string): boolean => {
+  const bytes = decode(signature, SIGNATURE_BYTES);
+  return bytes !== undefined && nacl.sign.detached.verify(message, bytes, publicBytes);
+};
