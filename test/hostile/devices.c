@@ -19,6 +19,8 @@ struct vmmctl_vm_destroy {
 	int reserved[16];
 };
 #define VMMCTL_VM_DESTROY _IOWR('V', 1, struct vmmctl_vm_destroy)
+/* Of the same shape: flags were reserved before. */
+#define VMMCTL_VM_CREATE _IOWR('V', 0, struct vmmctl_vm_destroy)
 #endif
 
 static void
@@ -165,6 +167,18 @@ victim_destroy(void)
 	denied(fd == -1 ? -1 : ioctl(fd, VMMCTL_VM_DESTROY, &request), fd == -1 ? 0 : EINVAL, "destroy %s", request.name);
 }
 
+/* Names are the host's, one flat space: the name must stay its owner's, whoever sees it. */
+static void
+victim_name(void)
+{
+	struct vmmctl_vm_destroy request;
+	int fd = open("/dev/vmmctl", O_RDWR);
+
+	memset(&request, 0, sizeof(request));
+	snprintf(request.name, sizeof(request.name), "%s", needs(target.machine, "victim-machine"));
+	denied(fd == -1 ? -1 : ioctl(fd, VMMCTL_VM_CREATE, &request), fd == -1 ? 0 : EEXIST, "make a %s", request.name);
+}
+
 /* The old way to make and destroy machines; the sysctls are root's. Source: vmm_dev.c */
 static void
 machine_sysctls(void)
@@ -189,6 +203,7 @@ const struct attempt device_attempts[] = {
 #else
 	{ "victim-machine", "open another VM's nodes of vmm(4)", victim_machine },
 	{ "victim-destroy", "destroy another VM by vmmctl", victim_destroy },
+	{ "victim-name", "make a machine of another VM's name by vmmctl", victim_name },
 	{ "machine-sysctls", "make and destroy machines by sysctl(3)", machine_sysctls },
 #endif
 	END

@@ -233,11 +233,13 @@ describe('the command', () => {
     expect(read(`${root}/runs`)).toBeUndefined();
   });
 
-  test('reads its files as descriptors 8 and 9', async () => {
+  test('reads its files as descriptors 7, 8 and 9', async () => {
+    writeFileSync(`${root}/seven`, 'zero');
     writeFileSync(`${root}/eight`, 'one');
     writeFileSync(`${root}/nine file`, 'two');
-    await statusOf('cat <&8 >&2; cat <&9 >&2; exit 1', { options: ['-8', `${root}/eight`, '-9', `${root}/nine file`] });
-    expect(read(`${dir}/err`)).toBe('onetwo');
+    const options = ['-7', `${root}/seven`, '-8', `${root}/eight`, '-9', `${root}/nine file`];
+    await statusOf('cat <&7 >&2; cat <&8 >&2; cat <&9 >&2; exit 1', { options });
+    expect(read(`${dir}/err`)).toBe('zeroonetwo');
   });
 });
 
