@@ -87,7 +87,7 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     owned,
     precheck: async (host, seen, vm) => [...(await bases.precheck(host)), ...(await precheck(host, known(), seen, vm))],
     bases,
-    audit: (host, vms) => audit(host, known(), vms),
+    audit: (host, vms) => audit(host, known(), vms, (port, file) => bases.inspect(port, file)),
     doctor: async (host) => [
       ...(await bases.doctor(host)),
       ...(await checkHost(host, known().features)),

@@ -243,6 +243,15 @@ export class BaseStore implements Bases {
     });
   }
 
+  /** The base in a file, whether current or not: what was signed, and what is wrong with it. */
+  async inspect(host: Host, file: string): Promise<{ manifest?: Manifest; problems: readonly string[] }> {
+    const digest = file.slice(this.#places.baseDir.length + 1, file.length - this.#kind.suffix.length);
+    if (!/^[0-9a-f]{64}$/.test(digest) || this.#files(digest).file !== file)
+      return { problems: [`${file} is no base of this node`] };
+    const { signed, problems } = await this.#check(host, digest);
+    return { ...(signed ? { manifest: signed.manifest } : {}), problems };
+  }
+
   /** Why no start may use the current base, before anything is touched. */
   async precheck(host: Host): Promise<Finding[]> {
     const { what } = this.#kind;

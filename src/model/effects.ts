@@ -68,7 +68,7 @@ const regular = (world: World, path: string): FileNode | undefined => {
 
 export const digest = (world: World, path: string): FileDigest | undefined => {
   const node = regular(world, path);
-  return node && { sha256: sha256(node), bytes: node.bytes, mode: node.mode };
+  return node && { sha256: node.sha256 ?? sha256(node), bytes: node.bytes, mode: node.mode };
 };
 
 /** Nothing here changes between two looks but by a change of the content. */

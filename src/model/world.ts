@@ -28,6 +28,8 @@ export interface FileNode extends Owner {
   bytes: number;
   /** When it was put where it is, milliseconds since the epoch. */
   modifiedMs?: number;
+  /** Digest of a file whose content the model does not keep: one in an archive. */
+  readonly sha256?: string;
 }
 
 export interface DirectoryNode extends Owner {

@@ -126,6 +126,30 @@ const BREAKS: readonly (readonly [string, (each: World) => unknown, readonly str
     (each) => each.shell('/sbin/mount', '-t', 'nullfs', '/etc', `${RUN}/root/tmp`),
     ['root.mounts', 'root.writable'],
   ],
+  [
+    'a file of the root altered',
+    (each) => Object.assign(each.model.state.find(`${RUN}/root/usr/sbin/bhyve`) ?? {}, { sha256: 'a'.repeat(64) }),
+    ['root.digests'],
+  ],
+  [
+    'a setuid file in the root',
+    (each) => setMode(each, `${RUN}/root/bin/sh`, { mode: 0o4555 }),
+    ['root.setuid', 'root.digests'],
+  ],
+  [
+    'a file of the root that the VM may write',
+    (each) => setMode(each, `${RUN}/root/bin/sh`, { mode: 0o777 }),
+    ['root.owners', 'root.digests'],
+  ],
+  [
+    'the archive of the root altered',
+    async (each) => {
+      const { special = '' } = each.model.state.mounts.find(({ node }) => node === `${RUN}/root`) ?? {};
+      const text = (await each.model.host.readFile(special)) ?? '';
+      await each.model.host.writeFile(special, text.replace(' /bin/sh', ' /bin/sx'), { mode: 0o600, uid: 0, gid: 0 });
+    },
+    ['root.signed'],
+  ],
   ['environment of a person', (each) => (processOf(each).environment = ['HOME=/root']), ['environment.variables']],
   [
     'a file of the host held open',

@@ -5,7 +5,7 @@ import { reducedBy, type Node } from '../node.ts';
 import { exposures } from './advisories.ts';
 import { devices, files, root, wantedFiles } from './files.ts';
 import { jail, network } from './jail.ts';
-import { measureHost, measureVm, type Measured } from './measure.ts';
+import { measureHost, measureVm, type Inspect, type Measured } from './measure.ts';
 import { confinement, descriptors, environment, identity, limits } from './process.ts';
 
 /** VMs measured at once: each holds a shell in its jail and some descriptors of ours meanwhile. */
@@ -37,14 +37,19 @@ const judge = (m: Measured): Audit => {
 };
 
 /** Measures running VMs. Errors: as observe's. */
-export const audit = async (host: Host, node: Node, vms: readonly Vm[]): Promise<readonly Audit[]> => {
+export const audit = async (
+  host: Host,
+  node: Node,
+  vms: readonly Vm[],
+  inspect: Inspect,
+): Promise<readonly Audit[]> => {
   const facts = await measureHost(host, node, vms);
   const results: Audit[] = [];
   const queue = vms.entries();
   const worker = async (): Promise<void> => {
     for (const [i, vm] of queue) {
       const paths = wantedFiles({ node, vm }).map(({ path }) => path);
-      results[i] = judge(await measureVm(host, node, vm, facts, paths));
+      results[i] = judge(await measureVm(host, node, vm, facts, paths, inspect));
     }
   };
   await Promise.all(Array.from({ length: PARALLEL }, worker));

@@ -94,6 +94,9 @@ const isSetid = ({ stat }: Entry): boolean => stat.kind === 'file' && (stat.mode
 /** Anybody but root could change it. */
 const isOpen = ({ stat }: Entry): boolean => stat.kind !== 'other' && (stat.uid !== 0 || (stat.mode & 0o022) !== 0);
 
+/** Files of the root itself; more than were signed would show. */
+const shownFiles = (m: Measured): number => m.root.filter(({ stat }) => stat.kind === 'file').length;
+
 /** The jail's file systems. */
 export const root = (m: Measured): Property[] => {
   const { root: top } = m.node.layout.vm(m.vm.spec.name);
@@ -107,6 +110,20 @@ export const root = (m: Measured): Property[] => {
   const found = mounts.map((each) => renderMount(each.type, each.node.slice(top.length) || '/', each.options));
   const writable = m.inside === undefined ? undefined : writesOf(m.inside);
   return [
+    property(
+      'root.signed',
+      'its root is a base that a trusted key signed',
+      'as signed',
+      m.base.problems[0] ?? (m.base.manifest ? 'as signed' : undefined),
+      'sha-256 and Ed25519',
+    ),
+    property(
+      'root.digests',
+      'every file of its root, read through the mount, is the one that was signed',
+      `${m.base.manifest?.files.length ?? 0} files as signed`,
+      m.altered.length === 0 ? `${shownFiles(m)} files as signed` : m.altered.join('; '),
+      `sha-256 of files below ${top}`,
+    ),
     exactly('root.mounts', 'what is mounted in its root', expected, found, 'mount -p'),
     property(
       'root.setuid',

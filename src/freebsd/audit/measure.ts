@@ -1,4 +1,6 @@
 import type { Command, FileStat, Host } from '../../base/host.ts';
+import { compareFile } from '../../image/base-compare.ts';
+import type { Manifest } from '../../spec/manifest.ts';
 import type { Vm } from '../../platform/platform.ts';
 import { INSIDE_FILE, INSIDE_SCRIPT } from '../../platform/inside.ts';
 import { command } from '../../platform/command.ts';
@@ -44,6 +46,15 @@ export interface Entry {
   readonly stat: FileStat;
 }
 
+/** What is known of a base. */
+export interface Base {
+  readonly manifest?: Manifest;
+  readonly problems: readonly string[];
+}
+
+/** Looks up bases by their files. */
+export type Inspect = (host: Host, file: string) => Promise<Base>;
+
 /** What was measured of one VM; absent parts could not be. */
 export interface Measured {
   readonly node: Node;
@@ -55,6 +66,10 @@ export interface Measured {
   readonly dev: readonly Entry[];
   /** Everything of ROOT's own file system. */
   readonly root: readonly Entry[];
+  /** The base that its root is mounted from. */
+  readonly base: Base;
+  /** Files of the root that are not as signed. */
+  readonly altered: readonly string[];
   /** Files of the run directory and of the VM's disks, by absolute path. */
   readonly files: ReadonlyMap<string, FileStat>;
   /** What the jail's own shell said; undefined when it could not run. */
@@ -137,6 +152,16 @@ const statAll = async (host: Host, paths: readonly string[]): Promise<ReadonlyMa
   return new Map(found.flatMap(([path, stat]) => (stat ? [[path, stat]] : [])));
 };
 
+/** Reads every file of the root through its mount: what is executed is what is measured. */
+const compareRoot = async (host: Host, root: string, { manifest }: Base): Promise<string[]> => {
+  const found = await Promise.all(
+    (manifest?.files ?? []).map(async (file) => compareFile(file, await host.digest(`${root}${file.path}`))),
+  );
+  return found.flat();
+};
+
+const NO_BASE: Base = { problems: ['nothing is mounted at its root'] };
+
 /** Errors: as observe's. Three processes, one more for a VM with a CPU set. */
 export const measureVm = async (
   host: Host,
@@ -144,11 +169,14 @@ export const measureVm = async (
   vm: Vm,
   facts: HostFacts,
   paths: readonly string[],
+  inspect: Inspect,
 ): Promise<Measured> => {
   const { name, limits } = vm.spec;
   const { root, config } = node.layout.vm(name);
   const process = facts.seen.processes.find((each) => each.jail === jailOf(name) && each.command.startsWith('bhyve'));
-  const [focus, dev, own, files, inside, cpus, text] = await Promise.all([
+  const special = facts.seen.mounts.findLast((each) => each.node === root)?.special;
+  const base = special === undefined ? NO_BASE : await inspect(host, special);
+  const [focus, dev, own, files, inside, cpus, text, altered] = await Promise.all([
     look(host, node, vm, facts.seen),
     walk(host, `${root}/dev`, []),
     walk(host, root, MOUNT_POINTS).then((all) => all.filter(({ path }) => !MOUNT_POINTS.includes(path))),
@@ -156,6 +184,7 @@ export const measureVm = async (
     process ? askInside(host, node, vm) : undefined,
     limits.cpuset === undefined ? undefined : parsed(host, showCpus(jailOf(name)), parseCpus, undefined),
     host.readFile(`${config}/bhyve.conf`),
+    compareRoot(host, root, base),
   ]);
-  return { node, vm, host: facts, focus, process, dev, root: own, files, inside, cpus, config: text };
+  return { node, vm, host: facts, focus, process, dev, root: own, files, inside, cpus, config: text, base, altered };
 };

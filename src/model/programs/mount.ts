@@ -45,11 +45,11 @@ const insert = (top: DirectoryNode, path: string, node: Node): void => {
 
 const unpack = (archive: FileNode): DirectoryNode => {
   const top = newDirectory(ROOT);
-  const file = (mode: number, bytes: number): Node => newFile(new Uint8Array(), { mode, uid: 0, gid: 0 }, bytes);
+  const file = (mode: number, bytes: number): FileNode => newFile(new Uint8Array(), { mode, uid: 0, gid: 0 }, bytes);
   const packed = parseArchive(Buffer.from(archive.content).toString());
   if (packed)
-    for (const { path, kind, mode, bytes } of packed.entries)
-      insert(top, path, kind === 'file' ? file(mode, bytes) : newDirectory({ ...ROOT, mode }));
+    for (const { path, kind, mode, bytes, sha256 } of packed.entries)
+      insert(top, path, kind === 'file' ? { ...file(mode, bytes), sha256 } : newDirectory({ ...ROOT, mode }));
   else {
     for (const path of ROOT_FILES) insert(top, path, file(0o555, 1));
     for (const path of ROOT_DIRECTORIES) insert(top, path, newDirectory(ROOT));
