@@ -5,7 +5,7 @@
 
 /** Numbers on x86-64, and on the architectures of asm-generic/unistd.h: arm64, riscv64. Source: Linux 6.1 */
 type Numbers = readonly [x86: number, generic: number];
-const X86_ONLY = -1;
+const NOWHERE = -1;
 
 /** Each would be refused without a right, too, but for those that need none: they reach kernel code of holes past. */
 const DENIED: Readonly<Record<string, Numbers>> = {
@@ -45,6 +45,7 @@ const DENIED: Readonly<Record<string, Numbers>> = {
   io_uring_enter: [426, 426],
   io_uring_register: [427, 427],
   userfaultfd: [323, 282],
+  memfd_secret: [447, 447],
   // The host as a whole.
   init_module: [175, 105],
   finit_module: [313, 273],
@@ -63,26 +64,42 @@ const DENIED: Readonly<Record<string, Numbers>> = {
   sethostname: [170, 161],
   setdomainname: [171, 162],
   vhangup: [153, 58],
+  // A core of no bytes would still be piped to a program of the host (CORE_BYTES of bwrap.ts).
+  setrlimit: [160, 164],
   // Old ways into the hardware, and into other modes of the processor.
   personality: [135, 92],
-  iopl: [172, X86_ONLY],
-  ioperm: [173, X86_ONLY],
-  modify_ldt: [154, X86_ONLY],
+  iopl: [172, NOWHERE],
+  ioperm: [173, NOWHERE],
+  modify_ldt: [154, NOWHERE],
 };
 
 const CLONE: Numbers = [56, 220];
 const CLONE3: Numbers = [435, 435];
 const SOCKET: Numbers = [41, 198];
+const PRLIMIT64: Numbers = [302, 261];
+
+/** Calls that change a mode, and which of their arguments it is. */
+const CHMODS: readonly { readonly call: Numbers; readonly mode: number }[] = [
+  { call: [90, NOWHERE], mode: 1 },
+  { call: [91, 52], mode: 1 },
+  { call: [268, 53], mode: 2 },
+  { call: [452, 452], mode: 2 },
+];
+const SETUID_SETGID = 0o6000;
 
 /** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. Source: linux/sched.h */
 const CLONE_NEW = 0x0002_0000 | 0x0200_0000 | 0x0400_0000 | 0x0800_0000 | 0x1000_0000 | 0x2000_0000 | 0x4000_0000;
 
 /** AF_UNIX, AF_INET, AF_INET6, AF_NETLINK. No network namespace holds AF_VSOCK: it leads to the hypervisor below. */
 const FAMILIES = [1, 2, 10, 16];
+const AF_NETLINK = 16;
+/** The one protocol that a network namespace holds for sure: the host's uevents come through all of them. */
+const NETLINK_ROUTE = 0;
+
+/** The first number after fchmodat2: calls that are newer than this table. x86-64's with 32-bit pointers are above, too. */
+const UNKNOWN = 453;
 
 const ARCH = { x86: 0xc000_003e, arm64: 0xc000_00b7, riscv64: 0xc000_00f3 };
-/** From this number on x86-64's 32-bit pointers begin, under the same architecture. */
-const X32 = 0x4000_0000;
 
 const ERRNO = { EPERM: 1, ENOSYS: 38, EAFNOSUPPORT: 97 };
 
@@ -90,6 +107,8 @@ type Instruction = readonly [code: number, jumpTrue: number, jumpFalse: number, 
 
 const load = (offset: number): Instruction => [0x20, 0, 0, offset];
 const jumpEqual = (value: number, ifTrue: number, ifFalse: number): Instruction => [0x15, ifTrue, ifFalse, value];
+/** Jumps on a condition reach 255 instructions, this one any number. */
+const jump = (over: number): Instruction => [0x05, 0, 0, over];
 const jumpAtLeast = (value: number, ifTrue: number, ifFalse: number): Instruction => [0x35, ifTrue, ifFalse, value];
 const jumpAnyBit = (value: number, ifTrue: number, ifFalse: number): Instruction => [0x45, ifTrue, ifFalse, value];
 const refuse = (errno: number): Instruction => [0x06, 0, 0, 0x0005_0000 | errno];
@@ -98,21 +117,40 @@ const ALLOW: Instruction = [0x06, 0, 0, 0x7fff_0000];
 /** Offsets in struct seccomp_data; the low half of an argument comes first on all of these. */
 const loadNumber = load(0);
 const loadArch = load(4);
-const loadFirst = load(16);
+const loadLow = (argument: number): Instruction => load(16 + 8 * argument);
+const loadHigh = (argument: number): Instruction => load(20 + 8 * argument);
+
+/** Refuses a call where `test` falls through; it may jump over one instruction. Then looks for other calls. */
+const refuseWhen = (call: number, test: readonly Instruction[], errno: number): Instruction[] =>
+  call === NOWHERE ? [] : [jumpEqual(call, 0, test.length + 2), ...test, refuse(errno), loadNumber];
+
+const hasBit = (argument: number, bits: number): Instruction[] => [loadLow(argument), jumpAnyBit(bits, 0, 1)];
+/** Both halves: an address may have nothing in its lower one. */
+const isNotNull = (argument: number): Instruction[] => [
+  ...[loadLow(argument), jumpEqual(0, 0, 2)],
+  ...[loadHigh(argument), jumpEqual(0, 1, 0)],
+];
+const isOtherNetlink: readonly Instruction[] = [
+  ...[loadLow(0), jumpEqual(AF_NETLINK, 0, 3)],
+  ...[loadLow(2), jumpEqual(NETLINK_ROUTE, 1, 0)],
+];
 
 /** For one table of numbers; ends in a verdict. */
 const section = (column: 0 | 1): Instruction[] => {
   const numbers = Object.values(DENIED)
     .map((each) => each[column])
-    .filter((each) => each !== X86_ONLY);
+    .filter((each) => each !== NOWHERE);
   return [
     loadNumber,
-    ...(column === 0 ? [jumpAtLeast(X32, 0, 1), refuse(ERRNO.ENOSYS)] : []),
+    ...[jumpAtLeast(UNKNOWN, 0, 1), refuse(ERRNO.ENOSYS)],
     ...numbers.flatMap((number) => [jumpEqual(number, 0, 1), refuse(ERRNO.EPERM)]),
     // Its flags are in memory, where a filter cannot look; libc then takes clone(2).
     ...[jumpEqual(CLONE3[column], 0, 1), refuse(ERRNO.ENOSYS)],
-    ...[jumpEqual(CLONE[column], 0, 4), loadFirst, jumpAnyBit(CLONE_NEW, 0, 1), refuse(ERRNO.EPERM), ALLOW],
-    ...[jumpEqual(SOCKET[column], 0, 2 + FAMILIES.length), loadFirst],
+    ...refuseWhen(CLONE[column], hasBit(0, CLONE_NEW), ERRNO.EPERM),
+    ...refuseWhen(PRLIMIT64[column], isNotNull(2), ERRNO.EPERM),
+    ...CHMODS.flatMap(({ call, mode }) => refuseWhen(call[column], hasBit(mode, SETUID_SETGID), ERRNO.EPERM)),
+    ...refuseWhen(SOCKET[column], isOtherNetlink, ERRNO.EAFNOSUPPORT),
+    ...[jumpEqual(SOCKET[column], 0, 2 + FAMILIES.length), loadLow(0)],
     ...FAMILIES.map((family, i) => jumpEqual(family, FAMILIES.length - i, 0)),
     refuse(ERRNO.EAFNOSUPPORT),
     ALLOW,
@@ -123,10 +161,10 @@ const program = (): Instruction[] => {
   const [x86, generic] = [section(0), section(1)];
   return [
     loadArch,
-    jumpEqual(ARCH.x86, 0, x86.length),
+    ...[jumpEqual(ARCH.x86, 1, 0), jump(x86.length)],
     ...x86,
     // Beyond x86-64 the table is the same.
-    ...[jumpEqual(ARCH.arm64, 1, 0), jumpEqual(ARCH.riscv64, 0, generic.length)],
+    ...[jumpEqual(ARCH.arm64, 2, 0), jumpEqual(ARCH.riscv64, 1, 0), jump(generic.length)],
     ...generic,
     // 32-bit programs: there are none in a sandbox.
     refuse(ERRNO.ENOSYS),

@@ -19,6 +19,7 @@ struct target {
 	const char *run;         /* another VM's run directory */
 	const char *disk;        /* another VM's disk */
 	const char *tap;         /* another VM's interface */
+	const char *own_disk;    /* a file disk of its own */
 	const char *machine;     /* another VM in vmm(4) */
 	const char *socket;      /* brigd's */
 	const char *address;     /* IPv4, of the host */

@@ -178,6 +178,13 @@ userfaultfd(void)
 	denied(syscall(SYS_userfaultfd, 0), 0, "handle faults of the kernel");
 }
 
+/* Nobody else reads it, whoever asks: neither would who looks for what a broken QEMU hides. */
+static void
+secret_memory(void)
+{
+	denied(syscall(SYS_memfd_secret, 0), 0, "have memory that the kernel itself does not see");
+}
+
 static void
 ports(void)
 {
@@ -297,6 +304,7 @@ const struct attempt kernel_attempts[] = {
 	{ "bpf", "run code in the kernel", bpf },
 	{ "io-uring", "use the kernel's least tried interface", io_uring },
 	{ "userfaultfd", "stop the kernel in the middle of a copy", userfaultfd },
+	{ "secret-memory", "hide memory from the kernel", secret_memory },
 	{ "io-ports", "use ports of the hardware", ports },
 #else
 	{ "kenv", "change the kernel's environment", kernel_environment },

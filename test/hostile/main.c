@@ -269,7 +269,7 @@ tell(const char *argument)
 		{ "socket", &target.socket, NULL }, { "address", &target.address, NULL },
 		{ "abstract", &target.abstract, NULL }, { "canary", &target.canary, NULL },
 		{ "interfaces", &target.interfaces, NULL }, { "devices", &target.devices, NULL },
-		{ "writable", &target.writable, NULL },
+		{ "writable", &target.writable, NULL }, { "own-disk", &target.own_disk, NULL },
 	};
 	size_t i, length = strcspn(argument, "=");
 

@@ -270,6 +270,14 @@ vsock(void)
 }
 
 /* Families that a hypervisor never needs, each a part of the kernel that a process could attack. */
+/* The kernel tells every network namespace of a host what devices come and go. Source: lib/kobject_uevent.c */
+static void
+uevents(void)
+{
+	denied(socket(AF_NETLINK, SOCK_RAW, NETLINK_KOBJECT_UEVENT), NO_FAMILY, "listen to the host's devices");
+	denied(socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT), NO_FAMILY, "talk to the host's audit");
+}
+
 static void
 rare_families(void)
 {
@@ -339,6 +347,7 @@ const struct attempt network_attempts[] = {
 #ifdef __linux__
 	{ "abstract-socket", "connect to an abstract UNIX socket of the host", abstract_socket },
 	{ "vsock", "open a socket to the hypervisor", vsock },
+	{ "uevents", "hear of the host's devices", uevents },
 	{ "rare-families", "open sockets of families that no VM needs", rare_families },
 #endif
 	END

@@ -201,6 +201,17 @@ raise_limits(void)
 	}
 }
 
+#ifdef __linux__
+/* A core of no bytes is still piped to a program of the host, which 1 byte stops: the limit must not be lowered. */
+static void
+lower_core(void)
+{
+	struct rlimit none = { 0, 0 };
+
+	denied(setrlimit(RLIMIT_CORE, &none), 0, "lower the limit of cores to 0");
+}
+#endif
+
 const struct attempt process_attempts[] = {
 	{ "kill-init", "kill process 1", kill_init },
 	{ "kill-parent", "kill whoever started it", kill_parent },
@@ -214,5 +225,8 @@ const struct attempt process_attempts[] = {
 	{ "groups", "join groups, or keep brigd's", join_groups },
 	{ "priority", "become a realtime process", raise_priority },
 	{ "raise-limits", "raise its own limits", raise_limits },
+#ifdef __linux__
+	{ "lower-core", "have its core handed to a program of the host", lower_core },
+#endif
 	END
 };

@@ -5,6 +5,7 @@
 #include <sys/time.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,11 +141,41 @@ files_of_others(void)
 	held("none among %d paths", visited);
 }
 
+#ifdef __linux__
+/* Whoever on the host reaches the disk would run what is in it as the VM's uid. */
+static void
+setuid_disk(void)
+{
+	const char *disk = needs(target.own_disk, "own-disk");
+
+	denied(chmod(disk, 04755), 0, "make the own disk setuid");
+	denied(fchmodat(AT_FDCWD, disk, 02755, 0), 0, "make the own disk setgid");
+}
+
+/* Past its size there is the host's file system. On FreeBSD only the file system bounds a file. */
+static void
+grow_disk(void)
+{
+	const off_t far = (off_t)1 << 40;
+	int fd = open(needs(target.own_disk, "own-disk"), O_RDWR);
+
+	signal(SIGXFSZ, SIG_IGN);
+	denied(ftruncate(fd, far), EFBIG, "make the own disk larger");
+	denied(pwrite(fd, "x", 1, far), EFBIG, "write far behind its end");
+	errno = posix_fallocate(fd, 0, far);
+	denied(errno == 0 ? 0 : -1, EFBIG, "take room for it");
+}
+#endif
+
 const struct attempt write_attempts[] = {
 	{ "create-anywhere", "create a file, directory, link or FIFO in each directory", create_anywhere },
 	{ "write-anywhere", "open each file and FIFO for writing", write_anywhere },
 	{ "change-anything", "chmod, chown, touch, rename and remove each path", change_anything },
 	{ "setuid-files", "find a program that runs as another user", set_id_files },
 	{ "files-of-others", "find a file of another VM's uid", files_of_others },
+#ifdef __linux__
+	{ "setuid-disk", "make its own disk a program that runs as its uid", setuid_disk },
+	{ "grow-disk", "fill the host by its own disk", grow_disk },
+#endif
 	END
 };

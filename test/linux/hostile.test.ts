@@ -64,7 +64,7 @@ const startAttacker = async (vm: Vm, victim: Vm, shm: string): Promise<void> => 
     ...{ socket: places.socket, abstract: ABSTRACT, interfaces: 'lo,tap29110,brigb29110,brigp29110' },
     devices: '/dev/null,/dev/zero,/dev/random,/dev/urandom,/dev/net/tun',
     // Its disk and its monitor are its own.
-    writable: '/disk/disk0.raw,/vm/mon.in',
+    ...{ writable: '/disk/disk0.raw,/vm/mon.in', 'own-disk': '/disk/disk0.raw' },
   };
   await start(vm, takeOver(['--stderr', '--ready', RUNNING, ...tell(facts)]));
 };

@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { realHost as host } from '../../src/io/host.ts';
 import { holdsOf, planApply, planUndo, runActions } from '../../src/saga/run.ts';
@@ -267,5 +268,20 @@ describe('disks', () => {
     const { disk } = places.vm('lt1');
     expect(readdirSync(disk).sort()).toEqual(['disk0.raw', 'vars.fd']);
     expect(await host.stat(`${disk}/disk0.raw`)).toMatchObject({ mode: 0o600, uid: UID + 1, bytes: 2 * 2 ** 20 });
+  });
+
+  test('that are images start whoever has locked the image', async () => {
+    writeFileSync(`${root}/image.img`, Buffer.alloc(2 ** 20), { mode: 0o644 });
+    const file = JSON.stringify({ driver: 'file', filename: `${root}/image.img`, 'node-name': 'disk' });
+    const drive = ['-blockdev', file, '-device', 'virtio-blk-pci,drive=disk,share-rw=off'];
+    const quiet = ['-nodefaults', '-display', 'none', '-S', '-m', '16M', '-M', 'q35,accel=tcg'];
+    const owner = spawn('/usr/bin/qemu-system-x86_64', [...quiet, ...drive]);
+    const isLocked = () =>
+      text('/usr/bin/cat', '/proc/locks').includes(`:${statSync(`${root}/image.img`).ino} `) ? true : undefined;
+    await until('its lock', isLocked);
+    const vm = makeVm(1, { disks: [{ image: `${root}/image.img` }] });
+    await start(vm);
+    expect((await live(vm)).phase).toBe('running');
+    owner.kill('SIGKILL');
   });
 });

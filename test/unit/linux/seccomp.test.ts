@@ -7,9 +7,12 @@ const RISCV64 = 0xc000_00f3;
 const I386 = 0x4000_0003;
 
 /** Runs a filter as the kernel does, for struct seccomp_data. Source: seccomp(2), bpf(4) */
-const verdictOf = (arch: number, number: number, first = 0): string => {
+const verdictOf = (arch: number, number: number, ...args: readonly bigint[]): string => {
   const program = renderFilter();
-  const data: Readonly<Record<number, number>> = { 0: number, 4: arch, 16: first };
+  const data = Buffer.alloc(64);
+  data.writeUInt32LE(number, 0);
+  data.writeUInt32LE(arch, 4);
+  args.forEach((arg, i) => data.writeBigUInt64LE(arg, 16 + 8 * i));
   let accumulator = 0;
   for (let at = 0; ; at += 1) {
     const [code, jumpTrue, jumpFalse, value] = [
@@ -19,7 +22,8 @@ const verdictOf = (arch: number, number: number, first = 0): string => {
       program.readUInt32LE(8 * at + 4),
     ];
     if (code === 0x06) return value === 0x7fff_0000 ? 'allowed' : `errno ${value & 0xffff}`;
-    if (code === 0x20) accumulator = data[value] ?? Number.NaN;
+    if (code === 0x20) accumulator = data.readUInt32LE(value);
+    else if (code === 0x05) at += value;
     else {
       const holds = { 0x15: accumulator === value, 0x35: accumulator >= value, 0x45: (accumulator & value) !== 0 }[
         code
@@ -30,8 +34,8 @@ const verdictOf = (arch: number, number: number, first = 0): string => {
   }
 };
 
-const CLONE_THREAD = 0x3d0f00;
-const CLONE_NEWUSER = 0x1000_0000;
+const CLONE_THREAD = 0x3d0f00n;
+const CLONE_NEWUSER = 0x1000_0000n;
 
 describe('the filter of system calls', () => {
   test.each([
@@ -57,9 +61,9 @@ describe('the filter of system calls', () => {
     ['arm64', ARM64, 220],
   ])('lets clone make threads and processes, never namespaces: %s', (_, arch, clone) => {
     expect(verdictOf(arch, clone, CLONE_THREAD)).toBe('allowed');
-    expect(verdictOf(arch, clone, 17)).toBe('allowed');
-    expect(verdictOf(arch, clone, CLONE_NEWUSER | 17)).toBe('errno 1');
-    for (const flag of [0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x2000_0000, 0x4000_0000])
+    expect(verdictOf(arch, clone, 17n)).toBe('allowed');
+    expect(verdictOf(arch, clone, CLONE_NEWUSER | 17n)).toBe('errno 1');
+    for (const flag of [0x2_0000n, 0x200_0000n, 0x400_0000n, 0x800_0000n, 0x2000_0000n, 0x4000_0000n])
       expect(verdictOf(arch, clone, flag), flag.toString(16)).toBe('errno 1');
   });
 
@@ -68,9 +72,51 @@ describe('the filter of system calls', () => {
     ['arm64', ARM64, 198],
   ])('opens sockets of four families: %s', (_, arch, socket) => {
     const allowed = Array.from({ length: 50 }, (_, family) => family).filter(
-      (family) => verdictOf(arch, socket, family) === 'allowed',
+      (family) => verdictOf(arch, socket, BigInt(family)) === 'allowed',
     );
     expect(allowed).toEqual([1, 2, 10, 16]);
-    expect(verdictOf(arch, socket, 40)).toBe('errno 97');
+    expect(verdictOf(arch, socket, 40n)).toBe('errno 97');
+  });
+
+  test.each([
+    ['x86-64', X86, 41],
+    ['arm64', ARM64, 198],
+  ])('knows netlink for links and routes only, not for uevents or audit: %s', (_, arch, socket) => {
+    const allowed = Array.from({ length: 23 }, (__, protocol) => protocol).filter(
+      (protocol) => verdictOf(arch, socket, 16n, 3n, BigInt(protocol)) === 'allowed',
+    );
+    expect(allowed).toEqual([0]);
+    expect(verdictOf(arch, socket, 2n, 2n, 17n)).toBe('allowed');
+  });
+
+  test.each([
+    ['x86-64', X86, 302, 160],
+    ['arm64', ARM64, 261, 164],
+  ])('lets limits be read and never set, by whatever address: %s', (_, arch, prlimit64, setrlimit) => {
+    expect(verdictOf(arch, setrlimit)).toBe('errno 1');
+    expect(verdictOf(arch, prlimit64, 0n, 7n, 0n, 0x7ffd_0000_1000n)).toBe('allowed');
+    for (const address of [0x7ffd_0000_1000n, 0x1000n, 0x1_0000_0000n])
+      expect(verdictOf(arch, prlimit64, 0n, 7n, address), address.toString(16)).toBe('errno 1');
+  });
+
+  test.each([
+    ['chmod', X86, 90, [0n]],
+    ['fchmod', X86, 91, [0n]],
+    ['fchmod', ARM64, 52, [0n]],
+    ['fchmodat', X86, 268, [0n, 0n]],
+    ['fchmodat', ARM64, 53, [0n, 0n]],
+    ['fchmodat2', X86, 452, [0n, 0n]],
+    ['fchmodat2', ARM64, 452, [0n, 0n]],
+  ])('lets %s change modes, and makes no setuid program: %#', (_, arch, call, before) => {
+    expect(verdictOf(arch, call, ...before, 0o755n)).toBe('allowed');
+    expect([0o4755n, 0o2755n].map((mode) => verdictOf(arch, call, ...before, mode))).toEqual(['errno 1', 'errno 1']);
+  });
+
+  test.each([X86, ARM64, RISCV64])('knows no call that is newer than itself: %i', (arch) => {
+    expect([453, 467, 0x4000_0000 | 272].map((call) => verdictOf(arch, call))).toEqual([
+      'errno 38',
+      'errno 38',
+      'errno 38',
+    ]);
   });
 });
