@@ -208,7 +208,12 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
       const root = new URL('../', import.meta.url).pathname;
       const child = spawn(process.execPath, [`${root}src/cli/main.ts`, '--socket', stage.socket, 'start', 'one']);
       const ended = new Promise<number | null>((resolve) => child.on('close', resolve));
-      await stage.until('the start to begin', () => view('one').state === 'starting', 5_000);
+      // Asked in this process: a start is over before many a program has begun.
+      await stage.until(
+        'the start to begin',
+        async () => !['defined', 'failed'].includes((await stage.client.show('one')).state),
+        5_000,
+      );
       child.kill('SIGINT');
       const status = await ended;
       // It may have been too late: then it runs, as a start does.

@@ -337,8 +337,24 @@ const PROCESSES = 8;
 const FILES = 128;
 const THREADS = 32;
 
+/** What every VM may write into one file: its ROM variables and iasl's tables are smaller. */
+const LEAST_FILE_BYTES = 16 * 2 ** 20;
+
+export interface Bounds {
+  readonly processes: number;
+  readonly openfiles: number;
+  readonly threads: number;
+  /** Of one file; undefined where a share lets the guest write files of the host. */
+  readonly fileBytes: number | undefined;
+}
+
+const fileBytesOf = ({ disks, devices }: VmSpec): number | undefined =>
+  devices['virtio-9p'].some((share) => !share.readOnly)
+    ? undefined
+    : Math.max(LEAST_FILE_BYTES, ...disks.map((disk) => ('file' in disk ? disk.file.size : 0)));
+
 /** Limits of every VM: what the document says, else what its devices can need and no more. */
-export const limitsOf = (vm: Vm, where: Where): { processes: number; openfiles: number; threads: number } => {
+export const limitsOf = (vm: Vm, where: Where): Bounds => {
   const { limits, cpus } = vm.spec;
   const parts = partsOf(vm, where);
   const sum = (of: 'files' | 'threads'): number => parts.reduce((all, { device }) => all + DEVICES[device][of], 0);
@@ -346,5 +362,6 @@ export const limitsOf = (vm: Vm, where: Where): { processes: number; openfiles: 
     processes: limits.processes ?? PROCESSES,
     openfiles: limits.openfiles ?? FILES + sum('files'),
     threads: limits.threads ?? THREADS + cpus + sum('threads'),
+    fileBytes: fileBytesOf(vm.spec),
   };
 };

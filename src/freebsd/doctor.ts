@@ -29,6 +29,7 @@ const SYSCTLS = [
   'security.bsd.see_other_uids',
   'security.bsd.see_other_gids',
   'security.bsd.unprivileged_proc_debug',
+  'security.bsd.unprivileged_read_msgbuf',
   'kern.securelevel',
   'kern.smp.threads_per_core',
   'net.link.tap.user_open',
@@ -60,6 +61,13 @@ const checkSysctls = (values: Values): Finding[] => [
     "every user sees everybody's processes",
   ),
   wanted(values, 'security.bsd.unprivileged_proc_debug', '0', 'debuggers', 'users may debug processes of their uid'),
+  wanted(
+    values,
+    'security.bsd.unprivileged_read_msgbuf',
+    '0',
+    'kernel messages',
+    'every user, also in a jail, reads them',
+  ),
   checkSecurelevel(Number(values.get('kern.securelevel') ?? -1)),
   checkSmt(values.get('kern.smp.threads_per_core')),
 ];

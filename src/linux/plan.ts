@@ -38,9 +38,6 @@ type ArgsOf<K extends Kind> = (typeof catalogue)[K] extends StepDef<infer Args, 
 
 const step = <K extends Kind>(kind: K, args: ArgsOf<K>): Step => ({ kind, args });
 
-/** True when QEMU must write to files: file disks or UEFI variables. */
-const writesFiles = ({ spec }: Vm): boolean => 'uefi' in spec.firmware || spec.disks.some((disk) => 'file' in disk);
-
 /** What lives as long as the VM is defined. */
 export const createSteps = (node: Node, vm: Vm): Step[] => {
   const { name, disks, firmware } = vm.spec;
@@ -48,8 +45,8 @@ export const createSteps = (node: Node, vm: Vm): Step[] => {
   const dir = files.disk;
   const { uid } = vm.place;
   return [
+    step('disk-dir.create', { vm: name, state: files.state, path: dir }),
     ...(vm.spec.devices.tpm ? [step('tpm-dir.create', { vm: name, path: tpmOf(files).dir, uid })] : []),
-    ...(writesFiles(vm) ? [step('disk-dir.create', { vm: name, path: dir })] : []),
     ...('uefi' in firmware
       ? [step('vars.copy', { vm: name, from: firmware.uefi.vars, path: `${dir}/vars.fd`, uid })]
       : []),

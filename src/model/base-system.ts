@@ -144,6 +144,7 @@ export const SYSCTLS: readonly (readonly [string, string])[] = [
   ['security.bsd.see_other_gids', '1'],
   ['security.bsd.see_other_uids', '1'],
   ['security.bsd.unprivileged_proc_debug', '1'],
+  ['security.bsd.unprivileged_read_msgbuf', '1'],
   ['vfs.devfs.rule_depth', '1'],
   ['vfs.zfs.bclone_enabled', '1'],
 ];

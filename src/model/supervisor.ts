@@ -33,8 +33,14 @@ interface Order {
   readonly command: readonly string[];
 }
 
+const BLOCK_BYTES = 512;
 /** Words of ulimit(1) in procstat(1)'s. */
-const LIMIT_NAMES: Readonly<Record<string, string>> = { '-u': 'maxprocesses', '-n': 'openfiles', '-c': 'coredumpsize' };
+const LIMIT_NAMES: Readonly<Record<string, string>> = {
+  '-u': 'maxprocesses',
+  '-n': 'openfiles',
+  '-c': 'coredumpsize',
+  '-f': 'filesize',
+};
 
 interface Options {
   readonly machine: string | undefined;
@@ -52,7 +58,7 @@ const parseOptions = (args: readonly string[]): Options => {
   for (; args[at] !== '--'; at += 2) {
     const value = must(SHELL, args, at + 1, 'value');
     const limit = LIMIT_NAMES[args[at] ?? ''];
-    if (limit !== undefined) limits.set(limit, Number(value));
+    if (limit !== undefined) limits.set(limit, Number(value) * (args[at] === '-f' ? BLOCK_BYTES : 1));
     else if (args[at] === '-m') machine = value;
     else if (args[at] === '-r') sockets.push(value);
     else throw unknownArgv(SHELL, args, `unknown option ${args[at] ?? ''}`);

@@ -12,7 +12,7 @@
 #   RESETS   guest resets allowed within WINDOW seconds
 #   CGROUP   directory that each run joins before COMMAND
 #   FILE     open as descriptor 7, 8 or 9 of COMMAND
-#   LIMITS   -u processes, -n open files, -c blocks of a core: ulimit(1) for COMMAND
+#   LIMITS   -u processes, -n open files, -c blocks of a core, -f blocks of a file: ulimit(1) for COMMAND
 #   MACHINE  the VM's name in vmm(4), where it is not NAME
 #   SOCKET   removed before each run: bhyve does not make one over an old one
 #
@@ -60,7 +60,7 @@ become() {
 		-7) exec 7<"$2" ;;
 		-8) exec 8<"$2" ;;
 		-9) exec 9<"$2" ;;
-		-u | -n | -c) ulimit "$1" "$2" || exit 71 ;;
+		-u | -n | -c | -f) ulimit "$1" "$2" || exit 71 ;;
 		-m | -r) ;;
 		*) exit 64 ;;
 		esac

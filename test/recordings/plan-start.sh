@@ -104,5 +104,5 @@ path tap7001 unhide user 20001 mode 600
 # vmm.create
 # bhyve.start
 rm -rf /var/run/brig/vms/web01/stop
-/bin/sh /var/run/brig/supervise.sh bhyve web01 /var/run/brig/vms/web01 /var/run/brig/exits RUN 10 60 -u 8 -n 136 -c 0 -- /usr/bin/env -i PATH=/bin:/usr/bin:/usr/sbin /usr/sbin/jexec brig-web01 /usr/sbin/chroot -G 20001 -g 20001 -u 20001 / /usr/sbin/bhyve -k /vm/bhyve.conf web01 &
+/bin/sh /var/run/brig/supervise.sh bhyve web01 /var/run/brig/vms/web01 /var/run/brig/exits RUN 10 60 -u 8 -n 136 -c 0 -f 32768 -- /usr/bin/env -i PATH=/bin:/usr/bin:/usr/sbin /usr/sbin/jexec brig-web01 /usr/sbin/chroot -G 20001 -g 20001 -u 20001 / /usr/sbin/bhyve -k /vm/bhyve.conf web01 &
 until /bin/ps -J brig-web01 -o pid,stat,command # prints /^ *\d+ +\S*C\S* +bhyve: web01 /, at most 60 s

@@ -105,7 +105,7 @@ const BREAKS: readonly (readonly [string, (each: World) => unknown, readonly str
   [
     'limits lifted',
     (each) => (processOf(each).limits = new Map()),
-    ['limits.processes', 'limits.files', 'limits.core'],
+    ['limits.processes', 'limits.files', 'limits.core', 'limits.file'],
   ],
   [
     'an interface in the vnet',

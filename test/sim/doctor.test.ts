@@ -19,7 +19,7 @@ const of = (findings: readonly Finding[], what: string): Finding | undefined =>
 
 /** What makes a fresh host as good as doctor can wish. */
 const harden = async (each: World): Promise<void> => {
-  for (const name of ['see_other_uids', 'see_other_gids', 'unprivileged_proc_debug'])
+  for (const name of ['see_other_uids', 'see_other_gids', 'unprivileged_proc_debug', 'unprivileged_read_msgbuf'])
     await each.shell('/sbin/sysctl', `security.bsd.${name}=0`);
   each.model.setTunable('kern.securelevel', '1');
   await each.shell('/sbin/kldload', 'pf');

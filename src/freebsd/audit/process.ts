@@ -149,6 +149,15 @@ export const environment = (m: Measured): Property[] => {
   ];
 };
 
+const UNITS: Readonly<Record<string, number>> = { B: 1, KB: 2 ** 10, MB: 2 ** 20, GB: 2 ** 30, TB: 2 ** 40 };
+
+/** procstat(1) shortens large amounts: `65536 KB` as bytes; what has no number stays as it is. */
+export const bytesOf = (text: string | undefined): string | undefined => {
+  const [amount, unit = ''] = text?.split(' ') ?? [];
+  const factor = UNITS[unit];
+  return factor === undefined || amount === undefined ? text : String(Number(amount) * factor);
+};
+
 /** What it may use up. */
 export const limits = (m: Measured): Property[] => {
   const pid = m.process?.pid ?? 0;
@@ -164,6 +173,9 @@ export const limits = (m: Measured): Property[] => {
     property('limits.processes', 'hard limit of processes', String(bounds.processes), of('maxprocesses'), how),
     property('limits.files', 'hard limit of open files', String(bounds.openfiles), of('openfiles'), how),
     property('limits.core', 'no core dump, which would hold guest memory', '0 B', of('coredumpsize'), how),
+    ...(bounds.fileBytes === undefined
+      ? []
+      : [property('limits.file', 'bytes of one file', String(bounds.fileBytes), bytesOf(of('filesize')), how)]),
     property(
       'limits.rctl',
       'resource limits of the jail',

@@ -66,7 +66,7 @@ export const stateDir: StepDef<StateDirArgs, Seen> = {
   keeps: true,
   because: ({ vm }) => `${vm} keeps its console history, file disks and UEFI variables`,
   apply: ({ paths }) => [
-    { do: 'mkdir', path: paths.state, access: { mode: 0o711, ...ROOT } },
+    { do: 'mkdir', path: paths.state, access: { mode: 0o700, ...ROOT } },
     { do: 'mkdir', path: paths.disk, access: { mode: 0o711, ...ROOT } },
   ],
   undo: ({ paths }) => [{ do: 'remove', path: paths.state }],

@@ -7,7 +7,7 @@ import { cleanEnvironment } from '../programs/bhyve.ts';
 import { destroyVm, forcePoweroff, NO_VM } from '../programs/bhyvectl.ts';
 import { jexec } from '../programs/jexec.ts';
 import { confined, probeJail, type Process } from '../programs/ps.ts';
-import { SWTPM } from '../devices.ts';
+import { SWTPM, type Bounds } from '../devices.ts';
 import { kill } from '../programs/kill.ts';
 
 export interface VmmArgs {
@@ -44,7 +44,7 @@ export interface BhyveArgs {
   readonly identity: string;
   /** From inside the jail on. */
   readonly command: readonly string[];
-  readonly limits: { readonly processes: number; readonly openfiles: number };
+  readonly limits: Pick<Bounds, 'processes' | 'openfiles' | 'fileBytes'>;
   /** Host paths of sockets that an earlier run of the guest left. */
   readonly sockets: readonly string[];
   readonly run: string;
@@ -84,9 +84,13 @@ const processesOf = (vm: string, jail: string, seen: Seen): number[] => {
   return (inside.length > 0 ? inside : coming).map((each) => each.pid);
 };
 
+/** A broken bhyve cannot grow its disk until the host is full. Units: blocks of 512 bytes. */
+const fileBound = ({ fileBytes }: Pick<Bounds, 'fileBytes'>): string[] =>
+  fileBytes === undefined ? [] : ['-f', String(Math.ceil(fileBytes / 512))];
+
 const spawn = ({ vm, machine, jail, command: bhyve, limits, sockets, run: id, paths }: BhyveArgs): Effect => {
   // ulimit(1) holds where rctl(8) is off, too; a core would hold the guest's memory.
-  const bounds = ['-u', String(limits.processes), '-n', String(limits.openfiles), '-c', '0'];
+  const bounds = ['-u', String(limits.processes), '-n', String(limits.openfiles), '-c', '0', ...fileBound(limits)];
   const supervisor = [
     paths.supervisor,
     'bhyve',

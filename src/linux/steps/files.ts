@@ -75,15 +75,20 @@ export const runDir: StepDef<RunDirArgs, Seen> = {
 
 export interface DiskDirArgs {
   readonly vm: string;
+  /** Console history is kept here. */
+  readonly state: string;
   readonly path: string;
 }
 
-/** Where the files are that QEMU writes to. The directory is root's; the sandbox shows the files alone. */
+/** What outlives a run: console history, and the files that QEMU writes to. The directories are root's; the sandbox shows the files alone. */
 export const diskDir: StepDef<DiskDirArgs, Seen> = {
   keeps: true,
-  because: ({ vm }) => `${vm} keeps files that its QEMU writes to`,
-  apply: ({ path }) => [{ do: 'mkdir', path, access: { mode: 0o711, ...ROOT } }],
-  undo: ({ path }) => [{ do: 'remove', path }],
+  because: ({ vm }) => `${vm} keeps its console history and files that its QEMU writes to`,
+  apply: ({ state, path }) => [
+    { do: 'mkdir', path: state, access: { mode: 0o700, ...ROOT } },
+    { do: 'mkdir', path, access: { mode: 0o711, ...ROOT } },
+  ],
+  undo: ({ state }) => [{ do: 'remove', path: state }],
   holds: (_, seen) => (seen.focus?.diskFiles ? 'yes' : 'no'),
 };
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { expandCpus } from '../../../src/freebsd/audit/process.ts';
+import { bytesOf, expandCpus } from '../../../src/freebsd/audit/process.ts';
 import { ADVISORIES } from '../../../src/freebsd/advisories.ts';
 import { DEVICES } from '../../../src/freebsd/devices.ts';
 import { openWalls } from '../../../src/freebsd/doctor.ts';
@@ -79,6 +79,15 @@ describe('other answers', () => {
   test('a CPU mask is told without blanks', () => {
     expect(parseCpus('jail 7 mask: 0, 1, 2, 3\njail 7 domain policy: first-touch mask: 0\n')).toBe('0,1,2,3');
     expect(expandCpus('0-2,5,2')).toBe('0,1,2,5');
+  });
+
+  test.each([
+    ['65536 KB', '67108864'],
+    ['32768 MB', '34359738368'],
+    ['0 B', '0'],
+    ['infinity', 'infinity'],
+  ])('a limit of %s is %s', (text, bytes) => {
+    expect(bytesOf(text)).toBe(bytes);
   });
 
   test('names below a sysctl that is a node and a value lose their dot', () => {

@@ -90,12 +90,20 @@ describe('the table of devices', () => {
     expect(keysOf(everything)).toEqual(expect.arrayContaining(few.filter((key) => key.startsWith('pci.'))));
   });
 
+  test('bounds a file by the largest disk, unless a share takes files of the host', () => {
+    const bytes = (change: object) => limitsOf(vmOf(change), where).fileBytes;
+    expect(bytes({ disks: [{ file: { size: '1G' } }] })).toBe(2 ** 30);
+    const share = { name: 'src', path: '/usr/src', readOnly: false };
+    expect(bytes({ devices: { 'virtio-9p': [share] } })).toBeUndefined();
+  });
+
   test('asks more of the limits for more devices', () => {
     expect(limitsOf(everything, where).threads).toBeGreaterThan(limitsOf(vmOf({}), where).threads);
     expect(limitsOf(vmOf({ limits: { threads: 99, openfiles: 77, processes: 9 } }), where)).toEqual({
       threads: 99,
       openfiles: 77,
       processes: 9,
+      fileBytes: 16 * 2 ** 20,
     });
   });
 });
