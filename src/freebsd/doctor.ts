@@ -204,6 +204,22 @@ const checkBoot = async (host: Host): Promise<Finding> =>
     ? ok('boot script', 'brigd is enabled')
     : warning('boot script', 'brigd does not start with the host', 'sysrc brigd_enable=YES');
 
+/** A broken bhyve may make machines of any name, which outlive its jail (FACTS 2); so may a person. */
+const checkMachines = async (host: Host, node: Node): Promise<Finding[]> => {
+  if (reducedBy(node) !== undefined) return [];
+  const running = new Set(await host.list(node.layout.vmsDir));
+  const strange = ((await host.list('/dev/vmm')) ?? []).filter((name) => !running.has(name));
+  return [
+    strange.length === 0
+      ? ok('machines in vmm(4)', 'all are of running VMs')
+      : warning(
+          'machines in vmm(4)',
+          `${strange.join(' ')}: no VM of brig`,
+          `bhyvectl --vm=${strange[0] ?? ''} --destroy, if nobody needs it`,
+        ),
+  ];
+};
+
 const checkReduced = (node: Node): Finding => {
   const reduced = reducedBy(node);
   return reduced === undefined
@@ -216,6 +232,7 @@ export const checkPosture = async (host: Host, node: Node): Promise<Finding[]> =
   const values = parseSysctls((await textOf(host, readSysctls(SYSCTLS))) ?? '');
   return [
     checkReduced(node),
+    ...(await checkMachines(host, node)),
     ...(await checkModules(host)),
     ...checkSysctls(values),
     await checkPf(host),

@@ -1,6 +1,7 @@
 import type { Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import { install, reboot } from './boot.ts';
+import { addDevice } from './devices.ts';
 import { createHost, type Faults, type Meter } from './host.ts';
 import { endProcess } from './processes.ts';
 import { stateOf, type State } from './state.ts';
@@ -33,6 +34,8 @@ export interface Model extends Faults {
   /** Commands so far. */
   readonly commands: number;
   guest(name: string): Guest;
+  /** A machine in vmm(4) that somebody made by hand. */
+  plantMachine(name: string): void;
   /** An entry of passwd(5). */
   addUser(uid: number, name: string): void;
   /** Sets a sysctl as loader.conf(5) would: also what a running host may not set; it survives reboots. */
@@ -101,6 +104,7 @@ export const createModel = (options: ModelOptions = {}): Model => {
       return meter.commands;
     },
     guest: (name) => guestOf(world, name),
+    plantMachine: (name) => addDevice(world, { name: `vmm/${name}`, mode: 0o600, uid: 0, gid: 0 }),
     addUser: (uid, name) => void world.users.set(uid, name),
     setTunable: (name, value) => {
       world.tunables.set(name, value);

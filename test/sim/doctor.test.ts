@@ -61,6 +61,12 @@ describe('doctor', () => {
       /SA-26:66/,
     ],
     ['a boot script that is off', (each) => each.model.posture.enabled.clear(), 'boot script', /does not start/],
+    [
+      "a machine that is nobody's",
+      (each) => each.model.plantMachine('mine'),
+      'machines in vmm(4)',
+      /mine: no VM of brig/,
+    ],
     ['nmdm loaded', (each) => each.shell('/sbin/kldload', 'nmdm'), 'module nmdm', /clone its nodes/],
     [
       'anchors that nobody refers to',
