@@ -9,6 +9,7 @@ import { audit } from './audit/audit.ts';
 import { jailRoot } from './base.ts';
 import { precheck } from './checks.ts';
 import type { Fragments } from './fragments.ts';
+import { SWTPM } from './devices.ts';
 import { checkPosture } from './doctor.ts';
 import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
 import { observe, type Seen } from './observe.ts';
@@ -54,6 +55,12 @@ const owned = (seen: Seen): ReadonlySet<string> => {
   return new Set([...jails, ...interfaces, ...seen.runDirs]);
 };
 
+/** swtpm may have been installed after the root was built. */
+const checkRoot = ({ manifest }: BaseStore, { spec }: Vm): Finding[] =>
+  !spec.devices.tpm || !manifest || manifest.files.some(({ path }) => path === SWTPM)
+    ? []
+    : [{ level: 'problem', what: `${SWTPM} in the jails' root`, got: 'a root without it', mend: 'brig base build' }];
+
 /** The product: every VM in a jail of its own on FreeBSD 15. */
 export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
   const places = layout(options.paths);
@@ -85,7 +92,11 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     live: (seen, vm) => liveOf(known(), seen, vm),
     reduced: () => reducedBy(known()),
     owned,
-    precheck: async (host, seen, vm) => [...(await bases.precheck(host)), ...(await precheck(host, known(), seen, vm))],
+    precheck: async (host, seen, vm) => [
+      ...(await bases.precheck(host)),
+      ...checkRoot(bases, vm),
+      ...(await precheck(host, known(), seen, vm)),
+    ],
     bases,
     audit: (host, vms) => audit(host, known(), vms, (port, file) => bases.inspect(port, file)),
     doctor: async (host) => [

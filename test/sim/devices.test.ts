@@ -69,4 +69,39 @@ describe('a document that asks for', () => {
     await host.engine.stop('web01', { cause: 'operator' });
     expect(await host.inventory()).toEqual(before);
   });
+
+  test('a TPM has one in its own jail, which outlives a reset and goes with the stop', async () => {
+    const host = await ready();
+    const file = { mode: 0o555, uid: 0, gid: 0 };
+    await host.model.host.mkdir('/usr/local/bin', { ...file, mode: 0o755 });
+    await host.model.host.copyFile('/usr/sbin/bhyve', '/usr/local/bin/swtpm', file);
+    await expect(host.create({ devices: { tpm: true } })).rejects.toThrow(/in the jails' root, got a root without it/);
+    await host.platform.bases.build(host.model.host);
+    await host.create({ devices: { tpm: true } });
+    const before = await host.inventory();
+    await host.engine.start('web01', { cause: 'operator' });
+    const tpms = () => host.model.state.processes.filter(({ command }) => command.startsWith('/usr/local/bin/swtpm '));
+    const [tpm] = tpms();
+    expect([tpm?.uid, tpm?.jid]).toEqual([20_000, host.model.state.jails[0]?.jid]);
+    const [audit] = await host.audit('web01');
+    expect(audit?.properties.filter(({ verdict }) => verdict !== 'holds')).toEqual([]);
+    host.model.guest('web01').type('r');
+    await host.until(() => host.kinds().includes('vm.reset'));
+    await host.until(async () => (await host.state()) === 'running');
+    expect(tpms()).toEqual([tpm]);
+    await host.engine.stop('web01', { cause: 'operator', graceMs: 1000 });
+    expect(await host.inventory()).toEqual(before);
+  });
+
+  test('a console port works again after the guest has reset: the old socket is gone by then', async () => {
+    const host = await ready();
+    await host.create({ devices: { 'virtio-console': ['agent'] } });
+    await host.engine.start('web01', { cause: 'operator' });
+    const pid = (await host.engine.show('web01')).pid;
+    host.model.guest('web01').type('r');
+    await host.until(async () => {
+      const view = await host.engine.show('web01');
+      return view.state === 'running' && view.pid !== pid;
+    });
+  });
 });
