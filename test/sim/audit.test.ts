@@ -150,6 +150,11 @@ const BREAKS: readonly (readonly [string, (each: World) => unknown, readonly str
     },
     ['root.signed'],
   ],
+  [
+    'a disk that is not open',
+    (each) => processOf(each).opened.delete(`${RUN}/root/dev/zvol/tank/brig/vms/web01/disk0`),
+    ['descriptors.disks'],
+  ],
   ['environment of a person', (each) => (processOf(each).environment = ['HOME=/root']), ['environment.variables']],
   [
     'a file of the host held open',

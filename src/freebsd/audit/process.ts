@@ -1,5 +1,5 @@
 import { property, type Property } from '../../platform/audit.ts';
-import { limitsOf, partsOf, SWTPM } from '../devices.ts';
+import { diskPath, limitsOf, partsOf, SWTPM } from '../devices.ts';
 import { jailOf, machineOf, runsAsRoot, whereOf } from '../node.ts';
 import { ENVIRONMENT, isWired } from '../programs/bhyve.ts';
 import type { Descriptor } from '../programs/procstat.ts';
@@ -102,7 +102,7 @@ const allowedRights = (m: Measured): ReadonlyMap<string, ReadonlySet<string>> =>
 };
 
 /** Of a pipe, kqueue or socket of its own making; the path is not known. */
-const ANONYMOUS = new Set('rd,wr,se,fc,fs,ev,io,pwr,prd,re,sd,ke,kc,at,ss,gs,sh,sn,pn'.split(','));
+const ANONYMOUS = new Set('rd,wr,se,fc,fs,fy,fp,ev,io,pwr,prd,re,sd,ke,kc,at,ss,gs,sh,sn,pn'.split(','));
 
 /** Names a descriptor that should not be there, or what it may do too much. */
 const strangeness = (m: Measured, allowed: ReadonlyMap<string, ReadonlySet<string>>, each: Descriptor): string[] => {
@@ -119,6 +119,20 @@ const strangeness = (m: Measured, allowed: ReadonlyMap<string, ReadonlySet<strin
   return more.length === 0 ? [] : [`${fd} ${path} may ${more.join(',')}`];
 };
 
+/** bhyve falls back to read-only without a word when a disk cannot be written (FACTS 1.2). */
+const readOnlyDisks = (m: Measured, open: readonly Descriptor[]): string[] => {
+  const { root, disk: dir } = m.node.layout.vm(m.vm.spec.name);
+  return m.vm.spec.disks.flatMap((disk, i) => {
+    if ('image' in disk) return [];
+    const path = diskPath(m.vm, i, m.node.dataset);
+    // A file's path may be unknown to the kernel; then any file that may be written and synchronised is taken for it.
+    const names = [`${root}${path}`, path.replace(/^\/disk/, dir)];
+    const isIt = (each: Descriptor): boolean =>
+      names.includes(each.path) || (each.path === '-' && each.type === 'v' && each.rights.includes('fy'));
+    return open.some((each) => isIt(each) && each.rights.includes('wr')) ? [] : [`disk ${i}`];
+  });
+};
+
 export const descriptors = (m: Measured): Property[] => {
   const pid = m.process?.pid ?? 0;
   const open = m.host.descriptors.get(pid);
@@ -130,6 +144,13 @@ export const descriptors = (m: Measured): Property[] => {
       'only its own files and devices are open, each with the rights that bhyve needs',
       'nothing else',
       strange && (strange.length === 0 ? 'nothing else' : strange.join('; ')),
+      `procstat fds -C ${pid}`,
+    ),
+    property(
+      'descriptors.disks',
+      'its disks are open for writing',
+      'all',
+      open && list(readOnlyDisks(m, open)).replace(/^none$/, 'all'),
       `procstat fds -C ${pid}`,
     ),
   ];
