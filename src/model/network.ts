@@ -2,17 +2,22 @@ import { addDevice, removeDevice } from './devices.ts';
 import type { Interface, World } from './world.ts';
 
 /** Kinds that `ifconfig KIND create` can make. */
-export type Cloner = 'tap' | 'epair' | 'bridge';
+export type Cloner = 'tap' | 'epair' | 'bridge' | 'vlan' | 'vxlan';
 
 const MAX_UNIT = 32_767;
 const HOME_GROUPS: Readonly<Record<Interface['kind'], readonly string[]>> = {
   tap: ['tap'],
   epair: ['epair'],
   bridge: ['bridge'],
+  vlan: ['vlan'],
+  vxlan: ['vxlan'],
   lo: ['lo'],
   ether: [],
   pflog: ['pflog'],
 };
+
+/** Where it is not 1500; a vxlan leaves room for its own headers. */
+const MTU: Readonly<Partial<Record<Interface['kind'], number>>> = { lo: 16_384, pflog: 33_152, vxlan: 1450 };
 
 export const interfacesOf = (world: World, vnet: number): Interface[] =>
   world.interfaces.filter((each) => each.vnet === vnet);
@@ -55,11 +60,12 @@ export const addInterface = (
     groups: [...HOME_GROUPS[kind]],
     ether: hwaddr,
     hwaddr,
-    mtu: kind === 'lo' ? 16_384 : kind === 'pflog' ? 33_152 : 1500,
+    mtu: MTU[kind] ?? 1500,
     addresses: [],
     members: [],
     bridge: undefined,
     vlanfilter: false,
+    tunnel: {},
     openedBy: undefined,
   };
   world.interfaces.push(added);

@@ -117,9 +117,20 @@ export interface Member {
   private: boolean;
 }
 
+/** Numbers and ends of a vlan or vxlan. */
+export interface Tunnel {
+  id?: number;
+  /** Name of the interface below a vlan. */
+  parent?: string;
+  local?: string;
+  remote?: string;
+}
+
 export interface Interface {
   name: string;
-  readonly kind: 'tap' | 'epair' | 'bridge' | 'lo' | 'ether' | 'pflog';
+  readonly kind: 'tap' | 'epair' | 'bridge' | 'vlan' | 'vxlan' | 'lo' | 'ether' | 'pflog';
+  /** What a vlan or vxlan was told. */
+  readonly tunnel: Tunnel;
   readonly unit: number;
   /** Name at birth: that of the cloner and of the tap's device. */
   readonly origin: string;

@@ -28,6 +28,8 @@ const CAPABILITIES: Readonly<Record<Interface['kind'], readonly string[]>> = {
   tap: ['LINKSTATE', 'MEXTPG'],
   epair: ['RXCSUM', 'TXCSUM', 'VLAN_MTU', 'VLAN_HWTAGGING', 'RXCSUM_IPV6', 'TXCSUM_IPV6'],
   bridge: ['VLAN_HWTAGGING'],
+  vlan: ['LINKSTATE'],
+  vxlan: ['JUMBO_MTU', 'LINKSTATE'],
   lo: ['RXCSUM', 'TXCSUM', 'LINKSTATE', 'RXCSUM_IPV6', 'TXCSUM_IPV6'],
   ether: ['VLAN_MTU', 'JUMBO_MTU', 'LINKSTATE', 'HWSTATS'],
   pflog: [],
@@ -52,7 +54,7 @@ const hasCarrier = (each: Interface): boolean => {
 
 const isRunning = (each: Interface): boolean => {
   if (each.kind === 'tap') return each.openedBy !== undefined;
-  return each.kind === 'bridge' || each.kind === 'lo' ? each.up : each.kind !== 'pflog';
+  return ['bridge', 'lo', 'vxlan'].includes(each.kind) ? each.up : each.kind !== 'pflog';
 };
 
 const flagsOf = (each: Interface): string => {
@@ -108,10 +110,22 @@ const bridgeLines = (each: Interface): string[] => [
   ...each.members.flatMap(memberLines),
 ];
 
+/** Recorded for one that was never up. */
+const tunnelLines = ({ kind, tunnel }: Interface): string[] => {
+  const id = String(tunnel.id ?? 0);
+  if (kind === 'vlan')
+    return [`\tvlan: ${id} vlanproto: 802.1q vlanpcp: 0 parent interface: ${tunnel.parent ?? '<none>'}`];
+  return kind === 'vxlan'
+    ? [`\tvxlan vni ${id} local ${tunnel.local ?? ''}:4789 remote ${tunnel.remote ?? ''}:4789`]
+    : [];
+};
+
 const MEDIA: Readonly<Partial<Record<Interface['kind'], string>>> = {
   tap: 'Ethernet 1000baseT <full-duplex>',
   epair: 'Ethernet 10Gbase-T (10Gbase-T <full-duplex>)',
   ether: 'Ethernet autoselect (10Gbase-T <full-duplex>)',
+  vlan: 'Ethernet autoselect (10Gbase-T <full-duplex>)',
+  vxlan: 'Ethernet autoselect (autoselect <full-duplex>)',
 };
 
 const nd6Of = (each: Interface): string | undefined => {
@@ -133,10 +147,11 @@ const render = (each: Interface, shared: Shared): string => {
     ...optional('description: ', each.description),
     `\toptions=${optionsOf(each, shared)}`,
     ...optional('ether ', each.ether),
-    ...optional('hwaddr ', each.hwaddr === each.ether ? undefined : each.hwaddr),
+    ...optional('hwaddr ', each.hwaddr === each.ether || each.kind === 'vlan' ? undefined : each.hwaddr),
     ...each.addresses.map((address) => `\t${address}`),
     ...(each.kind === 'bridge' ? bridgeLines(each) : []),
     ...optional('groups: ', each.groups.join(' ')),
+    ...tunnelLines(each),
     ...(media === undefined ? [] : [`\tmedia: ${media}`, `\tstatus: ${hasCarrier(each) ? 'active' : 'no carrier'}`]),
     ...optional('nd6 options=', nd6Of(each)),
     ...(each.openedBy === undefined ? [] : [`\tOpened by PID ${each.openedBy}`]),

@@ -36,7 +36,7 @@ const addMember: Verb = ({ world, vnet, interface: bridge }, name) => {
   if (member.bridge === bridge)
     return `BRDGADD ${name}: File exists (errno 17 category 7 (src sys/net/if_bridge.c:1389) p1 0 p2 0)`;
   if (member.bridge) return `BRDGADD ${name}: Device busy`;
-  if (!['tap', 'epair', 'ether'].includes(member.kind)) return `BRDGADD ${name}: Invalid argument`;
+  if (!['tap', 'epair', 'ether', 'vlan', 'vxlan'].includes(member.kind)) return `BRDGADD ${name}: Invalid argument`;
   // The first member gives the bridge its MTU; the others get the bridge's (FACTS 5.3).
   if (bridge.members.length === 0) bridge.mtu = member.mtu;
   else member.mtu = bridge.mtu;
@@ -112,6 +112,15 @@ const set =
     return undefined;
   };
 
+/** A vlan has the address of what it lies on. unrecorded: a parent that is not there */
+const setParent: Verb = ({ world, vnet, interface: each }, name) => {
+  const parent = findInterface(world, vnet, name);
+  if (!parent) return 'SIOCSETVLAN: Device not configured';
+  each.tunnel.parent = name;
+  each.ether = parent.ether;
+  return undefined;
+};
+
 const VERBS: Readonly<Record<string, Known>> = {
   description: { takes: 1, run: set((each, text) => void (each.description = text)) },
   descr: { takes: 1, run: set((each, text) => void (each.description = text)) },
@@ -129,6 +138,11 @@ const VERBS: Readonly<Record<string, Known>> = {
   '-private': { takes: 1, run: bridgeOnly(setPrivate(false)) },
   vlanfilter: { takes: 0, run: bridgeOnly(set((each) => void (each.vlanfilter = true))) },
   '-vlanfilter': { takes: 0, run: bridgeOnly(set((each) => void (each.vlanfilter = false))) },
+  vlan: { takes: 1, run: set((each, text) => void (each.tunnel.id = Number(text))) },
+  vlandev: { takes: 1, run: setParent },
+  vxlanid: { takes: 1, run: set((each, text) => void (each.tunnel.id = Number(text))) },
+  vxlanlocal: { takes: 1, run: set((each, text) => void (each.tunnel.local = text)) },
+  vxlanremote: { takes: 1, run: set((each, text) => void (each.tunnel.remote = text)) },
   // Recorded: a bridge that filters VLANs takes `untagged` in the member form only (FACTS S.18).
   untagged: { takes: 1, run: bridgeOnly(() => 'untagged: bad value') },
 };

@@ -51,13 +51,20 @@ const list = (world: World, vnet: number): Answer => done(renderInterfaces(inter
 const listGroup = (world: World, vnet: number, group: string): Answer =>
   done(lines(interfacesOf(world, vnet).flatMap((each) => (each.groups.includes(group) ? [each.name] : []))));
 
-const CLONED = /^(tap|epair|bridge)(\d{1,5})?$/;
-const MODULE: Readonly<Record<Cloner, string>> = { tap: 'if_tuntap', epair: 'if_epair', bridge: 'if_bridge' };
+const CLONED = /^(tap|epair|bridge|vlan|vxlan)(\d{1,5})?$/;
+const MODULE: Readonly<Record<Cloner, string>> = {
+  tap: 'if_tuntap',
+  epair: 'if_epair',
+  bridge: 'if_bridge',
+  vlan: 'if_vlan',
+  vxlan: 'if_vxlan',
+};
 
 /** A rename or a verb that fails leaves what was made; its name goes to stdout when nobody gave it (FACTS S.5). */
 const create = (world: World, vnet: number, name: string, verbs: readonly string[]): Answer => {
   const match = CLONED.exec(name);
-  if (!match) throw unknownArgv(PROGRAM, [name, 'create', ...verbs], 'only tap, epair and bridge can be made');
+  if (!match)
+    throw unknownArgv(PROGRAM, [name, 'create', ...verbs], 'only tap, epair, bridge, vlan and vxlan can be made');
   const kind = match[1] as Cloner;
   // ifconfig(8) loads the module of a cloner.
   world.modules.add(MODULE[kind]);

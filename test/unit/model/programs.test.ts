@@ -6,7 +6,7 @@ describe('the model', () => {
     '/usr/bin/true',
     'ifconfig',
     'ifconfig -v',
-    'ifconfig vlan create',
+    'ifconfig gre create',
     'ifconfig lo0 frobnicate',
     'ifconfig lo0 addm vtnet0',
     'ifconfig lo0 description',
