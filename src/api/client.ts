@@ -4,13 +4,13 @@ import type { Duplex } from 'node:stream';
 import { BrigError, fromErrorBody, type ErrorBody } from '../base/errors.ts';
 import type { Explanation } from '../engine/explain.ts';
 import type { PlanLine } from '../engine/changes.ts';
-import type { Outcome } from '../engine/engine.ts';
+import type { Outcome } from '../engine/request.ts';
 import type { VmView } from '../engine/view.ts';
 import type { Audit } from '../platform/audit.ts';
 import type { BaseReport, BaseView } from '../platform/bases.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { SignedManifest } from '../spec/manifest.ts';
-import type { EventRow } from '../store/store.ts';
+import type { EventRow, FindingRow } from '../store/store.ts';
 import { PREFIX, UPGRADE, type Line } from './protocol.ts';
 
 /** Told while an operation goes on. */
@@ -87,6 +87,11 @@ export class Client {
     return this.#json('GET', `/vms/${encodeURIComponent(name)}/explain`);
   }
 
+  /** What is not as brig made it, of all VMs. */
+  findings(): Promise<FindingRow[]> {
+    return this.#json('GET', '/findings');
+  }
+
   plan(verb: string, name: string, graceMs?: number): Promise<PlanLine[]> {
     return this.#json(
       'GET',
@@ -128,7 +133,7 @@ export class Client {
   }
 
   operate(
-    verb: 'start' | 'stop' | 'kill' | 'restart',
+    verb: 'start' | 'stop' | 'kill' | 'restart' | 'resolve',
     name: string,
     listener: OperationListener = {},
     graceMs?: number,

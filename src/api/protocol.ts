@@ -8,10 +8,11 @@ import type { EventRow } from '../store/store.ts';
  * POST   /v1/vms                              document -> lines, last a VmView
  * GET    /v1/vms/NAME                         VmView
  * DELETE /v1/vms/NAME?force=1                 lines, last an Outcome
- * POST   /v1/vms/NAME/start|stop|kill|restart lines, last an Outcome; stop takes ?graceMs=N
+ * POST   /v1/vms/NAME/start|stop|kill|restart|resolve lines, last an Outcome; stop takes ?graceMs=N
  * GET    /v1/vms/NAME/plan?verb=start         PlanLine[]
  * GET    /v1/vms/NAME/explain                 Explanation
  * GET    /v1/vms/NAME/console                 Upgrade: brig-console, then raw bytes both ways
+ * GET    /v1/findings                         FindingRow[]: what is not as brig made it, of all VMs
  * POST   /v1/operations/ID/cancel             { cancelled: boolean }
  * GET    /v1/events?after=N&vm=NAME&follow=1  lines of EventRow
  * GET    /v1/audit                            Audit[]: every running VM

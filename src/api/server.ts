@@ -8,15 +8,18 @@ import type { Bases } from '../platform/bases.ts';
 import type { Finding } from '../platform/platform.ts';
 import { parseVm } from '../spec/vm.ts';
 import type { Consoles } from '../engine/consoles.ts';
-import type { Engine, Request } from '../engine/engine.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { Request } from '../engine/request.ts';
 import type { EventLog } from '../engine/events.ts';
 import { explain } from '../engine/explain.ts';
+import type { Reconciler } from '../engine/reconcile.ts';
 import { httpStatus, PREFIX, UPGRADE, type Line } from './protocol.ts';
 
 export interface ApiOptions<Seen> {
   readonly engine: Engine<Seen>;
   readonly events: EventLog;
   readonly consoles: Consoles;
+  readonly reconciler: Reconciler<Seen>;
   readonly audit: (name?: string) => Promise<readonly Audit[]>;
   readonly doctor: () => Promise<readonly Finding[]>;
   readonly host: Host;
@@ -91,10 +94,19 @@ export class Api<Seen> {
         /^POST \/vms\/([^/]+)\/restart$/,
         (call) => this.#operate(call, (request) => engine.restart(call.name, request)),
       ],
+      [
+        /^POST \/vms\/([^/]+)\/resolve$/,
+        (call) => this.#operate(call, (request) => engine.resolve(call.name, request)),
+      ],
       [/^GET \/vms\/([^/]+)\/plan$/, (call) => this.#plan(call)],
       [
         /^GET \/vms\/([^/]+)\/explain$/,
-        async (call) => sendJson(call.response, 200, await explain(engine, this.#o.events, call.name)),
+        async (call) =>
+          sendJson(call.response, 200, await explain(engine, this.#o.reconciler, this.#o.events, call.name)),
+      ],
+      [
+        /^GET \/findings$/,
+        async (call) => Promise.resolve(sendJson(call.response, 200, this.#o.reconciler.findings())),
       ],
       [/^POST \/operations\/([^/]+)\/cancel$/, (call) => this.#cancel(call)],
       [/^GET \/events$/, (call) => this.#events(call)],

@@ -50,6 +50,15 @@ export const LIMITS = {
   reconcileEveryMs: 5_000,
   /** A closing brigd waits for operations; the journal has the rest. rc(8) gives 90 s in all. */
   drainTimeoutMs: 60_000,
+  /** A VM has some 15 to 40 parts; whoever breaks more of them at once waits for the next pass. */
+  repairRounds: 40,
+  /** Repairs of one part within the window before brig stops: somebody takes it away on purpose. */
+  repairs: 3,
+  repairWindowMs: 60_000,
+  /** A part that cannot be repaired is tried again after this time, or when anything else about its VM changes. */
+  repairAgainMs: 300_000,
+  /** One pass in so many asks zfs(8), the slowest; the others look into one VM's vnet, in turn. */
+  reconcileDeepEvery: 4,
   /** A listing may be this old: many who ask at once cost one observation. */
   lookMaxAgeMs: 500,
   /** devfs(8) truncates longer patterns with a warning only. Source: sbin/devfs/rule.c. */

@@ -3,7 +3,7 @@ import type { Explanation } from '../engine/explain.ts';
 import type { PlanLine } from '../engine/changes.ts';
 import type { VmView } from '../engine/view.ts';
 import type { Finding } from '../platform/platform.ts';
-import type { EventRow } from '../store/store.ts';
+import type { EventRow, FindingRow } from '../store/store.ts';
 import { escapeControls, renderAge, renderBytes } from '../base/units.ts';
 
 export type Style = 'green' | 'red' | 'yellow' | 'dim' | 'bold';
@@ -125,8 +125,27 @@ export const renderFindings = (findings: readonly Finding[]): string =>
     )
     .join('\n');
 
+/** What differs, what becomes of it, and what a person could type. */
+const renderDifference = (found: Explanation['findings'][number], nowMs: number): string[] => [
+  `  ${found.step}: ${found.because}`,
+  ...(found.sinceMs === undefined ? [] : [`    found ${renderAge(nowMs - found.sinceMs)} ago`]),
+  `    ${found.reason === undefined ? 'brig mends it when it reconciles, unless the policy is report' : `not mended: ${escapeControls(found.reason)}`}`,
+  ...found.commands.map((line) => `      ${line}`),
+];
+
+/** Findings of all VMs. */
+export const renderNode = (findings: readonly FindingRow[], nowMs: number): string =>
+  findings.length === 0
+    ? 'everything is as brig made it'
+    : findings
+        .flatMap((each, i) => [
+          ...(findings[i - 1]?.vm === each.vm ? [] : [`${each.vm}:`]),
+          ...renderDifference(each, nowMs),
+        ])
+        .join('\n');
+
 export const renderExplanation = (explanation: Explanation, nowMs: number): string => {
-  const { vm, intent, differences, events } = explanation;
+  const { vm, intent, findings, events } = explanation;
   const left = vm.left ?? [];
   return [
     `${vm.name} is ${paintState(vm.state, vm.state)}${vm.sinceMs === undefined ? '' : ` since ${renderAge(nowMs - vm.sinceMs)}`}; ${intent === 'running' ? 'it is meant to run' : 'nobody wants it to run'}`,
@@ -134,15 +153,15 @@ export const renderExplanation = (explanation: Explanation, nowMs: number): stri
     ...(left.length === 0
       ? []
       : [
-          'what is left, and what to type if brig stop does not remove it:',
+          'what is left, and what to type; then brig resolve:',
           ...left.flatMap((each) => [`  ${each.step}`, ...each.commands.map((line) => `    ${line}`)]),
         ]),
     ...(vm.lastEnd === undefined
       ? []
       : [`its last run ended by ${vm.lastEnd.exit} (${vm.lastEnd.cause}) ${renderAge(nowMs - vm.lastEnd.atMs)} ago`]),
-    ...(differences.length === 0
+    ...(findings.length === 0
       ? []
-      : ['changed by hand since brig made it:', ...differences.map((each) => `  ${each}`)]),
+      : ['changed by hand since brig made it:', ...findings.flatMap((each) => renderDifference(each, nowMs))]),
     'what happened last:',
     ...events.map((event) => `  ${renderEvent(event)}`),
   ].join('\n');

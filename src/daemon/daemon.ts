@@ -12,6 +12,7 @@ import { auditVms } from '../engine/audit.ts';
 import { Consoles } from '../engine/consoles.ts';
 import { Engine } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
+import { Reconciler } from '../engine/reconcile.ts';
 import { Keeper } from '../engine/keeper.ts';
 import { BoundedLog } from '../io/bounded-log.ts';
 import { layout, type Layout } from '../platform/layout.ts';
@@ -124,12 +125,16 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       new BoundedLog(places.vm(vm).consoleLog, engine.row(vm).spec.console.logBytes);
     const consoles = new Consoles({ host, paths: places.vm, history, replayBytes: LIMITS.consoleReplayBytes });
     const unlisten = [followConsoles(events, consoles), logEvents(events, log)];
-    const keeper = new Keeper({ host, engine, store, events, layout: places, parallel: availableParallelism() });
+    const parallel = availableParallelism();
+    const policy = config.reconcile;
+    const reconciler = new Reconciler({ host, platform, engine, store, events, policy, parallel });
+    const keeper = new Keeper({ host, engine, store, events, layout: places, reconciler, parallel });
     await keeper.open();
     const api = new Api({
       engine,
       events,
       consoles,
+      reconciler,
       audit: (name) => auditVms(engine, platform, host, name),
       doctor: () => platform.doctor(host),
       host,

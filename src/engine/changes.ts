@@ -15,7 +15,7 @@ export type Cause = 'operator' | 'guest' | 'crash' | 'host' | 'brigd';
 
 /** One line of `brig plan`. Shape is stable. */
 export interface PlanLine {
-  readonly op: 'apply' | 'undo';
+  readonly op: 'apply' | 'undo' | 'repair';
   readonly step: string;
   readonly because: string;
   readonly commands: readonly string[];
@@ -76,6 +76,7 @@ export class Changes<Seen> {
     return {
       started: (action) => tell('step.started', action, { because: this.#because(action.step) }),
       done: (action) => tell('step.done', action),
+      stage: (action, stage) => tell('step.stage', action, { stage }),
       failed: (action, error) => tell('step.failed', action, { code: error.code, message: error.message }),
     };
   }
@@ -152,9 +153,10 @@ export class Changes<Seen> {
   }
 
   /** Remembers and tells why a VM is not what was asked for. */
-  trouble(vm: Vm, trouble: Trouble, cause: Cause): void {
-    this.#o.store.setTrouble(vm.spec.name, trouble);
+  trouble(vm: Vm, verb: string, trouble: Trouble, cause: Cause): void {
+    this.#o.store.setTrouble(vm.spec.name, { ...trouble, verb });
     this.#o.events.add(`vm.${trouble.kind}`, cause, vm.spec.name, {
+      verb,
       reason: trouble.reason.slice(0, LIMITS.quotedBytes),
     });
   }

@@ -1,7 +1,7 @@
 import type { Action, Step } from '../base/step.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
-import type { Finding, Live, Vm } from '../platform/platform.ts';
+import type { Depth, Finding, Live, Vm } from '../platform/platform.ts';
 import { definitionOf, holdsOf, planApply, planUndo } from '../saga/run.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
@@ -10,6 +10,8 @@ import { Changes, type Cause, type ChangeOptions, type PlanLine } from './change
 import { nearest } from './nearest.ts';
 import { Operations, type Operation } from './operation.ts';
 import { checkNetworks, place } from './place.ts';
+import { Repairs, type Difference } from './repair.ts';
+import { named, type Outcome, type Request } from './request.ts';
 import { toView, type VmView } from './view.ts';
 
 export interface EngineOptions<Seen> extends ChangeOptions<Seen> {
@@ -18,42 +20,19 @@ export interface EngineOptions<Seen> extends ChangeOptions<Seen> {
   readonly newId: () => string;
 }
 
-export interface Request {
-  readonly cause: Cause;
-  /** What a stop gives the guest to shut down; 0: killed at once. */
-  readonly graceMs?: number;
-  /** Told as soon as the operation is the VM's only one. */
-  readonly onBegin?: (operation: Operation) => void;
-}
-
-/** Whether anything had to be done. */
-export interface Outcome {
-  readonly changed: boolean;
-  /** The VM runs, with less than brig promises. */
-  readonly downgraded?: string;
-}
-
-/** A step's error with what was attempted on which VM in front. */
-const named = (verb: string, name: string, error: unknown): unknown =>
-  error instanceof BrigError && !error.message.startsWith(`${verb} ${name}: `)
-    ? new BrigError(error.code, `${verb} ${name}: ${error.message}`, {
-        retry: error.retry,
-        details: error.details,
-        cause: error,
-        ...(error.hint === undefined ? {} : { hint: error.hint }),
-      })
-    : error;
-
 /** Changes VMs: one operation for each at a time, each done or undone. Knows of the host only what Platform tells. */
 export class Engine<Seen> {
   readonly #o: EngineOptions<Seen>;
   readonly operations = new Operations();
   readonly #changes: Changes<Seen>;
+  readonly #repairs: Repairs<Seen>;
   #look: { at: number; seen: Promise<Seen> } | undefined;
 
   constructor(options: EngineOptions<Seen>) {
     this.#o = options;
     this.#changes = new Changes(options);
+    const live = (vm: Vm, seen: Seen): Live => this.live(vm, seen);
+    this.#repairs = new Repairs({ ...options, changes: this.#changes, live });
   }
 
   /** One observation serves all who ask within `maxAgeMs` of it. */
@@ -151,7 +130,7 @@ export class Engine<Seen> {
 
   async #uncreate(vm: Vm, steps: readonly Step[], saga: string, cause: Cause): Promise<void> {
     const left = await this.#changes.undo(vm, steps, cause);
-    if (left) this.#changes.trouble(vm, left, cause);
+    if (left) this.#changes.trouble(vm, 'create', left, cause);
     else this.#o.store.removeVm(vm.spec.name);
     this.#o.store.endSaga(saga, true);
   }
@@ -197,7 +176,7 @@ export class Engine<Seen> {
     const name = vm.spec.name;
     const left = await this.#changes.undo(vm, steps, cause);
     store.setIntent(name, 'stopped', saga);
-    this.#changes.trouble(vm, left ?? { kind: 'failed', reason: messageOf(error), atMs: host.now() }, cause);
+    this.#changes.trouble(vm, 'start', left ?? { kind: 'failed', reason: messageOf(error), atMs: host.now() }, cause);
     store.endSaga(saga);
     return left
       ? this.#stuck('start', name, { ...left, reason: `${messageOf(error)}; then ${left.reason}` })
@@ -220,7 +199,7 @@ export class Engine<Seen> {
     if (trouble?.kind === 'stuck')
       throw new BrigError('vm.blocked', `start ${name}: blocked: ${trouble.reason}`, {
         retry: 'operator',
-        hint: `brig explain ${name}, then brig stop ${name}`,
+        hint: `brig explain ${name}, then brig resolve ${name}`,
       });
     this.#changes.refuse(vm, 'start', [...this.#missing(vm, seen), ...(await platform.precheck(host, seen, vm))]);
     const undo = this.#planStop(steps, seen);
@@ -269,7 +248,7 @@ export class Engine<Seen> {
     // After a crash the intent stays: whoever cleans up decides what follows.
     if (operation.verb !== 'clean') store.setIntent(name, 'stopped', row.run);
     const left = await this.#changes.undo(vm, steps, request.cause, seen);
-    if (left) this.#changes.trouble(vm, left, request.cause);
+    if (left) this.#changes.trouble(vm, 'stop', left, request.cause);
     else store.setTrouble(name, undefined);
     store.endSaga(operation.id);
     if (left) throw this.#stuck('stop', name, left);
@@ -296,7 +275,8 @@ export class Engine<Seen> {
     const { store, host } = this.#o;
     const row = this.row(name);
     store.setIntent(name, 'stopped', row.run);
-    if (reason !== undefined) this.#changes.trouble(this.vm(name), { kind: 'failed', reason, atMs: host.now() }, cause);
+    if (reason !== undefined)
+      this.#changes.trouble(this.vm(name), 'run', { kind: 'failed', reason, atMs: host.now() }, cause);
   }
 
   /** A start that brigd's own end cut short: kept when it came through, undone otherwise. */
@@ -358,11 +338,21 @@ export class Engine<Seen> {
     this.#changes.journal(operation, vm, steps, run);
     store.setIntent(name, 'stopped', run);
     const left = await this.#changes.undo(vm, steps, request.cause, seen);
-    if (left) this.#changes.trouble(vm, left, request.cause);
+    if (left) this.#changes.trouble(vm, 'destroy', left, request.cause);
     else store.removeVm(name);
     store.endSaga(operation.id, true);
     if (left) throw this.#stuck('destroy', name, left);
     events.add('vm.destroyed', request.cause, name);
+  }
+
+  /** Goes on with what got stuck, after a person mended what was in its way. Success that does nothing when nothing is. */
+  async resolve(name: string, request: Request): Promise<Outcome> {
+    const { trouble } = this.row(name);
+    if (trouble?.kind !== 'stuck') return { changed: false };
+    const isGoing = trouble.verb === 'create' || trouble.verb === 'destroy';
+    if (isGoing) return await this.destroy(name, { ...request, force: true });
+    await this.stop(name, request);
+    return { changed: true };
   }
 
   /** The very actions that start, stop or destroy would run now. Errors: as theirs, before anything is touched. */
@@ -381,15 +371,22 @@ export class Engine<Seen> {
     return planUndo(this.#o.platform.catalogue, all, seen);
   }
 
-  /** Steps of a running VM that do not hold: what somebody changed by hand. */
-  async differences(name: string): Promise<string[]> {
-    const { platform, host } = this.#o;
-    const vm = this.vm(name);
-    const seen = await platform.observe(host, vm);
-    if (this.live(vm, seen).phase !== 'running') return [];
-    const steps = [...platform.createSteps(vm), ...platform.startSteps(vm, this.row(name).run, 0)];
-    const broken = steps.filter((step) => holdsOf(platform.catalogue, step, seen) !== 'yes');
-    return broken.map((step) => `${step.kind}: ${definitionOf(platform.catalogue, step).because(step.args)}`);
+  /** What somebody changed by hand about a running VM: exact, and nothing is touched. */
+  examine(name: string): Promise<Difference[]> {
+    return this.#repairs.examine(this.vm(name), this.row(name));
+  }
+
+  /** Mends it while the guest runs on; `mayRepair` may give a reason not to. Errors: vm.blocked while it is changed. */
+  repair(name: string, mayRepair: (key: string) => string | undefined): Promise<Difference[]> {
+    this.row(name);
+    return this.#operate(name, 'repair', { cause: 'brigd' }, () =>
+      this.#repairs.repair(this.vm(name), this.row(name), mayRepair),
+    );
+  }
+
+  /** Keys of a running VM's parts that do not hold, as far as an observation of the whole host tells; `all`: disks too. */
+  broken(row: VmRow, seen: Seen, depth: Depth): string[] {
+    return this.#repairs.broken(place(row, this.#o.config), row, seen, depth);
   }
 
   /** The claims of a VM that runs already, after brigd's own restart. */

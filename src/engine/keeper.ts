@@ -6,6 +6,7 @@ import { parseExitFile, renderExit, toExit, type Exit } from '../platform/exit.t
 import type { SagaRow, Store, VmRow } from '../store/store.ts';
 import type { Engine } from './engine.ts';
 import type { EventLog } from './events.ts';
+import type { Reconciler } from './reconcile.ts';
 import { causeOf, decide } from './restart.ts';
 
 export interface KeeperOptions<Seen> {
@@ -14,6 +15,7 @@ export interface KeeperOptions<Seen> {
   readonly store: Store;
   readonly events: EventLog;
   readonly layout: Layout;
+  readonly reconciler: Reconciler<Seen>;
   /** Starts at once after a boot. */
   readonly parallel: number;
 }
@@ -178,17 +180,18 @@ export class Keeper<Seen> {
     this.#o.events.add('vm.reset', 'guest', row.name, { count: Number(count) });
   }
 
-  /** Whoever is gone without an exit file: asked of the host, all at once. */
+  /** Who is gone without an exit file, and what people changed: asked of the host, once for all. */
   async #reconcile(): Promise<void> {
-    const { engine, store } = this.#o;
+    const { engine, store, reconciler } = this.#o;
     await this.#checkExits();
-    const rows = store.listVms().filter((row) => row.intent === 'running' && !engine.operations.find(row.name));
-    if (rows.length === 0) return;
-    const seen = await engine.observe();
-    for (const row of rows) {
+    const rows = store.listVms();
+    const idle = rows.filter((row) => row.intent === 'running' && !engine.operations.find(row.name));
+    const { seen, depth } = await reconciler.observe();
+    for (const row of idle) {
       const { phase } = engine.live(engine.vm(row.name), seen);
       if (phase === 'absent' || phase === 'residue') this.#ended(row, (await this.#readExit(row)) ?? UNKNOWN);
     }
+    await reconciler.pass(rows, seen, depth);
   }
 
   /** Cleans up, then does what the restart policy says; nobody waits for it, for others end meanwhile. */

@@ -1,7 +1,7 @@
 import { BrigError } from '../base/errors.ts';
 
 /** What can be under way for a VM. `clean`: after its process ended by itself. */
-export type Verb = 'create' | 'start' | 'stop' | 'kill' | 'restart' | 'destroy' | 'clean';
+export type Verb = 'create' | 'start' | 'stop' | 'kill' | 'restart' | 'destroy' | 'clean' | 'repair';
 
 /** One change of one VM, from the request to done or undone. */
 export interface Operation {
@@ -20,7 +20,11 @@ const GERUND: Record<Verb, string> = {
   restart: 'restarting',
   destroy: 'being destroyed',
   clean: 'being cleaned up',
+  repair: 'being repaired',
 };
+
+/** brig's own, which nobody asked for: whoever comes waits for the end. */
+const OWN: readonly Verb[] = ['clean', 'repair'];
 
 /** At most one operation for each VM: the second is told who was first. */
 export class Operations {
@@ -36,7 +40,8 @@ export class Operations {
 
   /** Errors: vm.blocked when another operation of this VM is under way. */
   async run<T>(id: string, vm: string, verb: Verb, work: (operation: Operation) => Promise<T>): Promise<T> {
-    const other = this.#running.get(vm);
+    let other = this.#running.get(vm);
+    for (; other && OWN.includes(other.verb) && !OWN.includes(verb); other = this.#running.get(vm)) await other.done;
     if (other)
       throw new BrigError('vm.blocked', `${verb} ${vm}: blocked: already ${GERUND[other.verb]}`, {
         retry: 'later',

@@ -40,7 +40,7 @@ export interface VmView {
   readonly createdMs: number;
 }
 
-const BUSY_STATE: Record<Verb, State> = {
+const BUSY_STATE: Record<Exclude<Verb, 'repair'>, State> = {
   create: 'defined',
   start: 'starting',
   restart: 'starting',
@@ -52,7 +52,7 @@ const BUSY_STATE: Record<Verb, State> = {
 
 /** The state is what the host says; the store only adds why. */
 const stateOf = (live: Live, trouble: Trouble | undefined, verb: Verb | undefined): State => {
-  if (verb !== undefined) return BUSY_STATE[verb];
+  if (verb !== undefined && verb !== 'repair') return BUSY_STATE[verb];
   if (live.phase === 'running') return 'running';
   if (trouble?.kind === 'stuck') return 'stuck';
   if (live.phase === 'booting') return 'starting';

@@ -109,7 +109,13 @@ export const startSteps = (node: Node, vm: Vm, run: string, graceMs: number): St
   return [
     runDirStep(node, vm),
     ...limitSteps(node, vm),
-    step('devfs.load', { vm: name, machine: machineOf(node, vm), ruleset: vm.place.uid, rules: rulesetOf(node, vm) }),
+    step('devfs.load', {
+      vm: name,
+      machine: machineOf(node, vm),
+      ruleset: vm.place.uid,
+      rules: rulesetOf(node, vm),
+      node: `${node.layout.vm(name).root}/dev`,
+    }),
     ...nicSteps(vm),
     ...mountSteps(node, vm),
     devStep(node, vm),
@@ -150,7 +156,8 @@ const modeOf = (vm: Vm, index: number): 'vnet' | 'direct' => vm.spec.nics[index]
 
 const nicSteps = (vm: Vm): Step[] =>
   vm.place.nics.flatMap((nic, i) => {
-    const args = { vm: vm.spec.name, unit: nic.unit, bridge: nic.bridge };
+    const away = modeOf(vm, i) === 'vnet' ? { away: jailOf(vm.spec.name) } : {};
+    const args = { vm: vm.spec.name, unit: nic.unit, bridge: nic.bridge, ...away };
     const shared = nic.bridge.own ? [step('bridge.create', { bridge: nic.bridge })] : [];
     return modeOf(vm, i) === 'vnet'
       ? [...shared, step('epair.create', args), step('epair.add', args), step('tap.create', args)]
@@ -165,6 +172,8 @@ export interface JailMount {
   readonly node: string;
   readonly why: string;
   readonly readOnly: boolean;
+  /** bhyve has files of it open as long as it runs. */
+  readonly heldOpen: boolean;
 }
 
 /** Nothing that a guest can write is ever a program. */
@@ -182,13 +191,14 @@ export const mountsOf = (node: Node, vm: Vm): JailMount[] => {
       node: `${root}${path}`,
       why,
       readOnly,
+      heldOpen: path !== '/vm',
     },
   });
   const options = ['size=16m', 'mode=1777', ...CLOSED];
-  const small = { type: 'tmpfs', options, special: 'tmpfs', readOnly: false } as const;
+  const small = { type: 'tmpfs', options, special: 'tmpfs', readOnly: false, heldOpen: false } as const;
   return [
     {
-      ...{ type: 'tarfs', options: [], special: node.base, node: root, readOnly: true },
+      ...{ type: 'tarfs', options: [], special: node.base, node: root, readOnly: true, heldOpen: true },
       why: `the jail of ${name} sees a few signed files that nobody can change, and nothing of the host`,
     },
     { ...small, node: `${root}/tmp`, why: 'iasl(8) needs a little room when bhyve builds its ACPI tables' },
@@ -208,8 +218,8 @@ export const mountsOf = (node: Node, vm: Vm): JailMount[] => {
 };
 
 const mountSteps = (node: Node, vm: Vm): Step[] =>
-  mountsOf(node, vm).map(({ type, options, special, node: at, why }) =>
-    step('fs.mount', { vm: vm.spec.name, type, options, special, node: at, why }),
+  mountsOf(node, vm).map(({ type, options, special, node: at, why, heldOpen }) =>
+    step('fs.mount', { vm: vm.spec.name, type, options, special, node: at, why, heldOpen }),
   );
 
 const devStep = (node: Node, vm: Vm): Step =>

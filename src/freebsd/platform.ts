@@ -3,8 +3,9 @@ import type { Host } from '../base/host.ts';
 import type { Paths } from '../base/placed.ts';
 import { BaseStore } from '../image/base-store.ts';
 import { buildTestRom } from '../image/testrom.ts';
-import { layout } from '../platform/layout.ts';
-import type { Finding, Live, Platform, Vm } from '../platform/platform.ts';
+import { layout, type Layout } from '../platform/layout.ts';
+import type { Finding, Live, Platform, Trace, Vm } from '../platform/platform.ts';
+import { Traces } from '../platform/traces.ts';
 import { audit } from './audit/audit.ts';
 import { jailRoot } from './base.ts';
 import { precheck } from './checks.ts';
@@ -12,8 +13,12 @@ import type { Fragments } from './fragments.ts';
 import { SWTPM } from './devices.ts';
 import { checkPosture } from './doctor.ts';
 import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
-import { observe, type Seen } from './observe.ts';
+import { look, observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
+import { ifconfig } from './programs/ifconfig.ts';
+import { removeJail } from './programs/jail.ts';
+import { removeRules } from './programs/rctl.ts';
+import { command } from '../platform/command.ts';
 import { checkHost, prepareHost, probeFeatures } from './probe.ts';
 import { bhyveOf, supervisorOf } from './steps/process.ts';
 
@@ -47,12 +52,19 @@ const liveOf = (node: Node, seen: Seen, vm: Vm): Live => {
 };
 
 /** Names in everything that carries brig's mark: jails, interfaces, run directories. */
-const owned = (seen: Seen): ReadonlySet<string> => {
-  const jails = seen.jails.flatMap((each) => (each.name.startsWith('brig-') ? [each.name.slice('brig-'.length)] : []));
-  const interfaces = [...seen.interfaces.values()].flatMap(
-    (each) => /^brig:vm\/([a-z0-9-]+)$/.exec(each.description ?? '')?.[1] ?? [],
-  );
-  return new Set([...jails, ...interfaces, ...seen.runDirs]);
+const owned = (places: Layout, seen: Seen): ReadonlyMap<string, readonly Trace[]> => {
+  const traces = new Traces();
+  for (const { name } of seen.jails)
+    if (name.startsWith('brig-')) traces.add(name.slice('brig-'.length), `jail ${name}`, removeJail(name));
+  for (const { name, description } of seen.interfaces.values()) {
+    const vm = /^brig:vm\/([a-z0-9-]+)$/.exec(description ?? '')?.[1];
+    if (vm !== undefined) traces.add(vm, `interface ${name}`, ifconfig(name, 'destroy'));
+  }
+  for (const vm of seen.runDirs)
+    traces.add(vm, `directory ${places.vm(vm).run}`, command('/bin/rm', ['-r', places.vm(vm).run]));
+  for (const jail of new Set(seen.rctl?.map((rule) => /^jail:(brig-[^:]+):/.exec(rule)?.[1] ?? '')))
+    if (jail !== '') traces.add(jail.slice('brig-'.length), `limits of jail ${jail}`, removeRules(jail));
+  return traces.all;
 };
 
 /** swtpm may have been installed after the root was built. */
@@ -87,11 +99,12 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     catalogue: catalogue,
     prepare,
     observe: (host, vm, depth) => observe(host, known(), vm, depth),
+    look: async (host, seen, vm) => ({ ...seen, focus: await look(host, known(), vm, seen) }),
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
     live: (seen, vm) => liveOf(known(), seen, vm),
     reduced: () => reducedBy(known()),
-    owned,
+    owned: (seen) => owned(places, seen),
     precheck: async (host, seen, vm) => [
       ...(await bases.precheck(host)),
       ...checkRoot(bases, vm),

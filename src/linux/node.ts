@@ -78,5 +78,8 @@ export const nicNames = (unit: number) => ({
   tap: `tap${unit}`,
 });
 
+/** Whether a name may be one that nicNames gave. */
+export const isNicName = (name: string): boolean => /^(brigv|brigp|brigb|tap)\d+$/.test(name);
+
 /** QEMU's own memory beside the guest's: code, device models, and translated code under TCG. */
 export const OVERHEAD_BYTES = 384 * 2 ** 20;

@@ -78,7 +78,8 @@ export const observe = async (host: Host, node: Node, vm?: Vm): Promise<Seen> =>
   return vm ? { ...seen, focus: await look(host, node, vm, seen) } : seen;
 };
 
-const look = async (host: Host, node: Node, { spec }: Vm, seen: Seen): Promise<Focus> => {
+/** More about one VM: one process. */
+export const look = async (host: Host, node: Node, { spec }: Vm, seen: Seen): Promise<Focus> => {
   const files = node.layout.vm(spec.name);
   const space = spaceOf(spec.name);
   const [inside, runFiles, diskFiles, tpm, mounts, said] = await Promise.all([

@@ -3,14 +3,18 @@ import type { Host } from '../base/host.ts';
 import type { Paths } from '../base/placed.ts';
 import { BaseStore } from '../image/base-store.ts';
 import { buildTestRom } from '../image/testrom.ts';
-import { layout } from '../platform/layout.ts';
-import type { Finding, Live, Platform, Vm } from '../platform/platform.ts';
+import { layout, type Layout } from '../platform/layout.ts';
+import type { Finding, Live, Platform, Trace, Vm } from '../platform/platform.ts';
+import { Traces } from '../platform/traces.ts';
 import { audit } from './audit/audit.ts';
 import { precheck } from './checks.ts';
 import { checkHardening } from './hardening.ts';
 import { vmOfSpace, type Node } from './node.ts';
-import { observe, type Seen } from './observe.ts';
+import { look, observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
+import { ip } from './programs/ip.ts';
+import { removeDirectories } from './programs/system.ts';
+import { command } from '../platform/command.ts';
 import { checkHost, prepareTun, probeDevices, probeFeatures, type Accel } from './probe.ts';
 import { bindsOf, findTpm, sandboxFiles } from './sandbox.ts';
 import { renderFilter } from './seccomp.ts';
@@ -26,11 +30,12 @@ export interface LinuxOptions {
 
 const ROOT = { uid: 0, gid: 0 };
 
-const liveOf = (supervisor: string, seen: Seen, vm: Vm): Live => {
+const liveOf = (places: Layout, seen: Seen, vm: Vm): Live => {
   const { name } = vm.spec;
   const qemu = qemuOf(vm.place.uid, seen);
-  const supervised = supervisorOf(supervisor, name, seen) !== undefined;
-  if (!qemu) return { phase: supervised ? 'booting' : owned(seen).has(name) ? 'residue' : 'absent', supervised };
+  const supervised = supervisorOf(places.supervisor, name, seen) !== undefined;
+  if (!qemu)
+    return { phase: supervised ? 'booting' : owned(places, seen).has(name) ? 'residue' : 'absent', supervised };
   const ready = seen.focus?.vm === name ? seen.focus.ready : true;
   return {
     phase: ready ? 'running' : 'booting',
@@ -41,12 +46,26 @@ const liveOf = (supervisor: string, seen: Seen, vm: Vm): Live => {
   };
 };
 
+/** Asked for every VM of a list, and the same for all of them. */
+const ownedOf = new WeakMap<Seen, ReadonlyMap<string, readonly Trace[]>>();
+
 /** Names in everything that carries brig's mark: interfaces, namespaces, cgroups, run directories. */
-const owned = (seen: Seen): ReadonlySet<string> => {
-  const links = [...seen.links.values()].flatMap(({ alias }) => /^brig:vm\/([a-z0-9-]+)$/.exec(alias ?? '')?.[1] ?? []);
-  const spaces = [...seen.spaces].flatMap((space) => vmOfSpace(space) ?? []);
-  const cgroups = [...seen.cgroups].flatMap((dir) => vmOfSpace(dir.slice(dir.lastIndexOf('/') + 1)) ?? []);
-  return new Set([...links, ...spaces, ...cgroups, ...seen.runDirs]);
+const owned = (places: Layout, seen: Seen): ReadonlyMap<string, readonly Trace[]> => {
+  const known = ownedOf.get(seen);
+  if (known) return known;
+  const traces = new Traces();
+  ownedOf.set(seen, traces.all);
+  for (const { name, alias } of seen.links.values()) {
+    const vm = /^brig:vm\/([a-z0-9-]+)$/.exec(alias ?? '')?.[1];
+    if (vm !== undefined) traces.add(vm, `interface ${name}`, ip(['link', 'delete', 'dev', name]));
+  }
+  for (const space of seen.spaces)
+    traces.add(vmOfSpace(space), `network namespace ${space}`, ip(['netns', 'delete', space]));
+  for (const dir of seen.cgroups)
+    traces.add(vmOfSpace(dir.slice(dir.lastIndexOf('/') + 1)), `cgroup ${dir}`, removeDirectories([dir]));
+  for (const vm of seen.runDirs)
+    traces.add(vm, `directory ${places.vm(vm).run}`, command('/usr/bin/rm', ['-r', places.vm(vm).run]));
+  return traces.all;
 };
 
 /** What every sandbox has, as of the current base. */
@@ -89,11 +108,12 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     catalogue,
     prepare,
     observe: (host, vm) => observe(host, known(), vm),
+    look: async (host, seen, vm) => ({ ...seen, focus: await look(host, known(), vm, seen) }),
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
-    live: (seen, vm) => liveOf(places.supervisor, seen, vm),
+    live: (seen, vm) => liveOf(places, seen, vm),
     reduced: () => undefined,
-    owned,
+    owned: (seen) => owned(places, seen),
     precheck: async (host, seen, vm) => [...(await bases.precheck(host)), ...(await precheck(host, known(), seen, vm))],
     bases,
     audit: (host, vms) => audit(host, known(), vms),

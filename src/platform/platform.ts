@@ -1,4 +1,4 @@
-import type { Host } from '../base/host.ts';
+import type { Command, Host } from '../base/host.ts';
 import type { Placement } from '../base/placed.ts';
 import type { Catalogue, Step } from '../base/step.ts';
 import type { VmSpec } from '../spec/vm.ts';
@@ -30,6 +30,12 @@ export interface Finding {
   readonly mend?: string;
 }
 
+/** Something that carries brig's mark, and how a person removes it. */
+export interface Trace {
+  readonly what: string;
+  readonly remove: Command;
+}
+
 /** `run`: only what a run is made of; a pool is slow to ask, and a stop does not touch it. */
 export type Depth = 'run' | 'all';
 
@@ -41,6 +47,8 @@ export interface Platform<Seen = unknown> {
   prepare(host: Host): Promise<readonly Finding[]>;
   /** The whole host in O(1) processes; with `focus` a few more about that VM, so that every `holds` is exact. */
   observe(host: Host, focus?: Vm, depth?: Depth): Promise<Seen>;
+  /** Adds to an observation of the whole host what only a closer look at one VM tells. */
+  look(host: Host, seen: Seen, vm: Vm): Promise<Seen>;
   /** What lives as long as the VM is defined: disks, firmware variables. In order. */
   createSteps(vm: Vm): readonly Step[];
   /**
@@ -51,8 +59,8 @@ export interface Platform<Seen = unknown> {
   live(seen: Seen, vm: Vm): Live;
   /** Why this node gives less than brig promises; undefined: it gives all. Said with every VM. */
   reduced(): string | undefined;
-  /** Names of VMs that the host has traces of, by brig's own marks. */
-  owned(seen: Seen): ReadonlySet<string>;
+  /** VMs that the host has traces of, by brig's own marks. */
+  owned(seen: Seen): ReadonlyMap<string, readonly Trace[]>;
   /** Why a start cannot work, before anything is touched. */
   precheck(host: Host, seen: Seen, vm: Vm): Promise<readonly Finding[]>;
   /** What every VM's root is made of. */

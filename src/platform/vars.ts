@@ -1,4 +1,4 @@
-import type { StepDef } from '../base/step.ts';
+import { DATA_GONE, type StepDef } from '../base/step.ts';
 
 export interface VarsArgs {
   readonly vm: string;
@@ -18,5 +18,6 @@ export const firmwareVars: StepDef<VarsArgs, SeesDisks> = {
   because: ({ vm }) => `${vm} keeps its UEFI variables to itself`,
   apply: ({ from, path, uid }) => [{ do: 'copy', from, to: path, access: { mode: 0o600, uid, gid: uid }, keep: true }],
   undo: ({ path }) => [{ do: 'remove', path }],
-  holds: (_, seen) => (seen.focus?.diskFiles?.has('vars.fd') ? 'yes' : 'no'),
+  holds: (_, seen) => (!seen.focus || seen.focus.diskFiles?.has('vars.fd') ? 'yes' : 'no'),
+  repair: () => DATA_GONE,
 };

@@ -4,17 +4,23 @@ import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { escapeControls } from '../base/units.ts';
 
-/** Runs one effect on a host; a wait ends early when the signal is set. Errors: saga.cancelled, host.* with the command, its status and its stderr. */
-export const perform = async (host: Host, effect: Effect, signal?: AbortSignal): Promise<void> => {
+/** What a run of effects is told, and tells: a wait ends early when the signal is set; each harder stage is named. */
+export interface Watch {
+  readonly signal?: AbortSignal | undefined;
+  readonly onStage?: ((name: string) => void) | undefined;
+}
+
+/** Runs one effect on a host. Errors: saga.cancelled, host.* with the command, its status and its stderr. */
+export const perform = async (host: Host, effect: Effect, watch: Watch = {}): Promise<void> => {
   switch (effect.do) {
     case 'run':
       return await performRun(host, effect);
     case 'await':
-      return await performAwait(host, effect, signal);
+      return await performAwait(host, effect, watch.signal);
     case 'absent':
       return await performAbsent(host, effect);
     case 'escalate':
-      return await performEscalate(host, effect);
+      return await performEscalate(host, effect, watch.onStage);
     case 'write':
       return await host.writeFile(effect.path, effect.text, effect.access);
     case 'copy':
@@ -136,10 +142,17 @@ const endOf = async (host: Host, path: string | undefined): Promise<string> => {
   return status === undefined ? '' : ` with status ${status}`;
 };
 
-const performEscalate = async (host: Host, effect: Effect & { do: 'escalate' }): Promise<void> => {
+const performEscalate = async (
+  host: Host,
+  effect: Effect & { do: 'escalate' },
+  onStage?: (name: string) => void,
+): Promise<void> => {
   const gone = (waitMs: number) => look(host, { ...effect.gone, timeoutMs: waitMs });
   if (await gone(0)) return;
-  for (const stage of effect.stages) if (await askAndWait(host, stage, gone)) return;
+  for (const stage of effect.stages) {
+    onStage?.(stage.name);
+    if (await askAndWait(host, stage, gone)) return;
+  }
   const last = effect.stages.at(-1)?.name ?? 'nothing';
   throw new BrigError('host.timeout', `end the process: still there after ${last}`, { retry: 'operator' });
 };

@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import type { Effect, Host } from '../base/host.ts';
-import type { Action, Catalogue, Holds, Step, StepDef } from '../base/step.ts';
+import type { Action, Catalogue, Holds, Repair, Step, StepDef } from '../base/step.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
 import { perform } from './perform.ts';
 
@@ -17,8 +17,17 @@ export const holdsOf = <Seen>(catalogue: Catalogue<Seen>, step: Step, seen: Seen
 /** What an action does, as data: the same for `brig plan` and for the run. */
 export const effectsOf = <Seen>(catalogue: Catalogue<Seen>, action: Action, seen: Seen): readonly Effect[] => {
   const definition = definitionOf(catalogue, action.step);
-  return action.op === 'apply' ? definition.apply(action.step.args) : definition.undo(action.step.args, seen);
+  const { args } = action.step;
+  if (action.op === 'apply') return definition.apply(args);
+  if (action.op === 'undo') return definition.undo(args, seen);
+  const repair = definition.repair(args, seen);
+  assert(!('restart' in repair), `${action.step.kind} cannot be repaired`);
+  return repair;
 };
+
+/** How a step of a running VM is made good, or why only a new start helps. */
+export const planRepair = <Seen>(catalogue: Catalogue<Seen>, step: Step, seen: Seen): Repair =>
+  definitionOf(catalogue, step).repair(step.args, seen);
 
 /** Steps that are not there yet, in order. */
 export const planApply = <Seen>(catalogue: Catalogue<Seen>, steps: readonly Step[], seen: Seen): Action[] =>
@@ -46,6 +55,8 @@ const unique = (steps: readonly Step[]): Step[] => {
 export interface Progress {
   started(action: Action): void;
   done(action: Action): void;
+  /** A stop goes on to a harder means. */
+  stage(action: Action, name: string): void;
   failed(action: Action, error: BrigError): void;
 }
 
@@ -88,7 +99,7 @@ const runAction = async <Seen>(action: Action, options: RunOptions<Seen>): Promi
   const work = async (): Promise<void> => {
     for (const effect of effectsOf(catalogue, action, seen)) {
       if (signal?.aborted) throw new BrigError('saga.cancelled', 'cancelled');
-      await perform(host, effect, signal);
+      await perform(host, effect, { signal, onStage: (stage) => options.progress.stage(action, stage) });
     }
   };
   const key = definitionOf(catalogue, action.step).shared?.(action.step.args);
@@ -99,10 +110,14 @@ const toStepError = (action: Action, error: unknown): BrigError => {
   // A bug must not look like a host's answer, but what has begun is undone all the same.
   const known =
     error instanceof BrigError ? error : new BrigError('saga.failed', `bug: ${messageOf(error)}`, { cause: error });
-  return new BrigError(known.code, `${action.op === 'undo' ? 'undo ' : ''}${action.step.kind}: ${known.message}`, {
-    retry: known.retry,
-    details: { ...known.details, step: action.step.kind },
-    cause: known,
-    ...(known.hint === undefined ? {} : { hint: known.hint }),
-  });
+  return new BrigError(
+    known.code,
+    `${action.op === 'apply' ? '' : `${action.op} `}${action.step.kind}: ${known.message}`,
+    {
+      retry: known.retry,
+      details: { ...known.details, step: action.step.kind },
+      cause: known,
+      ...(known.hint === undefined ? {} : { hint: known.hint }),
+    },
+  );
 };

@@ -27,6 +27,8 @@ const config = z.strictObject({
     .default({}),
   /** Devices that are refused otherwise: their emulation reaches the kernel, or has a record of escapes. */
   allowDevices: z.array(z.enum(['e1000', 'hda', 'virtio-scsi'])).default([]),
+  /** What people change by hand about running VMs: made good, or only told. */
+  reconcile: z.enum(['repair', 'report']).default('repair'),
   /** Linux: `auto` uses KVM only when the test ROM boots under it within a second. */
   accel: z.enum(['auto', 'tcg', 'kvm']).default('auto'),
 });

@@ -11,6 +11,8 @@ export type Intent = 'stopped' | 'running';
 /** Why a VM is not what was asked for. */
 export interface Trouble {
   readonly kind: 'failed' | 'stuck';
+  /** What was under way. */
+  readonly verb?: string;
   readonly reason: string;
   /** stuck: what is left, with the commands that would remove it. */
   readonly left?: readonly { readonly step: string; readonly commands: readonly string[] }[];
@@ -69,8 +71,23 @@ export interface EventRow {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-const SCHEMA_VERSION = 1;
-const SCHEMA = `
+/** What brig found about a VM that is not as it made it, and has not gone since. */
+export interface FindingRow {
+  readonly vm: string;
+  /** Tells the findings of a VM apart. */
+  readonly key: string;
+  /** The kind of step, or `stray`. */
+  readonly step: string;
+  readonly because: string;
+  /** open: only told, by the node's policy; refused: brig cannot mend it, and why. */
+  readonly state: 'open' | 'refused';
+  readonly reason?: string;
+  /** What would mend it. */
+  readonly commands: readonly string[];
+  readonly sinceMs: number;
+}
+
+const SCHEMA_1 = `
   create table vms (
     name text primary key, spec text not null, slot integer not null unique,
     intent text not null, run text not null, trouble text, last_end text, created_ms integer not null,
@@ -88,6 +105,14 @@ const SCHEMA = `
     kind text not null, cause text not null, data text not null
   ) strict;
 `;
+const SCHEMA_2 = `
+  create table findings (
+    vm text not null, key text not null, step text not null, because text not null, state text not null,
+    reason text, commands text not null, since_ms integer not null, primary key (vm, key)
+  ) strict;
+`;
+/** The nth brings a store of version n - 1 to version n. */
+const SCHEMAS = [SCHEMA_1, SCHEMA_2];
 
 type Row = Record<string, string | number | null>;
 
@@ -105,6 +130,17 @@ const fromVmRow = (row: Row, nics: readonly NicLease[]): VmRow => ({
 });
 
 const fromUnitRow = (row: Row): NicLease => ({ unit: Number(row.unit), mac: String(row.mac) });
+
+const fromFindingRow = (row: Row): FindingRow => ({
+  vm: String(row.vm),
+  key: String(row.key),
+  step: String(row.step),
+  because: String(row.because),
+  state: row.state === 'refused' ? 'refused' : 'open',
+  ...(row.reason === null ? {} : { reason: String(row.reason) }),
+  commands: JSON.parse(String(row.commands)) as string[],
+  sinceMs: Number(row.since_ms),
+});
 
 const fromEventRow = (row: Row): EventRow => ({
   seq: Number(row.seq),
@@ -130,10 +166,10 @@ const open = (path: string): DatabaseSync => {
       'pragma busy_timeout = 0; pragma locking_mode = exclusive; pragma journal_mode = wal; pragma synchronous = full',
     );
     const version = Number((db.prepare('pragma user_version').get() as Row).user_version);
-    if (version > SCHEMA_VERSION)
-      throw new Error(`written by a newer brig (schema ${version}, this one knows ${SCHEMA_VERSION})`);
-    if (version === 0) db.exec(`begin immediate; ${SCHEMA} pragma user_version = ${SCHEMA_VERSION}; commit`);
-    else db.exec('begin immediate; commit');
+    if (version > SCHEMAS.length)
+      throw new Error(`written by a newer brig (schema ${version}, this one knows ${SCHEMAS.length})`);
+    const missing = SCHEMAS.slice(version).join('');
+    db.exec(`begin immediate; ${missing} pragma user_version = ${SCHEMAS.length}; commit`);
     return db;
   } catch (error) {
     const locked = messageOf(error).includes('locked');
@@ -246,6 +282,7 @@ export class Store {
   removeVm(name: string): void {
     this.#transaction(() => {
       this.#sql('delete from units where vm = ?').run(name);
+      this.#sql('delete from findings where vm = ?').run(name);
       this.#sql('delete from vms where name = ?').run(name);
     });
   }
@@ -298,6 +335,22 @@ export class Store {
       steps: JSON.parse(String(row.steps)) as Step[],
       startedMs: Number(row.started_ms),
     }));
+  }
+
+  /** A finding that is there already keeps its `sinceMs`. */
+  putFinding({ vm, key, step, because, state, reason, commands, sinceMs }: FindingRow): void {
+    this.#sql(
+      `insert into findings values (?, ?, ?, ?, ?, ?, ?, ?)
+       on conflict do update set state = excluded.state, reason = excluded.reason, commands = excluded.commands`,
+    ).run(vm, key, step, because, state, reason ?? null, JSON.stringify(commands), sinceMs);
+  }
+
+  removeFinding(vm: string, key: string): void {
+    this.#sql('delete from findings where vm = ? and key = ?').run(vm, key);
+  }
+
+  listFindings(): FindingRow[] {
+    return this.#all('select * from findings order by vm, since_ms, key').map(fromFindingRow);
   }
 
   addEvent(event: Omit<EventRow, 'seq'>): EventRow {

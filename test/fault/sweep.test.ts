@@ -80,7 +80,7 @@ const once = async (story: keyof typeof STORIES, kind: FaultKind, at: number, fo
     const { state } = view ?? { state: 'none' };
     expect(['none', 'defined', 'running', 'failed', 'stuck']).toContain(state);
     if (state === 'failed' || state === 'stuck') expect(view?.reason, 'says why').toBeTruthy();
-    if (state === 'running') expect(await world.engine.differences('web01'), 'whole').toEqual([]);
+    if (state === 'running') expect(await world.engine.examine('web01'), 'whole').toEqual([]);
     if (state !== 'running' && state !== 'stuck') expect(await world.inventory(), 'nothing left').toEqual(bare);
     expect(world.store.listSagas(), 'the journal is empty').toEqual([]);
     await cleanUp(world);

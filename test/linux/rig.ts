@@ -78,7 +78,7 @@ export const makeVm = (index: number, document: Record<string, unknown> = {}): V
   return vm;
 };
 
-const silent = { started: () => undefined, done: () => undefined, failed: () => undefined };
+const silent = { started: () => undefined, done: () => undefined, failed: () => undefined, stage: () => undefined };
 /** What brigd's engine knows: whether another VM of this test runs. */
 const sharedBy = (vm: Vm) => ({
   undo: async (_: string, work: () => Promise<void>) => {

@@ -213,7 +213,7 @@ describe('after an update of the host', () => {
     expect((await doctor()).filter(({ level }) => level !== 'ok')).toMatchObject([
       { level: 'warning', got: 'db02, web01 on an older one', mend: 'brig restart db02 && brig restart web01' },
     ]);
-    expect(await world.engine.differences('web01')).toEqual([]);
+    expect(await world.engine.examine('web01')).toEqual([]);
     await world.engine.restart('web01', operator);
     expect([await rootOf('web01'), await rootOf('db02')]).toEqual([
       `${DIR}/${digest}.tar.zst`,

@@ -38,7 +38,7 @@ describe('one VM', () => {
     const start = await world.engine.plan('start', 'web01', 0);
     await world.engine.start('web01', operator);
     expect(await world.engine.plan('start', 'web01', 0)).toEqual([]);
-    expect(await world.engine.differences('web01')).toEqual([]);
+    expect(await world.engine.examine('web01')).toEqual([]);
     const stop = await world.engine.plan('stop', 'web01', 0);
     expect(stop.map((line) => line.step)).toEqual(start.map((line) => line.step).reverse());
   });
@@ -131,7 +131,7 @@ describe('several VMs', () => {
     await Promise.all(['web1', 'web10'].map((name) => world.engine.start(name, operator)));
     await world.engine.stop('web1', operator);
     expect([await world.state('web1'), await world.state('web10')]).toEqual(['defined', 'running']);
-    expect(await world.engine.differences('web10')).toEqual([]);
+    expect(await world.engine.examine('web10')).toEqual([]);
   });
 
   test('two starts at once: one wins, the other is told', async () => {
@@ -282,4 +282,36 @@ describe('after a boot of the host', () => {
     expect(await world.state('manual')).toBe('defined');
     expect((await world.engine.show('manual')).lastEnd).toMatchObject({ exit: 'host went down', cause: 'host' });
   });
+});
+
+describe('stuck', () => {
+  test.each(['stop', 'destroy'] as const)('a %s that got stuck goes on with resolve', async (verb) => {
+    const bare = await world.inventory();
+    await world.create();
+    await world.engine.start('web01', operator);
+    world.mortal.broken = '/sbin/umount';
+    await expect(
+      verb === 'stop'
+        ? world.engine.stop('web01', operator)
+        : world.engine.destroy('web01', { ...operator, force: true }),
+    ).rejects.toThrow('could not clean up');
+    world.mortal.broken = undefined;
+    expect(await world.engine.show('web01')).toMatchObject({ state: 'stuck', left: expect.any(Array) as unknown });
+    await expect(world.engine.start('web01', operator)).rejects.toMatchObject({
+      hint: 'brig explain web01, then brig resolve web01',
+    });
+    expect(await world.engine.resolve('web01', operator)).toEqual({ changed: true });
+    expect(await world.inventory()).toEqual(bare);
+    if (verb === 'stop') expect(await world.engine.resolve('web01', operator)).toEqual({ changed: false });
+    else expect(world.store.listVms()).toEqual([]);
+  });
+});
+
+test('each harder stage of a stop is an event', async () => {
+  await world.create();
+  await world.engine.start('web01', operator);
+  world.model.guest('web01').ignoreAcpi = true;
+  await world.engine.stop('web01', { ...operator, graceMs: 5_000 });
+  const stages = world.events.list(0, 1_000, 'web01').filter(({ kind }) => kind === 'step.stage');
+  expect(stages.map(({ data }) => data.stage)).toEqual(['ACPI power button', 'forced power-off']);
 });

@@ -6,6 +6,7 @@ import { BrigError } from '../../src/base/errors.ts';
 import { auditVms } from '../../src/engine/audit.ts';
 import { Engine } from '../../src/engine/engine.ts';
 import { EventLog } from '../../src/engine/events.ts';
+import { Reconciler } from '../../src/engine/reconcile.ts';
 import { Keeper } from '../../src/engine/keeper.ts';
 import type { Seen } from '../../src/freebsd/observe.ts';
 import { freebsdPlatform } from '../../src/freebsd/platform.ts';
@@ -50,6 +51,9 @@ export class Mortal {
   points = 0;
   reached = 0;
   dead = false;
+  readonly commands: Command[] = [];
+  /** A program that fails whenever it is run. */
+  broken: string | undefined;
   #fault: Fault | undefined;
   #onDeath: (() => void) | undefined;
 
@@ -84,6 +88,11 @@ export class Mortal {
 
   async #perform(name: string, effect: (...args: unknown[]) => Promise<unknown>, args: unknown[]): Promise<unknown> {
     if (this.dead) return await never;
+    if (name === 'run') {
+      const command = args[0] as Command;
+      this.commands.push(command);
+      if (command.program === this.broken) return failed;
+    }
     if (!this.#hits()) return await effect(...args);
     this.reached++;
     switch (this.#fault?.kind) {
@@ -119,12 +128,13 @@ export class World {
   platform!: Platform<Seen>;
   engine!: Engine<Seen>;
   keeper!: Keeper<Seen>;
+  reconciler!: Reconciler<Seen>;
   events!: EventLog;
   #store!: Store;
   #ids = 0;
 
-  constructor(options: ModelOptions = {}, dataset = POOL) {
-    this.config = parseConfig(JSON.stringify({ dataset }), 'sim');
+  constructor(options: ModelOptions = {}, dataset = POOL, config: Partial<Config> = {}) {
+    this.config = parseConfig(JSON.stringify({ dataset, ...config }), 'sim');
     this.model = createModel({ pool: 'tank', cpus: 4, ...options });
   }
 
@@ -159,8 +169,18 @@ export class World {
     this.events = new EventLog(this.#store, () => host.now());
     const newId = (): string => `id${++this.#ids}`;
     this.engine = new Engine({ host, platform, store: this.#store, events: this.events, config: this.config, newId });
+    this.reconciler = new Reconciler({
+      host,
+      platform,
+      engine: this.engine,
+      store: this.#store,
+      events: this.events,
+      policy: this.config.reconcile,
+      parallel: 2,
+    });
     this.keeper = new Keeper({
       host,
+      reconciler: this.reconciler,
       engine: this.engine,
       store: this.#store,
       events: this.events,
@@ -186,6 +206,12 @@ export class World {
   /** A command of a person at the host. */
   async shell(program: string, ...args: string[]): Promise<string> {
     return (await this.model.host.run({ program, args, timeoutMs: 60_000 } satisfies Command)).stdout;
+  }
+
+  /** Commands that brigd runs from now on. */
+  watchCommands(): () => readonly Command[] {
+    const from = this.mortal.commands.length;
+    return () => this.mortal.commands.slice(from);
   }
 
   async create(change: Partial<Record<keyof VmSpec, unknown>> = {}): Promise<void> {

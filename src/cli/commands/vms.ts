@@ -1,8 +1,8 @@
 import { withProgress } from '../progress.ts';
 import { nameOf, print, printJson, timeoutOf, type Call, type CliCommand } from '../command.ts';
-import { renderExplanation, renderList, renderPlan, renderShow } from '../render.ts';
+import { renderExplanation, renderList, renderNode, renderPlan, renderShow } from '../render.ts';
 import { BrigError } from '../../base/errors.ts';
-import type { Outcome } from '../../engine/engine.ts';
+import type { Outcome } from '../../engine/request.ts';
 
 const NAME: readonly [number, number] = [1, 1];
 
@@ -101,6 +101,19 @@ const restart: CliCommand = {
   },
 };
 
+const resolve: CliCommand = {
+  usage: 'brig resolve NAME [--timeout 30s] [--json]',
+  summary: 'go on with what got stuck, after you mended what brig explain says',
+  options: { timeout: { type: 'string' } },
+  operands: NAME,
+  run: async (call) => {
+    const outcome = await withProgress(call.client, `resolve ${nameOf(call)}`, false, (on) =>
+      call.client.operate('resolve', nameOf(call), on, timeoutOf(call)),
+    );
+    report(call, outcome, 'not stuck');
+  },
+};
+
 const destroy: CliCommand = {
   usage: 'brig destroy NAME [--force] [--json]',
   summary: 'remove a VM, its disks and all that was leased to it',
@@ -132,15 +145,22 @@ const plan: CliCommand = {
   },
 };
 
+const explainAll = async (call: Call): Promise<void> => {
+  const findings = await call.client.findings();
+  if (call.json) printJson(findings);
+  else print(renderNode(findings, Date.now()));
+};
+
 const explain: CliCommand = {
-  usage: 'brig explain NAME [--json]',
-  summary: 'why a VM is as it is',
-  operands: NAME,
+  usage: 'brig explain [NAME] [--json]',
+  summary: 'why a VM is as it is; without NAME, whatever on this node is not as brig made it',
+  operands: [0, 1],
   run: async (call) => {
+    if (call.operands.length === 0) return await explainAll(call);
     const explanation = await call.client.explain(nameOf(call));
     if (call.json) printJson(explanation);
     else print(renderExplanation(explanation, Date.now()));
   },
 };
 
-export const vmCommands = { list, show, start, stop, kill, restart, destroy, plan, explain };
+export const vmCommands = { list, show, start, stop, kill, restart, resolve, destroy, plan, explain };

@@ -40,6 +40,9 @@ export const addRules = (ruleset: number, rules: readonly Rule[]): Command =>
 
 export const showRules = (ruleset: number): Command => command(PROGRAM, ['rule', '-s', String(ruleset), 'show']);
 
+/** Applies a mount's own set to the nodes that it has already. Source: devfs(8) "applyset", FACTS 3.4. */
+export const applyRules = (node: string): Command => command(PROGRAM, ['-m', node, 'rule', 'applyset']);
+
 /** Exit 0 for an unknown set as well (FACTS S.7). */
 export const deleteRuleset = (ruleset: number): Command => command(PROGRAM, ['rule', '-s', String(ruleset), 'delset']);
 

@@ -1,6 +1,6 @@
 import { run } from '../../platform/command.ts';
 import type { Effect } from '../../base/host.ts';
-import type { StepDef } from '../../base/step.ts';
+import { DATA_GONE, type StepDef } from '../../base/step.ts';
 import type { Seen } from '../observe.ts';
 import { makeFifos } from '../programs/mkfifo.ts';
 
@@ -27,6 +27,20 @@ export interface RunDirArgs {
   readonly shares: readonly string[];
 }
 
+/** All but the console: safe to make again at any time. */
+const directory = ({ uid, paths, config, rom, covers, shares }: RunDirArgs): Effect[] => [
+  { do: 'mkdir', path: paths.run, access: { mode: 0o700, ...ROOT } },
+  { do: 'mkdir', path: paths.root, access: { mode: 0o755, ...ROOT } },
+  { do: 'mkdir', path: paths.config, access: { mode: 0o755, ...ROOT } },
+  { do: 'write', path: `${paths.config}/bhyve.conf`, text: config, access: { mode: 0o600, uid, gid: uid } },
+  { do: 'copy', from: rom, to: `${paths.config}/firmware.rom`, access: { mode: 0o444, ...ROOT } },
+  ...covers.map((path): Effect => ({ do: 'write', path, text: '', access: { mode: 0o444, ...ROOT } })),
+  ...shares.map((path): Effect => ({ do: 'mkdir', path, access: { mode: 0o755, ...ROOT } })),
+];
+
+const CONSOLE = ['con.in', 'con.out'];
+const CONFIG = ['bhyve.conf', 'firmware.rom'];
+
 /**
  * The run directory: configuration, firmware, console FIFOs; nobody but root enters it from the host.
  * Undo:  removed with everything in it, after everything mounted below is gone.
@@ -34,25 +48,29 @@ export interface RunDirArgs {
 export const runDir: StepDef<RunDirArgs, Seen> = {
   because: ({ vm }) =>
     `${vm} needs its configuration, a private copy of its firmware and a console before its jail exists`,
-  apply: ({ uid, paths, config, rom, covers, shares }) => [
-    { do: 'remove', path: paths.exit },
-    { do: 'remove', path: paths.resets },
-    { do: 'mkdir', path: paths.run, access: { mode: 0o700, ...ROOT } },
-    { do: 'mkdir', path: paths.root, access: { mode: 0o755, ...ROOT } },
-    { do: 'mkdir', path: paths.config, access: { mode: 0o755, ...ROOT } },
-    { do: 'write', path: `${paths.config}/bhyve.conf`, text: config, access: { mode: 0o600, uid, gid: uid } },
-    { do: 'copy', from: rom, to: `${paths.config}/firmware.rom`, access: { mode: 0o444, ...ROOT } },
-    ...covers.map((path): Effect => ({ do: 'write', path, text: '', access: { mode: 0o444, ...ROOT } })),
-    ...shares.map((path): Effect => ({ do: 'mkdir', path, access: { mode: 0o755, ...ROOT } })),
-    { do: 'remove', path: paths.conIn },
-    { do: 'remove', path: paths.conOut },
-    run(makeFifos([paths.conIn, paths.conOut])),
+  apply: (args) => [
+    { do: 'remove', path: args.paths.exit },
+    { do: 'remove', path: args.paths.resets },
+    ...directory(args),
+    { do: 'remove', path: args.paths.conIn },
+    { do: 'remove', path: args.paths.conOut },
+    run(makeFifos([args.paths.conIn, args.paths.conOut])),
   ],
   undo: ({ paths }) => [{ do: 'remove', path: paths.run }],
   holds: ({ vm }, seen) => {
     if (!seen.runDirs.has(vm)) return 'no';
-    const files = seen.focus?.runFiles;
-    return !files || ['root', 'vm', 'con.in', 'con.out'].every((name) => files.has(name)) ? 'yes' : 'partly';
+    const { runFiles, configFiles } = seen.focus ?? {};
+    if (!runFiles || !configFiles) return 'yes';
+    const isWhole =
+      ['root', 'vm', ...CONSOLE].every((name) => runFiles.has(name)) && CONFIG.every((name) => configFiles.has(name));
+    return isWhole ? 'yes' : 'partly';
+  },
+  // The guest's next reset reads all of it again.
+  repair: (args, seen) => {
+    const missing = CONSOLE.filter((name) => !seen.focus?.runFiles.has(name)).map(
+      (name) => `${args.paths.run}/${name}`,
+    );
+    return [...directory(args), ...(missing.length === 0 ? [] : [run(makeFifos(missing))])];
   },
 };
 
@@ -71,6 +89,7 @@ export const stateDir: StepDef<StateDirArgs, Seen> = {
   ],
   undo: ({ paths }) => [{ do: 'remove', path: paths.state }],
   holds: ({ vm }, seen) => (seen.stateDirs.has(vm) ? 'yes' : 'no'),
+  repair: () => DATA_GONE,
 };
 
 export interface FileDiskArgs {
@@ -93,5 +112,6 @@ export const fileDisk: StepDef<FileDiskArgs, Seen> = {
       : [{ do: 'copy', from, to: path, access, keep: true, growTo: bytes }];
   },
   undo: ({ path }) => [{ do: 'remove', path }],
-  holds: ({ name }, seen) => (seen.focus?.diskFiles.has(name) ? 'yes' : 'no'),
+  holds: ({ name }, seen) => (!seen.focus || seen.focus.diskFiles.has(name) ? 'yes' : 'no'),
+  repair: () => DATA_GONE,
 };

@@ -3,7 +3,7 @@ import type { StepDef } from '../../base/step.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { run } from '../../platform/command.ts';
 import type { Seen } from '../observe.ts';
-import { addRules, deleteRuleset, renderShown, showRules, type Rule } from '../programs/devfs.ts';
+import { addRules, applyRules, deleteRuleset, renderShown, showRules, type Rule } from '../programs/devfs.ts';
 import { listNames } from '../programs/ifconfig.ts';
 import { createJail, removeJail } from '../programs/jail.ts';
 import { listJails } from '../programs/jls.ts';
@@ -27,6 +27,7 @@ export const limits: StepDef<LimitArgs, Seen> = {
     if (mine.length === 0) return 'no';
     return mine.length === rules.length ? 'yes' : 'partly';
   },
+  repair: (args, seen) => [...limits.undo(args, seen), ...limits.apply(args)],
 };
 
 export interface RulesetArgs {
@@ -35,6 +36,8 @@ export interface RulesetArgs {
   readonly machine: string;
   readonly ruleset: number;
   readonly rules: readonly Rule[];
+  /** Where the jail's /dev is mounted. */
+  readonly node: string;
 }
 
 /**
@@ -56,6 +59,8 @@ export const ruleset: StepDef<RulesetArgs, Seen> = {
     // Cut short it is still ours; anything else in a set of this number is a stranger's.
     return shown !== '' && (wanted.startsWith(shown) || shown.includes(` path vmm/${machine} `)) ? 'partly' : 'no';
   },
+  // Nodes that appeared while the set was empty are filtered now.
+  repair: (args) => [...ruleset.apply(args), run(applyRules(args.node))],
 };
 
 export interface MountArgs {
@@ -65,6 +70,8 @@ export interface MountArgs {
   readonly special: string;
   readonly node: string;
   readonly why: string;
+  /** bhyve has files of it open: mounted again they stay lost. */
+  readonly heldOpen: boolean;
 }
 
 const mounted = (node: string, seen: Seen): 'yes' | 'no' =>
@@ -78,6 +85,8 @@ export const filesystem: StepDef<MountArgs, Seen> = {
   apply: ({ type, options, special, node }) => [run(mount(type, options, special, node))],
   undo: ({ node }) => [unmountBusy(node)],
   holds: ({ node }, seen) => mounted(node, seen),
+  repair: (args) =>
+    args.heldOpen ? { restart: `what bhyve had open below ${args.node} was taken from it` } : filesystem.apply(args),
 };
 
 export interface DevArgs {
@@ -135,6 +144,7 @@ export const dev: StepDef<DevArgs, Seen> = {
     if (mounted(node, seen) === 'yes') return 'yes';
     return seen.jails.some((each) => each.name === jail && each.dying) ? 'partly' : 'no';
   },
+  repair: () => ({ restart: 'its /dev was unmounted, and with it went the devices that bhyve had open' }),
 };
 
 export interface JailArgs {
@@ -156,4 +166,5 @@ export const jail: StepDef<JailArgs, Seen> = {
   undo: ({ jail: name }) => [run(removeJail(name), { tolerate: [{ status: 1, stderr: 'not found' }] })],
   holds: ({ jail: name, path }, seen) =>
     seen.jails.some((each) => each.name === name && each.path === path && !each.dying) ? 'yes' : 'no',
+  repair: () => ({ restart: 'its jail is gone' }),
 };

@@ -1,5 +1,5 @@
 import type { Bridge } from '../../base/placed.ts';
-import type { StepDef } from '../../base/step.ts';
+import type { Repair, StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
 import { GROUP, markOf, networkMark } from '../node.ts';
 import type { Seen } from '../observe.ts';
@@ -22,6 +22,8 @@ export const bridge: StepDef<BridgeArgs, Seen> = {
   undo: ({ bridge: { name } }) => [run(ifconfig(name, 'destroy'), { tolerate: [NO_INTERFACE] })],
   holds: ({ bridge: { name, network } }, seen) =>
     seen.interfaces.get(name)?.description === networkMark(network) ? 'yes' : 'no',
+  // Its members come back one by one: each VM's own step.
+  repair: (args) => bridge.apply(args),
   shared: ({ bridge: { name } }) => `bridge/${name}`,
 };
 
@@ -29,6 +31,8 @@ export interface NicArgs {
   readonly vm: string;
   readonly unit: number;
   readonly bridge: Bridge;
+  /** The jail whose vnet has the guest's side of it. */
+  readonly away?: string;
 }
 
 const tapOf = (unit: number): string => `tap${unit}`;
@@ -41,6 +45,16 @@ const owned = (vm: string, name: string, seen: Seen): Interface | undefined => {
   return found?.description === markOf(vm) ? found : undefined;
 };
 
+/** What is in a vnet that nobody looked into is taken for right. */
+const outOfSight = (jail: string, seen: Seen): boolean => !seen.focus && seen.jails.some((each) => each.name === jail);
+
+/** Interfaces of one kind that carry the VM's mark under a name that brig did not give. */
+const renamed = (vm: string, kind: 'tap' | 'epair', from: Iterable<Interface>): Interface[] =>
+  [...from].filter(
+    (each) =>
+      each.description === markOf(vm) && each.groups.includes(kind) && !/^(tap\d+|epair\d+[ab])$/.test(each.name),
+  );
+
 const member = (bridgeName: string, name: string, seen: Seen): boolean =>
   seen.interfaces.get(bridgeName)?.members.includes(name) ?? false;
 
@@ -52,7 +66,18 @@ export const tap: StepDef<NicArgs, Seen> = {
   because: ({ vm }) => `${vm} has a NIC, and bhyve drives it through a tap`,
   apply: ({ vm, unit }) => [run(ifconfig(tapOf(unit), 'create', 'description', markOf(vm), 'group', GROUP))],
   undo: ({ unit }) => [run(ifconfig(tapOf(unit), 'destroy'), { tolerate: [NO_INTERFACE] })],
-  holds: ({ vm, unit }, seen) => (owned(vm, tapOf(unit), seen) ? 'yes' : 'no'),
+  holds: ({ vm, unit, away }, seen) => {
+    const isHidden = away !== undefined && outOfSight(away, seen) && !seen.interfaces.has(tapOf(unit));
+    return isHidden || owned(vm, tapOf(unit), seen) ? 'yes' : 'no';
+  },
+  repair: ({ vm, unit, away }, seen) => {
+    const outside = renamed(vm, 'tap', seen.interfaces.values());
+    const inVnet = renamed(vm, 'tap', seen.focus?.inside.values() ?? []);
+    const [one, ...more] = [...outside, ...inVnet];
+    if (!one || more.length > 0) return { restart: `the tap that bhyve has open is not ${tapOf(unit)} any more` };
+    const back = [one.name, 'name', tapOf(unit)] as const;
+    return [run(away && outside.length === 0 ? ifconfigIn(away, ...back) : ifconfig(...back))];
+  },
 };
 
 /**
@@ -63,7 +88,20 @@ export const epair: StepDef<NicArgs, Seen> = {
   because: ({ vm }) => `${vm} has a vnet of its own, and an epair is its only way out`,
   apply: ({ vm, unit }) => [run(ifconfig(`epair${unit}`, 'create', 'description', markOf(vm), 'group', GROUP, 'up'))],
   undo: ({ unit }) => [run(ifconfig(hostEnd(unit), 'destroy'), { tolerate: [NO_INTERFACE] })],
-  holds: ({ vm, unit }, seen) => (owned(vm, hostEnd(unit), seen) ? 'yes' : 'no'),
+  holds: ({ vm, unit }, seen) => {
+    const found = owned(vm, hostEnd(unit), seen);
+    return found ? (found.flags.includes('UP') ? 'yes' : 'partly') : 'no';
+  },
+  repair: (args, seen) => {
+    const { vm, unit, away } = args;
+    if (owned(vm, hostEnd(unit), seen)) return [run(ifconfig(hostEnd(unit), 'up'))];
+    if (seen.interfaces.has(hostEnd(unit))) return { restart: `${hostEnd(unit)} has lost the mark ${markOf(vm)}` };
+    const [one, ...more] = renamed(vm, 'epair', seen.interfaces.values());
+    if (one && more.length === 0) return [run(ifconfig(one.name, 'name', hostEnd(unit)))];
+    // Destroyed from the jail's end, for the host's may be anywhere.
+    const rest = away && seen.focus?.inside.has(jailEnd(unit)) ? [run(ifconfigIn(away, jailEnd(unit), 'destroy'))] : [];
+    return [...rest, ...epair.apply(args)];
+  },
 };
 
 const memberStep = (nameOf: (unit: number) => string, why: string): StepDef<NicArgs, Seen> => ({
@@ -74,6 +112,14 @@ const memberStep = (nameOf: (unit: number) => string, why: string): StepDef<NicA
     run(ifconfig(name, 'deletem', nameOf(unit)), { tolerate: [NO_MEMBER, NO_INTERFACE] }),
   ],
   holds: ({ unit, bridge: { name } }, seen) => (member(name, nameOf(unit), seen) ? 'yes' : 'no'),
+  repair: (args, seen): Repair => {
+    const { unit, bridge: own } = args;
+    const other = [...seen.interfaces.values()].find((each) => each.members.includes(nameOf(unit)));
+    const leave = other ? [run(ifconfig(other.name, 'deletem', nameOf(unit)))] : [];
+    return seen.interfaces.has(own.name)
+      ? [...leave, ...memberStep(nameOf, why).apply(args)]
+      : { restart: `bridge ${own.name} of network ${own.network} is gone: make it again, for brig does not own it` };
+  },
 });
 
 /** The host's end of the epair on the network's bridge. */
@@ -104,9 +150,26 @@ export const inside: StepDef<InsideArgs, Seen> = {
     run(ifconfigIn(jail, jailEnd(unit), 'up')),
   ],
   undo: () => [],
-  holds: ({ unit, inside: index }, seen) => {
-    const members = seen.focus?.inside.get(`bridge${index}`)?.members ?? [];
-    if (members.includes(jailEnd(unit)) && members.includes(tapOf(unit))) return 'yes';
-    return seen.focus?.inside.has(jailEnd(unit)) ? 'partly' : 'no';
+  holds: ({ jail, unit, inside: index }, seen) => {
+    if (!seen.focus) return outOfSight(jail, seen) ? 'yes' : 'no';
+    const { inside: links } = seen.focus;
+    const joined = links.get(`bridge${index}`);
+    const isUp = [joined, links.get(jailEnd(unit))].every((each) => each?.flags.includes('UP'));
+    if (isUp && [jailEnd(unit), tapOf(unit)].every((name) => joined?.members.includes(name))) return 'yes';
+    return links.has(jailEnd(unit)) ? 'partly' : 'no';
+  },
+  repair: ({ jail, unit, inside: index }, seen) => {
+    const links = seen.focus?.inside;
+    const joined = `bridge${index}`;
+    const ends = [jailEnd(unit), tapOf(unit)];
+    const lost = ends.find((name) => !links?.has(name) && !seen.interfaces.has(name));
+    if (lost !== undefined) return { restart: `${lost} is neither on the host nor in the VM's vnet` };
+    const add = ends.filter((name) => !links?.get(joined)?.members.includes(name)).flatMap((name) => ['addm', name]);
+    return [
+      ...ends.filter((name) => !links?.has(name)).map((name) => run(ifconfig(name, 'vnet', jail))),
+      ...(links?.has(joined) ? [] : [run(ifconfigIn(jail, joined, 'create'))]),
+      run(ifconfigIn(jail, joined, ...add, 'up')),
+      run(ifconfigIn(jail, jailEnd(unit), 'up')),
+    ];
   },
 };

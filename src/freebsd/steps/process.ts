@@ -33,6 +33,7 @@ export const vmm: StepDef<VmmArgs, Seen> = {
     // A bhyve on its way may make it after we looked and before it is ended.
     return bhyveOf(jail, seen) || supervisorOf(vm, seen) ? 'partly' : 'no';
   },
+  repair: () => ({ restart: 'its VM in vmm(4) was destroyed under it' }),
 };
 
 export interface BhyveArgs {
@@ -164,7 +165,11 @@ export const bhyve: StepDef<BhyveArgs, Seen> = {
   },
   holds: ({ vm, machine, jail }, seen) => {
     const process = bhyveOf(jail, seen);
-    if (process?.stat.includes('C') && process.command.startsWith(`bhyve: ${machine} `)) return 'yes';
-    return process || supervisorOf(vm, seen) ? 'partly' : 'no';
+    const supervisor = supervisorOf(vm, seen);
+    if (process?.stat.includes('C') && process.command.startsWith(`bhyve: ${machine} `) && supervisor) return 'yes';
+    return process || supervisor ? 'partly' : 'no';
   },
+  repair: () => ({
+    restart: 'its supervisor was killed: nobody runs it again when the guest resets, and nobody will know how it ends',
+  }),
 };

@@ -1,4 +1,4 @@
-import type { StepDef } from '../../base/step.ts';
+import { DATA_GONE, type StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
 import type { Seen } from '../observe.ts';
 import {
@@ -28,6 +28,7 @@ export const dataset: StepDef<DatasetArgs, Seen> = {
   apply: ({ vm, dataset: name }) => [run(createFilesystem(name, vm))],
   undo: ({ dataset: name }) => [run(destroyDataset(name), { tolerate: [NO_DATASET] })],
   holds,
+  repair: () => DATA_GONE,
 };
 
 export interface VolumeArgs extends DatasetArgs {
@@ -49,4 +50,5 @@ export const volume: StepDef<VolumeArgs, Seen> = {
     run(destroyDataset(name), { tolerate: [NO_DATASET], retry: { on: DATASET_BUSY, forMs: LIMITS.busyTimeoutMs } }),
   ],
   holds,
+  repair: () => DATA_GONE,
 };

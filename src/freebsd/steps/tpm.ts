@@ -58,4 +58,5 @@ export const tpm: StepDef<TpmArgs, Seen> = {
     ];
   },
   holds: ({ jail }, seen) => (tpmsOf(jail, seen).length > 0 ? 'yes' : 'no'),
+  repair: () => ({ restart: 'its TPM ended, and bhyve connects to one only before it is confined' }),
 };

@@ -34,4 +34,5 @@ export const cgroup: StepDef<CgroupArgs, Seen> = {
     const there = groups.filter(({ dir }) => seen.cgroups.has(dir)).length;
     return there === 0 ? 'no' : there === groups.length ? 'yes' : 'partly';
   },
+  repair: () => ({ restart: 'its cgroups are gone, and its processes are in others now' }),
 };

@@ -1,6 +1,6 @@
 import { command, run } from '../../platform/command.ts';
 import type { Access, Effect } from '../../base/host.ts';
-import type { StepDef } from '../../base/step.ts';
+import { DATA_GONE, type StepDef } from '../../base/step.ts';
 import type { Seen } from '../observe.ts';
 import { renderVmArgs, type Bind } from '../programs/bwrap.ts';
 import { createOverlay } from '../programs/qemu-img.ts';
@@ -30,35 +30,37 @@ export interface RunDirArgs {
   readonly beside?: string;
 }
 
+/** All but the FIFOs: safe to make again at any time. */
+const directory = ({ vm, paths, rom, binds, beside }: RunDirArgs): Effect[] => {
+  const write = (name: string, text: string, mode: number): Effect => ({
+    do: 'write',
+    path: `${paths.run}/${name}`,
+    text,
+    access: { mode, ...ROOT },
+  });
+  return [
+    { do: 'mkdir', path: paths.run, access: { mode: 0o700, ...ROOT } },
+    { do: 'mkdir', path: paths.config, access: { mode: 0o755, ...ROOT } },
+    { do: 'copy', from: rom, to: `${paths.config}/${RUN_FILES.firmware}`, access: { mode: 0o444, ...ROOT } },
+    write(RUN_FILES.sandbox, renderVmArgs(vm, binds), 0o600),
+    ...(beside === undefined ? [] : [write(RUN_FILES.beside, beside, 0o500)]),
+  ];
+};
+
+const CONSOLE = ['con.in', 'con.out'];
+
 /**
  * The run directory: firmware, console and monitor FIFOs, and what the sandbox shows; nobody but root enters it.
  * Undo:  removed with everything in it.
  */
 export const runDir: StepDef<RunDirArgs, Seen> = {
   because: ({ vm }) => `${vm} needs a private copy of its firmware, a console and the description of its sandbox`,
-  apply: ({ vm, uid, paths, rom, binds, beside }) => {
+  apply: (args) => {
+    const { uid, paths } = args;
     const monitor = `${paths.config}/${RUN_FILES.monitor}`;
     const fifos = [paths.conIn, paths.conOut, monitor];
     return [
-      { do: 'mkdir', path: paths.run, access: { mode: 0o700, ...ROOT } },
-      { do: 'mkdir', path: paths.config, access: { mode: 0o755, ...ROOT } },
-      { do: 'copy', from: rom, to: `${paths.config}/${RUN_FILES.firmware}`, access: { mode: 0o444, ...ROOT } },
-      {
-        do: 'write',
-        path: `${paths.run}/${RUN_FILES.sandbox}`,
-        text: renderVmArgs(vm, binds),
-        access: { mode: 0o600, ...ROOT },
-      },
-      ...(beside === undefined
-        ? []
-        : [
-            {
-              do: 'write',
-              path: `${paths.run}/${RUN_FILES.beside}`,
-              text: beside,
-              access: { mode: 0o500, ...ROOT },
-            } as const,
-          ]),
+      ...directory(args),
       ...fifos.map((path): Effect => ({ do: 'remove', path })),
       run(makeFifos(fifos)),
       // The console's ends are opened for QEMU; the monitor it opens itself.
@@ -69,7 +71,14 @@ export const runDir: StepDef<RunDirArgs, Seen> = {
   holds: ({ vm }, seen) => {
     if (!seen.runDirs.has(vm)) return 'no';
     const files = seen.focus?.runFiles;
-    return !files || ['vm', 'con.in', 'con.out', RUN_FILES.sandbox].every((name) => files.has(name)) ? 'yes' : 'partly';
+    return !files || ['vm', ...CONSOLE, RUN_FILES.sandbox].every((name) => files.has(name)) ? 'yes' : 'partly';
+  },
+  // The guest's next reset reads all of it again.
+  repair: (args, seen) => {
+    const missing = CONSOLE.filter((name) => !seen.focus?.runFiles.has(name)).map(
+      (name) => `${args.paths.run}/${name}`,
+    );
+    return [...directory(args), ...(missing.length === 0 ? [] : [run(makeFifos(missing))])];
   },
 };
 
@@ -89,7 +98,8 @@ export const diskDir: StepDef<DiskDirArgs, Seen> = {
     { do: 'mkdir', path, access: { mode: 0o711, ...ROOT } },
   ],
   undo: ({ state }) => [{ do: 'remove', path: state }],
-  holds: (_, seen) => (seen.focus?.diskFiles ? 'yes' : 'no'),
+  holds: (_, seen) => (!seen.focus || seen.focus.diskFiles ? 'yes' : 'no'),
+  repair: () => DATA_GONE,
 };
 
 export interface FileDiskArgs {
@@ -123,5 +133,6 @@ export const fileDisk: StepDef<FileDiskArgs, Seen> = {
     { do: 'remove', path: `${path}.new` },
     { do: 'remove', path },
   ],
-  holds: ({ name }, seen) => (seen.focus?.diskFiles?.has(name) ? 'yes' : 'no'),
+  holds: ({ name }, seen) => (!seen.focus || seen.focus.diskFiles?.has(name) ? 'yes' : 'no'),
+  repair: () => DATA_GONE,
 };

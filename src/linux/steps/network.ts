@@ -1,7 +1,7 @@
 import type { Bridge } from '../../base/placed.ts';
-import type { Holds, StepDef } from '../../base/step.ts';
+import type { Holds, Repair, StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
-import { markOf, networkMark, nicNames, spaceOf } from '../node.ts';
+import { isNicName, markOf, networkMark, nicNames, spaceOf } from '../node.ts';
 import type { Seen } from '../observe.ts';
 import { ip, ipBatch, LINK_EXISTS, NO_LINK, NO_SPACE, NO_SPACE_FILE, type Link } from '../programs/ip.ts';
 
@@ -20,6 +20,17 @@ const upWithoutAddress = (name: string): string[] => [
   `link set dev ${name} up`,
 ];
 
+/** Links of one kind that carry the VM's mark under a name that brig did not give. */
+const renamed = (vm: string, kind: string, seen: Seen): Link[] =>
+  [...seen.links.values()].filter((each) => each.alias === markOf(vm) && each.kind === kind && !isNicName(each.name));
+
+/** Older kernels rename only what is down. */
+const renameBack = (name: string, to: string): string[] => [
+  `link set dev ${name} down`,
+  `link set dev ${name} name ${to}`,
+  `link set dev ${to} up`,
+];
+
 export interface NetnsArgs {
   readonly vm: string;
 }
@@ -30,6 +41,7 @@ export const netns: StepDef<NetnsArgs, Seen> = {
   apply: ({ vm }) => [run(ip(['netns', 'add', spaceOf(vm)]))],
   undo: ({ vm }) => [run(ip(['netns', 'delete', spaceOf(vm)]), { tolerate: [NO_SPACE_FILE] })],
   holds: ({ vm }, seen) => (seen.spaces.has(spaceOf(vm)) ? 'yes' : 'no'),
+  repair: () => ({ restart: 'its network namespace has lost its name, and brig cannot enter it any more' }),
 };
 
 export interface BridgeArgs {
@@ -46,6 +58,7 @@ export const bridge: StepDef<BridgeArgs, Seen> = {
   ],
   undo: ({ bridge: { name } }) => [run(ip(['link', 'delete', 'dev', name]), { tolerate: [NO_LINK] })],
   holds: ({ bridge: { name, network } }, seen) => ownsLink(seen.links.get(name), networkMark(network), 'bridge'),
+  repair: (args) => bridge.apply(args),
   shared: ({ bridge: { network } }) => `net/${network}`,
 };
 
@@ -76,6 +89,16 @@ export const veth: StepDef<NicArgs, Seen> = {
   },
   undo: ({ unit }) => [run(ip(['link', 'delete', 'dev', nicNames(unit).host]), { tolerate: [NO_LINK] })],
   holds: ({ vm, unit }, seen) => ownsLink(seen.links.get(nicNames(unit).host), markOf(vm), 'veth'),
+  repair: (args, seen) => {
+    const { vm, unit } = args;
+    const { host, peer } = nicNames(unit);
+    if (seen.links.has(host)) return { restart: `${host} has lost the mark ${markOf(vm)}` };
+    const [one, ...more] = renamed(vm, 'veth', seen);
+    if (one && more.length === 0) return [run(ipBatch(renameBack(one.name, host)))];
+    // Deleted from the VM's end, for the host's may be in any namespace.
+    const rest = seen.focus?.inside.has(peer) ? [run(ip(['link', 'delete', 'dev', peer], spaceOf(vm)))] : [];
+    return [...rest, ...veth.apply(args)];
+  },
 };
 
 /** The host's end on the network's bridge, isolated: VMs reach the network, not each other. Source: bridge(8) "isolated" */
@@ -100,6 +123,10 @@ export const vethMember: StepDef<NicArgs, Seen> = {
     if (link?.master !== name) return 'no';
     return link.isolated && link.up ? 'yes' : 'partly';
   },
+  repair: (args, seen): Repair =>
+    seen.links.has(args.bridge.name)
+      ? vethMember.apply(args)
+      : { restart: `bridge ${args.bridge.name} is gone: make it again, for brig does not own it` },
 };
 
 /** A tap in the VM's namespace that its uid may open; nobody else's process is in there. */
@@ -116,9 +143,16 @@ export const tap: StepDef<NicArgs, Seen> = {
   undo: ({ vm, unit }) => [
     run(ip(['link', 'delete', 'dev', nicNames(unit).tap], spaceOf(vm)), { tolerate: [NO_LINK, NO_SPACE] }),
   ],
-  holds: ({ unit }, seen) => {
-    const link = seen.focus?.inside.get(nicNames(unit).tap);
+  holds: ({ vm, unit }, seen) => {
+    if (!seen.focus) return seen.spaces.has(spaceOf(vm)) ? 'yes' : 'no';
+    const link = seen.focus.inside.get(nicNames(unit).tap);
     return link ? (link.up ? 'yes' : 'partly') : 'no';
+  },
+  repair: ({ vm, unit }, seen): Repair => {
+    const { tap: name } = nicNames(unit);
+    return seen.focus?.inside.has(name)
+      ? [run(ipBatch(upWithoutAddress(name), spaceOf(vm)))]
+      : { restart: `the tap that QEMU has open is not ${name} of its namespace any more` };
   },
 };
 
@@ -146,10 +180,16 @@ export const inside: StepDef<NicArgs, Seen> = {
   undo: ({ vm, unit }) => [
     run(ip(['link', 'delete', 'dev', nicNames(unit).bridge], spaceOf(vm)), { tolerate: [NO_LINK, NO_SPACE] }),
   ],
-  holds: ({ unit }, seen) => {
+  holds: ({ vm, unit }, seen) => {
     const names = nicNames(unit);
-    const links = seen.focus?.inside;
-    if (!links?.has(names.bridge)) return 'no';
+    if (!seen.focus) return seen.spaces.has(spaceOf(vm)) ? 'yes' : 'no';
+    const { inside: links } = seen.focus;
+    if (!links.has(names.bridge)) return 'no';
     return [names.peer, names.tap].every((name) => links.get(name)?.master === names.bridge) ? 'yes' : 'partly';
+  },
+  repair: (args, seen) => {
+    const names = nicNames(args.unit);
+    const lost = [names.peer, names.tap].find((name) => !seen.focus?.inside.has(name));
+    return lost === undefined ? inside.apply(args) : { restart: `${lost} is not in the VM's namespace any more` };
   },
 };

@@ -125,4 +125,7 @@ export const qemu: StepDef<QemuArgs, Seen> = {
     if (supervisorOf(paths.supervisor, vm, seen)) return 'yes';
     return qemuOf(uid, seen) ? 'partly' : 'no';
   },
+  repair: () => ({
+    restart: 'its supervisor was killed: nobody runs it again when the guest resets, and nobody will know how it ends',
+  }),
 };

@@ -1,4 +1,4 @@
-import type { StepDef } from '../../base/step.ts';
+import { DATA_GONE, type StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
 import type { Seen } from '../observe.ts';
 import { mountSmall, NOT_MOUNTED, unmount } from '../programs/system.ts';
@@ -21,11 +21,13 @@ export const sockets: StepDef<SocketsArgs, Seen> = {
     run(mountSmall(path, uid)),
   ],
   undo: ({ path }) => [run(unmount(path), { tolerate: NOT_MOUNTED }), { do: 'rmdir', path }],
-  holds: ({ path }, seen) => {
-    const { mounts, runFiles } = seen.focus ?? {};
-    if (mounts?.has(path)) return 'yes';
-    return runFiles?.has(path.slice(path.lastIndexOf('/') + 1)) ? 'partly' : 'no';
+  holds: ({ vm, path }, seen) => {
+    if (!seen.focus) return seen.runDirs.has(vm) ? 'yes' : 'no';
+    const { mounts, runFiles } = seen.focus;
+    if (mounts.has(path)) return 'yes';
+    return runFiles.has(path.slice(path.lastIndexOf('/') + 1)) ? 'partly' : 'no';
   },
+  repair: () => ({ restart: 'the sockets that QEMU listens on were taken away' }),
 };
 
 export interface TpmDirArgs {
@@ -40,5 +42,6 @@ export const tpmDir: StepDef<TpmDirArgs, Seen> = {
   because: ({ vm }) => `the TPM of ${vm} keeps its keys over runs`,
   apply: ({ path, uid }) => [{ do: 'mkdir', path, access: { mode: 0o700, uid, gid: uid } }],
   undo: ({ path }) => [{ do: 'remove', path }],
-  holds: (_, seen) => (seen.focus?.hasTpm ? 'yes' : 'no'),
+  holds: (_, seen) => (!seen.focus || seen.focus.hasTpm ? 'yes' : 'no'),
+  repair: () => DATA_GONE,
 };

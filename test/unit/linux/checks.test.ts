@@ -299,6 +299,6 @@ describe('what is live', () => {
       cgroups: new Set(['/sys/fs/cgroup/brig-c']),
       runDirs: new Set(['d']),
     });
-    expect([...platform.owned(seen)].sort()).toEqual(['a', 'b', 'c', 'd']);
+    expect([...platform.owned(seen).keys()].sort()).toEqual(['a', 'b', 'c', 'd']);
   });
 });

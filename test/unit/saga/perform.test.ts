@@ -106,7 +106,9 @@ describe('await', () => {
 
   test('ends at once when nobody wants it any more', async () => {
     const { host, ran } = scripted(answer(1));
-    await expect(perform(host, wait, AbortSignal.abort())).rejects.toMatchObject({ code: 'saga.cancelled' });
+    await expect(perform(host, wait, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'saga.cancelled',
+    });
     expect(ran).toHaveLength(1);
   });
 
