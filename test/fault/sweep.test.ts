@@ -116,6 +116,12 @@ const settle = async (world: World): Promise<string> => {
   return view?.state ?? 'none';
 };
 
+const comeBack = async (world: World, hasDied: boolean, kind: FaultKind): Promise<void> => {
+  if (hasDied) world.die();
+  if (hasDied && kind.startsWith('reboots')) world.model.reboot();
+  if (hasDied || world.stillborn) await world.boot();
+};
+
 /** One fault at one point: afterwards the target is reached, or the host is as before, or stuck says why. */
 const once = async (story: keyof typeof STORIES, kind: FaultKind, at: number, forEver: boolean): Promise<Outcome> => {
   const world = await new World().prepare('shared');
@@ -126,18 +132,14 @@ const once = async (story: keyof typeof STORIES, kind: FaultKind, at: number, fo
     const onDeath = (): void => resolve('died');
     if (world.mortal.dead) world.next = { fault: { kind, at, forEver }, onDeath };
     else world.mortal.arm({ kind, at, forEver }, onDeath);
-    const ended = await Promise.race([
-      STORIES[story].act(world).then(
-        () => 'done',
-        () => 'refused',
-      ),
-      died,
-    ]);
+    const done = STORIES[story].act(world).then(
+      () => 'done',
+      () => 'refused',
+    );
+    const hasDied = (await Promise.race([done, died])) === 'died';
     const { reached } = world.mortal;
     world.mortal.arm(undefined);
-    if (ended === 'died') world.die();
-    if (ended === 'died' && kind.startsWith('reboots')) world.model.reboot();
-    if (ended === 'died' || world.stillborn) await world.boot();
+    await comeBack(world, hasDied, kind);
     const end = await settle(world);
     const [view] = await world.engine.list();
     const { state } = view ?? { state: 'none' };

@@ -133,6 +133,15 @@ describe('what people do by hand to a running VM is made good, and the guest run
     expect(lines.length).toBeLessThanOrEqual(4 * 8);
   });
 
+  test.each([['/sbin/ifconfig epair7000a name mine0'], ['/sbin/ifconfig -j brig-web01 tap7000 name mine1']])(
+    '%s: a stop right after leaves nothing',
+    async (line) => {
+      await command(line);
+      await world.engine.stop('web01', operator);
+      expect(await world.inventory()).toEqual(bare);
+    },
+  );
+
   test('an operator who comes while something is repaired waits, and is not refused', async () => {
     await world.shell('/sbin/ifconfig', 'epair7000a', 'destroy');
     await world.until(() => world.engine.operations.find('web01')?.verb === 'repair');

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command, Host, Result } from '../../src/base/host.ts';
@@ -131,6 +131,8 @@ const fail = (name: string): never => {
 };
 
 const POOL = 'tank/brig';
+/** A real store on a file system that needs no disk: thousands of worlds come and go. */
+const MEMORY = existsSync('/dev/shm') ? '/dev/shm' : undefined;
 
 /** Directories of a signed root, by path. */
 const signed = new Map<string, Node>();
@@ -138,7 +140,7 @@ const signed = new Map<string, Node>();
 /** The real engine over the model: what brigd is, without its socket. */
 export class World {
   readonly model: Model;
-  readonly dir = mkdtempSync(join(tmpdir(), 'brig-sim-'));
+  readonly dir = mkdtempSync(join(MEMORY ?? tmpdir(), 'brig-sim-'));
   readonly config: Config;
   mortal!: Mortal;
   platform!: Platform<Seen>;

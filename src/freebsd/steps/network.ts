@@ -1,4 +1,5 @@
 import type { Bridge } from '../../base/placed.ts';
+import type { Effect } from '../../base/host.ts';
 import type { Repair, StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
 import { GROUP, markOf, networkMark } from '../node.ts';
@@ -49,11 +50,22 @@ const owned = (vm: string, name: string, seen: Seen): Interface | undefined => {
 const outOfSight = (jail: string, seen: Seen): boolean => !seen.focus && seen.jails.some((each) => each.name === jail);
 
 /** Interfaces of one kind that carry the VM's mark under a name that brig did not give. */
-const renamed = (vm: string, kind: 'tap' | 'epair', from: Iterable<Interface>): Interface[] =>
+const renamed = (vm: string, kind: 'tap' | 'epair', from: Iterable<Interface> = []): Interface[] =>
   [...from].filter(
     (each) =>
       each.description === markOf(vm) && each.groups.includes(kind) && !/^(tap\d+|epair\d+[ab])$/.test(each.name),
   );
+
+/** An interface of the VM by the name that brig gave, and whatever somebody gave another: a stop leaves neither. */
+const destroyAll = (vm: string, kind: 'tap' | 'epair', name: string, seen: Seen): Effect[] =>
+  [name, ...everRenamed(vm, kind, seen).map((each) => each.name)].map((each) =>
+    run(ifconfig(each, 'destroy'), { tolerate: [NO_INTERFACE] }),
+  );
+
+const everRenamed = (vm: string, kind: 'tap' | 'epair', seen: Seen): Interface[] => [
+  ...renamed(vm, kind, seen.interfaces.values()),
+  ...renamed(vm, kind, seen.focus?.inside.values()),
+];
 
 const member = (bridgeName: string, name: string, seen: Seen): boolean =>
   seen.interfaces.get(bridgeName)?.members.includes(name) ?? false;
@@ -65,14 +77,15 @@ const member = (bridgeName: string, name: string, seen: Seen): boolean =>
 export const tap: StepDef<NicArgs, Seen> = {
   because: ({ vm }) => `${vm} has a NIC, and bhyve drives it through a tap`,
   apply: ({ vm, unit }) => [run(ifconfig(tapOf(unit), 'create', 'description', markOf(vm), 'group', GROUP))],
-  undo: ({ unit }) => [run(ifconfig(tapOf(unit), 'destroy'), { tolerate: [NO_INTERFACE] })],
+  undo: ({ vm, unit }, seen) => destroyAll(vm, 'tap', tapOf(unit), seen),
   holds: ({ vm, unit, away }, seen) => {
     const isHidden = away !== undefined && outOfSight(away, seen) && !seen.interfaces.has(tapOf(unit));
-    return isHidden || owned(vm, tapOf(unit), seen) ? 'yes' : 'no';
+    if (isHidden || owned(vm, tapOf(unit), seen)) return 'yes';
+    return seen.focus && everRenamed(vm, 'tap', seen).length > 0 ? 'partly' : 'no';
   },
   repair: ({ vm, unit, away }, seen) => {
     const outside = renamed(vm, 'tap', seen.interfaces.values());
-    const inVnet = renamed(vm, 'tap', seen.focus?.inside.values() ?? []);
+    const inVnet = renamed(vm, 'tap', seen.focus?.inside.values());
     const [one, ...more] = [...outside, ...inVnet];
     if (!one || more.length > 0) return { restart: `the tap that bhyve has open is not ${tapOf(unit)} any more` };
     const back = [one.name, 'name', tapOf(unit)] as const;
@@ -87,10 +100,11 @@ export const tap: StepDef<NicArgs, Seen> = {
 export const epair: StepDef<NicArgs, Seen> = {
   because: ({ vm }) => `${vm} has a vnet of its own, and an epair is its only way out`,
   apply: ({ vm, unit }) => [run(ifconfig(`epair${unit}`, 'create', 'description', markOf(vm), 'group', GROUP, 'up'))],
-  undo: ({ unit }) => [run(ifconfig(hostEnd(unit), 'destroy'), { tolerate: [NO_INTERFACE] })],
+  undo: ({ vm, unit }, seen) => destroyAll(vm, 'epair', hostEnd(unit), seen),
   holds: ({ vm, unit }, seen) => {
     const found = owned(vm, hostEnd(unit), seen);
-    return found ? (found.flags.includes('UP') ? 'yes' : 'partly') : 'no';
+    if (found) return found.flags.includes('UP') ? 'yes' : 'partly';
+    return seen.focus && everRenamed(vm, 'epair', seen).length > 0 ? 'partly' : 'no';
   },
   repair: (args, seen) => {
     const { vm, unit, away } = args;
