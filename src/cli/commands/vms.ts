@@ -163,4 +163,21 @@ const explain: CliCommand = {
   },
 };
 
-export const vmCommands = { list, show, start, stop, kill, restart, resolve, destroy, plan, explain };
+const shutdown: CliCommand = {
+  usage: 'brig shutdown [--timeout 60s] [--json]',
+  summary: 'stop every VM that runs, in the opposite of their boot order, all within the timeout',
+  options: { timeout: { type: 'string' } },
+  operands: [0, 0],
+  run: async (call) => {
+    const end = await withProgress(call.client, 'shutdown', false, (on) => call.client.shutdown(on, timeoutOf(call)));
+    if (call.json) printJson(end);
+    const [first] = end.failed;
+    if (!first) return;
+    const all = end.failed.map(({ vm, reason }) => `${vm}: ${reason}`).join('\n  ');
+    throw new BrigError('saga.stuck', `shutdown: ${end.failed.length} VMs are not stopped:\n  ${all}`, {
+      hint: `brig explain ${first.vm}`,
+    });
+  },
+};
+
+export const vmCommands = { list, show, start, stop, kill, restart, shutdown, resolve, destroy, plan, explain };
