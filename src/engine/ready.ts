@@ -11,6 +11,13 @@ export interface ReadyOptions {
   readonly isUp: () => boolean;
 }
 
+interface Condition {
+  /** For people. */
+  readonly what: string;
+  readonly holds: () => Promise<boolean>;
+  readonly withinMs: number;
+}
+
 /** History is kept over runs: what came since it read `before`; all of it when nothing of that is left. */
 export const textSince = (before: string, old: string, log: string): string => {
   if (log.startsWith(before)) return log.slice(before.length);
@@ -39,26 +46,31 @@ export class Readiness {
   /** Resolves when it is ready with undefined, otherwise with the reason why it is not. */
   async wait(): Promise<string | undefined> {
     const { host, boot, isUp } = this.#o;
-    const { ready, readyTimeoutSeconds } = boot;
-    if (!ready) return undefined;
-    if ('delaySeconds' in ready) {
-      await host.sleep(ready.delaySeconds * 1000);
-      return isUp() ? undefined : GONE;
-    }
-    const deadline = host.now() + readyTimeoutSeconds * 1000;
-    const [what, holds] =
-      'console' in ready
-        ? ([`${JSON.stringify(ready.console)} on its console`, () => this.#hasSaid(ready.console)] as const)
-        : ([
-            `port ${ready.port.port} of ${ready.port.address}`,
-            () => host.connects(ready.port.address, ready.port.port),
-          ] as const);
+    if (!boot.ready) return undefined;
+    const { what, holds, withinMs } = this.#condition(boot.ready);
+    const deadline = host.now() + withinMs;
     while (isUp()) {
       if (await holds()) return undefined;
-      if (host.now() >= deadline) return `expected ${what} within ${readyTimeoutSeconds} s, got nothing`;
+      if (host.now() >= deadline) return `expected ${what} within ${withinMs / 1000} s, got nothing`;
       await host.sleep(LIMITS.bootPollMs);
     }
-    return GONE;
+    return 'it does not run any more';
+  }
+
+  #condition(ready: NonNullable<VmSpec['boot']['ready']>): Condition {
+    const { host, boot } = this.#o;
+    const withinMs = boot.readyTimeoutSeconds * 1000;
+    if ('console' in ready) {
+      const what = `${JSON.stringify(ready.console)} on its console`;
+      return { what, holds: () => this.#hasSaid(ready.console), withinMs };
+    }
+    if ('port' in ready) {
+      const { address, port } = ready.port;
+      return { what: `port ${port} of ${address}`, holds: () => host.connects(address, port), withinMs };
+    }
+    const until = host.now() + ready.delaySeconds * 1000;
+    const holds = (): Promise<boolean> => Promise.resolve(host.now() >= until);
+    return { what: 'time to pass', holds, withinMs: Infinity };
   }
 
   /** Reads only what has changed. */
@@ -73,5 +85,3 @@ export class Readiness {
     return textSince(this.#before, old, log).includes(text);
   }
 }
-
-const GONE = 'it does not run any more';

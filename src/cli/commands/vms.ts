@@ -170,9 +170,10 @@ const shutdown: CliCommand = {
   operands: [0, 0],
   run: async (call) => {
     const end = await withProgress(call.client, 'shutdown', false, (on) => call.client.shutdown(on, timeoutOf(call)));
-    if (call.json) printJson(end);
     const [first] = end.failed;
-    if (!first) return;
+    if (call.json) printJson(end);
+    if (call.json && first) process.exitCode = 71;
+    if (call.json || !first) return;
     const all = end.failed.map(({ vm, reason }) => `${vm}: ${reason}`).join('\n  ');
     throw new BrigError('saga.stuck', `shutdown: ${end.failed.length} VMs are not stopped:\n  ${all}`, {
       hint: `brig explain ${first.vm}`,
