@@ -40,6 +40,8 @@ export class Boot<Seen> {
   readonly #o: BootOptions<Seen>;
   readonly #waits = new Map<string, Readiness>();
   #closed = false;
+  /** The boot is over, whether everything has started or not. */
+  #isDown = false;
   #ending: Promise<ShutdownEnd> | undefined;
 
   constructor(options: BootOptions<Seen>) {
@@ -72,7 +74,7 @@ export class Boot<Seen> {
   async #start(name: string): Promise<void> {
     const { host, engine, store, layout } = this.#o;
     try {
-      if (this.#closed || this.#ending) throw new Error('the node shuts down');
+      if (this.#closed || this.#isDown) throw new Error('the node shuts down');
       // Whatever somebody else has begun decides how it goes on.
       await engine.operations.find(name)?.done;
       const { boot } = engine.row(name).spec;
@@ -99,6 +101,7 @@ export class Boot<Seen> {
    * still there then is killed. One shutdown at a time: who asks again gets the same. Never rejects.
    */
   shutdown(forMs: number): Promise<ShutdownEnd> {
+    this.#isDown = true;
     this.#ending ??= this.#shutdown(forMs).finally(() => (this.#ending = undefined));
     return this.#ending;
   }

@@ -223,6 +223,22 @@ describe('a shutdown', () => {
     expect(since('vm.not-ready')).toEqual(['db']);
   });
 
+  test('ends the boot: what has not had its turn is not started', async () => {
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+    for (const name of names) await define(name);
+    mark();
+    await rebootHost();
+    await world.until(() => world.engine.operations.all().length === 2);
+    await world.node.shutdown(30_000);
+    await world.until(isOver);
+    expect(since('vm.not-started').sort()).toEqual(names);
+    expect(reasonOf('vm.not-started', 'f')).toBe('the node shuts down');
+    expect(since('vm.running')).toEqual([]);
+    // A person may start it again.
+    await started('f');
+    expect(await world.state('f')).toBe('running');
+  });
+
   test('goes on past one that cannot be stopped, and names it', async () => {
     await define('db');
     await define('web', { after: ['db'] });

@@ -175,9 +175,13 @@ const shutdown: CliCommand = {
     if (call.json && first) process.exitCode = 71;
     if (call.json || !first) return;
     const all = end.failed.map(({ vm, reason }) => `${vm}: ${reason}`).join('\n  ');
-    throw new BrigError('saga.stuck', `shutdown: ${end.failed.length} VMs are not stopped:\n  ${all}`, {
-      hint: `brig explain ${first.vm}`,
-    });
+    throw new BrigError(
+      'saga.stuck',
+      `shutdown: ${end.failed.length} of ${end.failed.length + end.stopped.length} VMs not stopped:\n  ${all}`,
+      {
+        hint: `brig explain ${first.vm}`,
+      },
+    );
   },
 };
 
