@@ -8,7 +8,7 @@ import type { Boot } from './boot.ts';
 import type { Engine } from './engine.ts';
 import type { EventLog } from './events.ts';
 import type { Reconciler } from './reconcile.ts';
-import { causeOf, decide } from './restart.ts';
+import { causeOf, decide, type Decision } from './restart.ts';
 
 export interface KeeperOptions<Seen> {
   readonly host: Host;
@@ -18,6 +18,14 @@ export interface KeeperOptions<Seen> {
   readonly layout: Layout;
   readonly reconciler: Reconciler<Seen>;
   readonly boot: Boot<Seen>;
+}
+
+/** A run that ended, and what follows. */
+interface End {
+  readonly row: VmRow;
+  readonly cause: 'guest' | 'crash';
+  readonly decision: Decision;
+  readonly reason: string | undefined;
 }
 
 /** Nobody saw how it ended: the supervisor was killed too, or the host went down. */
@@ -30,6 +38,10 @@ export class Keeper<Seen> {
   readonly #resets = new Map<string, string>();
   /** Runs whose end is dealt with; their exit files stay until the next start. */
   readonly #handled = new Set<string>();
+  /** Ends whose clean-up did not come through. */
+  readonly #unfinished = new Set<End>();
+  /** Sagas of an earlier brigd that were taken up; told once. */
+  readonly #recovered = new Set<string>();
   #closed = false;
   #said = '';
   #watch: { close(): void } | undefined;
@@ -99,7 +111,8 @@ export class Keeper<Seen> {
   async #recover(saga: SagaRow): Promise<void> {
     const { engine, store } = this.#o;
     if (!store.findVm(saga.vm)) return store.endSaga(saga.id);
-    this.#o.events.add('saga.recovered', 'brigd', saga.vm, { verb: saga.verb });
+    if (!this.#recovered.has(saga.id)) this.#o.events.add('saga.recovered', 'brigd', saga.vm, { verb: saga.verb });
+    this.#recovered.add(saga.id);
     // What has run has data: whatever the journal says, its disks are not taken back.
     if (saga.verb === 'create' && store.findVm(saga.vm)?.run !== '') return store.endSaga(saga.id);
     if (saga.verb === 'create') return await engine.recoverCreate(saga.vm, saga.id);
@@ -173,6 +186,7 @@ export class Keeper<Seen> {
   /** Who is gone without an exit file, and what people changed: asked of the host, once for all. */
   async #reconcile(): Promise<void> {
     const { engine, store, reconciler } = this.#o;
+    await this.#retry();
     await this.#checkExits();
     const rows = store.listVms();
     const idle = rows.filter((row) => row.intent === 'running' && !engine.operations.find(row.name));
@@ -184,7 +198,7 @@ export class Keeper<Seen> {
     await reconciler.pass(rows, seen, depth);
   }
 
-  /** Cleans up, then does what the restart policy says; nobody waits for it, for others end meanwhile. */
+  /** Does what the restart policy says; nobody waits for it, for others end meanwhile. */
   #ended(row: VmRow, exit: Exit): void {
     const { engine, store, events, host } = this.#o;
     const { name } = row;
@@ -208,11 +222,37 @@ export class Keeper<Seen> {
     const reason = decision.restart
       ? undefined
       : (decision.reason ?? (cause === 'crash' ? `crashed: ${text}` : undefined));
-    void this.#guard(name, async () => {
-      await engine.clean(name, cause);
-      if (decision.restart) void this.#again(name, cause, decision.afterMs);
-      else engine.giveUp(name, cause, reason);
+    void this.#follow({ row, cause, decision, reason });
+  }
+
+  /** Cleans up, then starts it again or gives up. */
+  async #follow(end: End): Promise<void> {
+    const { engine, store } = this.#o;
+    const { row, cause, decision, reason } = end;
+    await this.#guard(row.name, async () => {
+      try {
+        await engine.clean(row.name, cause);
+      } catch (error) {
+        // What got stuck is told; a host that did not answer is asked again by the next pass.
+        if (store.findVm(row.name)?.trouble?.kind !== 'stuck') this.#unfinished.add(end);
+        throw error;
+      }
+      if (decision.restart) void this.#again(row.name, cause, decision.afterMs);
+      else engine.giveUp(row.name, cause, reason);
     });
+  }
+
+  /** What the host did not let through before. */
+  async #retry(): Promise<void> {
+    const { engine, store } = this.#o;
+    for (const saga of store.listSagas())
+      if (!engine.operations.find(saga.vm)) await this.#guard(saga.vm, () => this.#recover(saga));
+    for (const end of [...this.#unfinished]) {
+      this.#unfinished.delete(end);
+      const row = store.findVm(end.row.name);
+      if (row?.run === end.row.run && row.intent === 'running' && !engine.operations.find(row.name))
+        void this.#follow(end);
+    }
   }
 
   async #again(name: string, cause: 'guest' | 'crash', afterMs: number): Promise<void> {

@@ -1,4 +1,5 @@
-import type { Host } from '../base/host.ts';
+import { BrigError } from '../base/errors.ts';
+import type { Command, Host } from '../base/host.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { Features } from './node.ts';
 import { loadModules } from './programs/kldload.ts';
@@ -62,12 +63,23 @@ const auditedOf = (sysctls: readonly string[]): string[] => {
   return names.filter((name) => name.startsWith('allow.') || AUDITED.includes(name)).sort();
 };
 
+/** No answer is not a no: a kernel taken for one without racct would keep a VM's limits for ever. */
+const ask = async (host: Host, command: Command): Promise<string> => {
+  const { status, stdout, stderr, timedOut } = await host.run(command);
+  if (!timedOut && (status === 0 || stdout !== '')) return stdout;
+  throw new BrigError(
+    'host.failed',
+    `probe ${command.program} ${command.args.join(' ')}: status ${status}: ${stderr.trim()}`,
+    {
+      retry: 'later',
+    },
+  );
+};
+
 /** What this kernel can do: asked, never told from a version. */
 export const probeFeatures = async (host: Host): Promise<Features> => {
-  const values = parseSysctls(
-    (await host.run(readSysctls(['hw.vmm.maxcpu', 'hw.physmem', 'kern.racct.enable']))).stdout,
-  );
-  const parameters = parseNames((await host.run(listSysctls('security.jail.param'))).stdout);
+  const values = parseSysctls(await ask(host, readSysctls(['hw.vmm.maxcpu', 'hw.physmem', 'kern.racct.enable'])));
+  const parameters = parseNames(await ask(host, listSysctls('security.jail.param')));
   return {
     vmmctl: (await host.stat('/dev/vmmctl')) !== undefined,
     jailParameters: auditedOf(parameters),

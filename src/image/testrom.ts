@@ -5,7 +5,11 @@
  * Machine: bhyve, QEMU q35 and QEMU pc. What has no chipset of QEMU's is taken for bhyve.
  * Source:  bhyve's pm.c and uart_emul.c; QEMU's hw/acpi/core.c, hw/isa/lpc_ich9.c and hw/acpi/piix4.c.
  */
-export const buildTestRom = (): Buffer => {
+export const buildTestRom = (): Buffer => (built ??= build());
+
+let built: Buffer | undefined;
+
+const build = (): Buffer => {
   const upToVector = padded([...padded([], CODE_AT), ...program()], RESET_VECTOR);
   return assemble(padded([...upToVector, ...jmp('start')], ROM_SIZE));
 };

@@ -2,10 +2,11 @@ import type { Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import { install, reboot } from './boot.ts';
 import { addDevice } from './devices.ts';
+import { put } from './files.ts';
 import { createHost, type Faults, type Meter } from './host.ts';
 import { endProcess } from './processes.ts';
 import { stateOf, type State } from './state.ts';
-import { World, type ModelOptions, type Posture } from './world.ts';
+import { World, type ModelOptions, type Node, type Posture } from './world.ts';
 
 /** A person at the guest, whether it runs or not. */
 export interface Guest {
@@ -36,6 +37,8 @@ export interface Model extends Faults {
   guest(name: string): Guest;
   /** A machine in vmm(4) that somebody made by hand. */
   plantMachine(name: string): void;
+  /** A file or directory of another model's, or of an earlier moment: a copy. */
+  plantFile(path: string, node: Readonly<Node>): void;
   /** An entry of passwd(5). */
   addUser(uid: number, name: string): void;
   /** Sets a sysctl as loader.conf(5) would: also what a running host may not set; it survives reboots. */
@@ -105,6 +108,7 @@ export const createModel = (options: ModelOptions = {}): Model => {
     },
     guest: (name) => guestOf(world, name),
     plantMachine: (name) => addDevice(world, { name: `vmm/${name}`, mode: 0o600, uid: 0, gid: 0 }),
+    plantFile: (path, node) => void put(world, path, structuredClone(node)),
     addUser: (uid, name) => void world.users.set(uid, name),
     setTunable: (name, value) => {
       world.tunables.set(name, value);

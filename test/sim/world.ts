@@ -13,7 +13,7 @@ import type { Seen } from '../../src/freebsd/observe.ts';
 import { freebsdPlatform } from '../../src/freebsd/platform.ts';
 import { readFragments } from '../../src/io/fragments.ts';
 import { createModel, type Model } from '../../src/model/model.ts';
-import type { ModelOptions } from '../../src/model/world.ts';
+import type { ModelOptions, Node } from '../../src/model/world.ts';
 import type { Audit } from '../../src/platform/audit.ts';
 import type { Platform } from '../../src/platform/platform.ts';
 import { layout } from '../../src/platform/layout.ts';
@@ -21,7 +21,15 @@ import { parseConfig, type Config } from '../../src/spec/config.ts';
 import { parseVm, type VmSpec } from '../../src/spec/vm.ts';
 import { Store } from '../../src/store/store.ts';
 
-export type FaultKind = 'fails before' | 'fails after' | 'hangs' | 'dies before' | 'dies after';
+export type FaultKind =
+  | 'fails before'
+  | 'fails after'
+  | 'hangs'
+  | 'runs twice'
+  | 'dies before'
+  | 'dies after'
+  | 'reboots before'
+  | 'reboots after';
 
 /** One fault: at the nth effect on the host from when it is armed. */
 export interface Fault {
@@ -97,8 +105,13 @@ export class Mortal {
     if (!this.#hits()) return await effect(...args);
     this.reached++;
     switch (this.#fault?.kind) {
+      case 'runs twice':
+        await effect(...args).catch(() => undefined);
+        return await effect(...args);
+      case 'reboots before':
       case 'dies before':
         return await this.#die();
+      case 'reboots after':
       case 'dies after':
         await effect(...args).catch(() => undefined);
         return await this.#die();
@@ -120,6 +133,9 @@ const fail = (name: string): never => {
 
 const POOL = 'tank/brig';
 
+/** Directories of a signed root, by path. */
+const signed = new Map<string, Node>();
+
 /** The real engine over the model: what brigd is, without its socket. */
 export class World {
   readonly model: Model;
@@ -132,6 +148,10 @@ export class World {
   node!: Boot<Seen>;
   reconciler!: Reconciler<Seen>;
   events!: EventLog;
+  /** The last brigd never came up. */
+  stillborn = false;
+  /** Armed from the first moment of the next brigd on. */
+  next: { fault: Fault; onDeath: () => void } | undefined;
   #store!: Store;
   #ids = 0;
 
@@ -145,16 +165,43 @@ export class World {
   }
 
   /** The pool's dataset, as an administrator makes it. */
-  async prepare(): Promise<this> {
+  async prepare(root: 'own' | 'shared' = 'own'): Promise<this> {
     await this.shell('/sbin/zfs', 'create', '-p', this.config.dataset ?? '');
-    return await this.boot();
+    if (root === 'own') return await this.boot();
+    await this.#shareRoot(() => this.boot());
+    return this;
+  }
+
+  /** A root that one world built and signed serves others: it is byte-identical, and signing takes its time. */
+  async #shareRoot(boot: () => Promise<unknown>): Promise<void> {
+    const { host, state } = this.model;
+    await host.mkdir(this.config.stateDir, { mode: 0o711, uid: 0, gid: 0 });
+    const paths = ['base', 'keys'].map((dir) => `${this.config.stateDir}/${dir}`);
+    for (const path of paths) {
+      const node = signed.get(path);
+      if (node) this.model.plantFile(path, node);
+    }
+    await boot();
+    if (signed.size === 0) for (const path of paths) signed.set(path, structuredClone(state.find(path)) as Node);
   }
 
   /** A new brigd on the same host and the same state. */
   async boot(): Promise<this> {
+    this.stillborn = true;
+    await this.#boot().catch((error: unknown) => {
+      this.die();
+      throw error;
+    });
+    this.stillborn = false;
+    return this;
+  }
+
+  async #boot(): Promise<void> {
     const paths = { stateDir: this.config.stateDir, runDir: this.config.runDir };
     const places = layout(paths);
     this.mortal = new Mortal(this.model.host);
+    if (this.next) this.mortal.arm(this.next.fault, this.next.onDeath);
+    this.next = undefined;
     const { host } = this.mortal;
     this.#store = new Store(join(this.dir, 'brig.db'));
     const platform = (this.platform = freebsdPlatform({
@@ -192,7 +239,6 @@ export class World {
       boot: this.node,
     });
     await this.keeper.open();
-    return this;
   }
 
   /** kill -9 of brigd: whatever it waits for never comes. */

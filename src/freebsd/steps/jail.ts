@@ -74,6 +74,10 @@ export interface MountArgs {
   readonly heldOpen: boolean;
 }
 
+/** As often as something is mounted there: whoever mounts a second time covers the first. */
+const unmountAll = (node: string, seen: Seen): Effect[] =>
+  Array.from({ length: Math.max(1, seen.mounts.filter((each) => each.node === node).length) }, () => unmountBusy(node));
+
 const mounted = (node: string, seen: Seen): 'yes' | 'no' =>
   seen.mounts.some((each) => each.node === node) ? 'yes' : 'no';
 const unmountBusy = (node: string) =>
@@ -83,7 +87,7 @@ const unmountBusy = (node: string) =>
 export const filesystem: StepDef<MountArgs, Seen> = {
   because: ({ why }) => why,
   apply: ({ type, options, special, node }) => [run(mount(type, options, special, node))],
-  undo: ({ node }) => [unmountBusy(node)],
+  undo: ({ node }, seen) => unmountAll(node, seen),
   holds: ({ node }, seen) => mounted(node, seen),
   repair: (args) =>
     args.heldOpen ? { restart: `what bhyve had open below ${args.node} was taken from it` } : filesystem.apply(args),
@@ -127,7 +131,7 @@ export const dev: StepDef<DevArgs, Seen> = {
     `the /dev of ${vm} is filtered by ruleset ${number} before anything in the jail can look`,
   apply: ({ ruleset: number, node }) => [run(mount('devfs', [`ruleset=${number}`], 'devfs', node))],
   undo: ({ jail, node, meta, interfaces }, seen) => [
-    unmountBusy(node),
+    ...unmountAll(node, seen),
     {
       do: 'await',
       what: `jail ${jail} to be gone`,
