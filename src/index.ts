@@ -8,6 +8,7 @@ export type { Finding, Live, Platform, Vm } from './platform/platform.ts';
 export { renderExit, toExit, type Exit } from './platform/exit.ts';
 export { Engine, type EngineOptions } from './engine/engine.ts';
 export type { Outcome, Request } from './engine/request.ts';
+export type { ShutdownEnd } from './engine/boot.ts';
 export type { PlanLine } from './engine/changes.ts';
 export type { Difference } from './engine/repair.ts';
 export type { Explanation } from './engine/explain.ts';

@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { inventory, leftovers, run, Stage } from './demo/stage.ts';
@@ -188,6 +188,55 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
     test('its files are root only', () => {
       const mode = (path: string): string => (statSync(`${stage.dir}/${path}`).mode & 0o777).toString(8);
       expect([mode('run/brigd.sock'), mode('state/brig.db'), mode('run/exits')]).toEqual(['600', '600', '700']);
+    });
+  });
+
+  describe('a node', () => {
+    const define = (name: string, boot: object): void => {
+      const path = `${stage.dir}/${name}.yaml`;
+      const document = { name, memory: '64M', firmware: { builtin: 'test' }, autostart: true, boot };
+      writeFileSync(path, JSON.stringify(document));
+      ok('create', '-f', path);
+    };
+    const events = (from: number): { seq: number; kind: string; vm?: string; data: object }[] =>
+      ok('events', '--json', '--after', String(from))
+        .trimEnd()
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as { seq: number; kind: string; vm?: string; data: object });
+    const lastSeq = (): number => events(0).at(-1)?.seq ?? 0;
+
+    test('that boots starts its VMs in order, each when the one before it has said that it is ready', async () => {
+      define('order-web', { after: ['order-db'], priority: 0 });
+      define('order-db', { ready: { console: 'login:' } });
+      ok('start', 'order-db');
+      await stage.until('the echo', () => stage.type('order-db', 'login:').includes('login:'));
+      ok('stop', 'order-db');
+      const from = lastSeq();
+      await stage.down('SIGTERM');
+      rmSync(`${stage.dir}/run/booted`);
+      await stage.up();
+      await stage.until('the first', () => view('order-db').state === 'running');
+      await sleep(1_500);
+      // What its console said in an earlier run does not count.
+      expect(view('order-web').state).toBe('defined');
+      stage.type('order-db', 'login:');
+      await stage.until('the second', () => view('order-web').state === 'running');
+      await stage.until('the end', () => events(from).some(({ kind }) => kind === 'boot.done'));
+      const told = events(from).filter(({ kind }) => kind === 'vm.running' || kind === 'boot.done');
+      expect(told.map(({ kind, vm, data }) => vm ?? [kind, data])).toEqual([
+        'order-db',
+        'order-web',
+        ['boot.done', { ready: 2, failed: 0, skipped: 0 }],
+      ]);
+    });
+
+    test('that shuts down stops them in the opposite order', () => {
+      expect(stage.json('shutdown', '--timeout', '30s')).toEqual({ stopped: ['order-web', 'order-db'], failed: [] });
+      for (const name of ['order-web', 'order-db']) {
+        expect(view(name).state).toBe('defined');
+        ok('destroy', name);
+      }
     });
   });
 

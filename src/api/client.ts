@@ -2,6 +2,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { BrigError, fromErrorBody, type ErrorBody } from '../base/errors.ts';
+import type { ShutdownEnd } from '../engine/boot.ts';
 import type { Explanation } from '../engine/explain.ts';
 import type { PlanLine } from '../engine/changes.ts';
 import type { Outcome } from '../engine/request.ts';
@@ -147,6 +148,11 @@ export class Client {
 
   destroy(name: string, force: boolean, listener: OperationListener = {}): Promise<Outcome> {
     return this.#lines('DELETE', `/vms/${encodeURIComponent(name)}${force ? '?force=1' : ''}`, listener);
+  }
+
+  /** Every VM that runs, in order. */
+  shutdown(listener: OperationListener = {}, graceMs?: number): Promise<ShutdownEnd> {
+    return this.#lines('POST', `/shutdown${graceMs === undefined ? '' : `?graceMs=${graceMs}`}`, listener);
   }
 
   cancel(id: string): Promise<{ cancelled: boolean }> {

@@ -13,6 +13,7 @@ import type { EventRow } from '../store/store.ts';
  * GET    /v1/vms/NAME/explain                 Explanation
  * GET    /v1/vms/NAME/console                 Upgrade: brig-console, then raw bytes both ways
  * GET    /v1/findings                         FindingRow[]: what is not as brig made it, of all VMs
+ * POST   /v1/shutdown?graceMs=N               lines with the events of all VMs, last a ShutdownEnd
  * POST   /v1/operations/ID/cancel             { cancelled: boolean }
  * GET    /v1/events?after=N&vm=NAME&follow=1  lines of EventRow
  * GET    /v1/audit                            Audit[]: every running VM

@@ -7,6 +7,7 @@ import type { Audit } from '../platform/audit.ts';
 import type { Bases } from '../platform/bases.ts';
 import type { Finding } from '../platform/platform.ts';
 import { parseVm } from '../spec/vm.ts';
+import type { Boot } from '../engine/boot.ts';
 import type { Consoles } from '../engine/consoles.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Request } from '../engine/request.ts';
@@ -20,6 +21,7 @@ export interface ApiOptions<Seen> {
   readonly events: EventLog;
   readonly consoles: Consoles;
   readonly reconciler: Reconciler<Seen>;
+  readonly boot: Boot<Seen>;
   readonly audit: (name?: string) => Promise<readonly Audit[]>;
   readonly doctor: () => Promise<readonly Finding[]>;
   readonly host: Host;
@@ -108,6 +110,7 @@ export class Api<Seen> {
         /^GET \/findings$/,
         async (call) => Promise.resolve(sendJson(call.response, 200, this.#o.reconciler.findings())),
       ],
+      [/^POST \/shutdown$/, (call) => this.#shutdown(call)],
       [/^POST \/operations\/([^/]+)\/cancel$/, (call) => this.#cancel(call)],
       [/^GET \/events$/, (call) => this.#events(call)],
       [/^GET \/audit$/, async (call) => sendJson(call.response, 200, await this.#o.audit())],
@@ -171,6 +174,21 @@ export class Api<Seen> {
       response.end();
     } finally {
       stop?.();
+    }
+  }
+
+  /** Streams what happens to all VMs; it goes on when the client goes away. */
+  async #shutdown({ response, query }: Call): Promise<void> {
+    const forMs = numberOf(query, 'graceMs') ?? LIMITS.shutdownTimeoutMs;
+    const send = (line: Line): boolean => response.write(`${JSON.stringify(line)}\n`);
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    send({ type: 'begin', id: 'shutdown' });
+    const stop = this.#o.events.listen((event) => void send({ type: 'event', event }));
+    try {
+      send({ type: 'result', result: await this.#o.boot.shutdown(forMs) });
+      response.end();
+    } finally {
+      stop();
     }
   }
 

@@ -197,6 +197,8 @@ export interface Host {
   console(inPath: string, outPath: string): Promise<ConsolePort>;
   /** Calls back when an entry of the directory changes. */
   watch(directory: string, onChange: () => void): { close(): void };
+  /** Whether a TCP port answers, asked once; an address that does not answer is no. */
+  connects(address: string, port: number): Promise<boolean>;
   sleep(ms: number): Promise<void>;
   now(): number;
   /** Unpredictable bytes, for keys. */

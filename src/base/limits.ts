@@ -26,6 +26,18 @@ export const LIMITS = {
   jailGoneTimeoutMs: 30_000,
   /** umount(8) of the root may answer `Device busy` for a moment (FACTS S.4). */
   busyTimeoutMs: 10_000,
+  /** Between two looks at whether a VM that others wait for is ready. */
+  bootPollMs: 250,
+  /** A port on the host's own networks answers at once, or its guest is not up. */
+  connectTimeoutMs: 2_000,
+  /** How long all guests together get when the host goes down: rc.shutdown(8) gives all of rc(8) 90 s. */
+  shutdownTimeoutMs: 60_000,
+  /** Stops at once for each core: a guest that shuts down is waited for, not worked for. */
+  shutdownsPerCore: 8,
+  /** What a guest that takes its time leaves, if it can, to each that has its turn after it. */
+  shutdownReserveMs: 15_000,
+  /** Once more for what was started, or restarted after a crash, in the meantime. */
+  shutdownRounds: 3,
   /** How long a guest gets for its own shutdown unless --timeout says otherwise. */
   stopTimeoutMs: 30_000,
   /** After each harder stage of a stop. */

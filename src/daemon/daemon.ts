@@ -9,6 +9,7 @@ import { BrigError, messageOf } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { LIMITS } from '../base/limits.ts';
 import { auditVms } from '../engine/audit.ts';
+import { Boot } from '../engine/boot.ts';
 import { Consoles } from '../engine/consoles.ts';
 import { Engine } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
@@ -92,7 +93,9 @@ const logEvents = (events: EventLog, log: Logger): (() => void) =>
         ? 'error'
         : event.kind.startsWith('step.')
           ? 'debug'
-          : 'info';
+          : event.kind.startsWith('vm.not-')
+            ? 'warn'
+            : 'info';
     log[level]({ vm: event.vm, cause: event.cause, ...event.data }, event.kind);
   });
 
@@ -128,13 +131,15 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     const parallel = availableParallelism();
     const policy = config.reconcile;
     const reconciler = new Reconciler({ host, platform, engine, store, events, policy, parallel });
-    const keeper = new Keeper({ host, engine, store, events, layout: places, reconciler, parallel });
+    const boot = new Boot({ host, engine, store, events, layout: places, parallel });
+    const keeper = new Keeper({ host, engine, store, events, layout: places, reconciler, boot });
     await keeper.open();
     const api = new Api({
       engine,
       events,
       consoles,
       reconciler,
+      boot,
       audit: (name) => auditVms(engine, platform, host, name),
       doctor: () => platform.doctor(host),
       host,

@@ -4,6 +4,7 @@ import { LIMITS } from '../base/limits.ts';
 import type { Layout } from '../platform/layout.ts';
 import { parseExitFile, renderExit, toExit, type Exit } from '../platform/exit.ts';
 import type { SagaRow, Store, VmRow } from '../store/store.ts';
+import type { Boot } from './boot.ts';
 import type { Engine } from './engine.ts';
 import type { EventLog } from './events.ts';
 import type { Reconciler } from './reconcile.ts';
@@ -16,8 +17,7 @@ export interface KeeperOptions<Seen> {
   readonly events: EventLog;
   readonly layout: Layout;
   readonly reconciler: Reconciler<Seen>;
-  /** Starts at once after a boot. */
-  readonly parallel: number;
+  readonly boot: Boot<Seen>;
 }
 
 /** A run that ended, and what follows. */
@@ -60,11 +60,12 @@ export class Keeper<Seen> {
     await host.writeFile(layout.booted, '', { mode: 0o600, uid: 0, gid: 0 });
     this.#watch = host.watch(layout.exits, () => this.check());
     void this.#loop();
-    if (rebooted) void this.#autostart();
+    if (rebooted) void this.#o.boot.start();
   }
 
   close(): void {
     this.#closed = true;
+    this.#o.boot.close();
     this.#watch?.close();
   }
 
@@ -147,17 +148,6 @@ export class Keeper<Seen> {
     events.add('vm.ended', 'host', row.name, { exit: 'host went down' });
     await engine.clean(row.name, 'host');
     engine.giveUp(row.name, 'host', undefined);
-  }
-
-  async #autostart(): Promise<void> {
-    const waiting = this.#o.store.listVms().filter((row) => row.spec.autostart);
-    const worker = async (): Promise<void> => {
-      for (let row = waiting.shift(); row && !this.#closed; row = waiting.shift()) {
-        const { name } = row;
-        await this.#guard(name, () => this.#o.engine.start(name, { cause: 'host' }));
-      }
-    };
-    await Promise.all(Array.from({ length: this.#o.parallel }, worker));
   }
 
   async #checkExits(): Promise<void> {

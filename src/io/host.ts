@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '../base/host.ts';
 import { pack, readArchive } from './archive.ts';
+import { connects } from './connect.ts';
 import { openConsole, say } from './console.ts';
 import { run, spawn } from './exec.ts';
 import * as files from './files.ts';
@@ -29,6 +30,7 @@ export const realHost: Host = {
   say: (path, text) => Promise.resolve().then(() => say(path, text)),
   console: (inPath, outPath) => Promise.resolve().then(() => openConsole(inPath, outPath)),
   watch: files.watch,
+  connects,
   sleep: (ms) => sleep(ms),
   now: () => Date.now(),
   random: (bytes) => randomBytes(bytes),

@@ -144,6 +144,7 @@ export const createHost = (world: World, faults: Faults, meter: Meter): Host => 
     say: (path, text) => effect('say', path, () => sayTo(world, path, text)),
     console: (inPath, outPath) => soon(() => openConsole(world, inPath, outPath)),
     watch: (directory, onChange) => watch(world, directory, onChange),
+    connects: (address, port) => soon(() => world.posture.ports.has(`${address} ${port}`)),
     sleep: (ms) => world.clock.sleep(ms),
     now: () => world.clock.now(),
     random: (bytes) => effects.random(world, bytes),

@@ -233,6 +233,8 @@ export interface Posture {
   /** Boot scripts that rc.conf(5) enables. */
   readonly enabled: Set<string>;
   poolHealth: string;
+  /** TCP ports that the host reaches, each `ADDRESS PORT`. */
+  readonly ports: Set<string>;
 }
 
 /** Rules as pf prints them. */
@@ -289,6 +291,7 @@ export class World {
     services: new Set(),
     enabled: new Set(['brigd']),
     poolHealth: 'ONLINE',
+    ports: new Set(),
   };
   readonly packetFilter: PacketFilter = { enabled: false, main: { translations: [], filters: [] }, anchors: new Map() };
   readonly lingering = new Map<string, number>();

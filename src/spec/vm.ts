@@ -135,6 +135,34 @@ const restart = z.strictObject({
   windowSeconds: count(1, 86_400).default(30),
 });
 
+/** When others may count on it: text on its console, a TCP port that the host reaches, or some time. */
+const ready = z.union(
+  [
+    z.strictObject({
+      console: z
+        .string(expected('a text on one line'))
+        .regex(/^[^\u0000-\u001f\u007f]{1,200}$/, expected('a text on one line, of 1 to 200 characters')),
+    }),
+    z.strictObject({
+      port: z.strictObject({
+        address: z.union([z.ipv4(), z.ipv6()], expected('an IP address')),
+        port: count(1, 65_535),
+      }),
+    }),
+    z.strictObject({ delaySeconds: count(1, 3_600) }),
+  ],
+  expected('one of {console: TEXT}, {port: {address, port}}, {delaySeconds: N}'),
+);
+
+const boot = z.strictObject({
+  /** Lower starts earlier; nobody waits for it. */
+  priority: count(0, 1_000).default(500),
+  /** VMs that must be ready before. */
+  after: z.array(name).max(64).default([]),
+  ready: ready.optional(),
+  readyTimeoutSeconds: count(1, 3_600).default(120),
+});
+
 const label = z.string().max(100);
 
 /** The VM document. Unknown keys are errors. Source: docs/brig.yaml.5. */
@@ -155,6 +183,7 @@ const vmDocument = z
     limits: limits.default({}),
     restart: restart.prefault({}),
     autostart: z.boolean().default(false),
+    boot: boot.prefault({}),
     labels: z
       .record(z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, expected('a label key of [a-z0-9._/-]')), label)
       .default({}),
@@ -162,6 +191,10 @@ const vmDocument = z
   .refine((vm) => vm.unconfined || vm.devices.passthru.length === 0, {
     path: ['unconfined'],
     ...expected('true, because passthru gives the guest hardware that reads all memory'),
+  })
+  .refine((vm) => !vm.boot.after.includes(vm.name), {
+    path: ['boot', 'after'],
+    ...expected('other VMs: none waits for itself'),
   });
 
 /** What a VM shall be: every default filled in, sizes in bytes. */

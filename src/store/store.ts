@@ -111,8 +111,13 @@ const SCHEMA_2 = `
     reason text, commands text not null, since_ms integer not null, primary key (vm, key)
   ) strict;
 `;
+/** Documents of before there was a boot order. */
+const SCHEMA_3 = `
+  update vms set spec = json_set(spec, '$.boot', json('{"priority":500,"after":[],"readyTimeoutSeconds":120}'))
+  where json_extract(spec, '$.boot') is null;
+`;
 /** The nth brings a store of version n - 1 to version n. */
-const SCHEMAS = [SCHEMA_1, SCHEMA_2];
+const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3];
 
 type Row = Record<string, string | number | null>;
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Command, Host, Result } from '../../src/base/host.ts';
 import { BrigError } from '../../src/base/errors.ts';
 import { auditVms } from '../../src/engine/audit.ts';
+import { Boot } from '../../src/engine/boot.ts';
 import { Engine } from '../../src/engine/engine.ts';
 import { EventLog } from '../../src/engine/events.ts';
 import { Reconciler } from '../../src/engine/reconcile.ts';
@@ -146,6 +147,7 @@ export class World {
   platform!: Platform<Seen>;
   engine!: Engine<Seen>;
   keeper!: Keeper<Seen>;
+  node!: Boot<Seen>;
   reconciler!: Reconciler<Seen>;
   events!: EventLog;
   /** The last brigd never came up. */
@@ -227,6 +229,8 @@ export class World {
       policy: this.config.reconcile,
       parallel: 2,
     });
+    const { engine, events } = this;
+    this.node = new Boot({ host, engine, store: this.#store, events, layout: places, parallel: 2 });
     this.keeper = new Keeper({
       host,
       reconciler: this.reconciler,
@@ -234,7 +238,7 @@ export class World {
       store: this.#store,
       events: this.events,
       layout: places,
-      parallel: 2,
+      boot: this.node,
     });
     await this.keeper.open();
   }

@@ -163,4 +163,26 @@ const explain: CliCommand = {
   },
 };
 
-export const vmCommands = { list, show, start, stop, kill, restart, resolve, destroy, plan, explain };
+const shutdown: CliCommand = {
+  usage: 'brig shutdown [--timeout 60s] [--json]',
+  summary: 'stop every VM that runs, in the opposite of their boot order, all within the timeout',
+  options: { timeout: { type: 'string' } },
+  operands: [0, 0],
+  run: async (call) => {
+    const end = await withProgress(call.client, 'shutdown', false, (on) => call.client.shutdown(on, timeoutOf(call)));
+    const [first] = end.failed;
+    if (call.json) printJson(end);
+    if (call.json && first) process.exitCode = 71;
+    if (call.json || !first) return;
+    const all = end.failed.map(({ vm, reason }) => `${vm}: ${reason}`).join('\n  ');
+    throw new BrigError(
+      'saga.stuck',
+      `shutdown: ${end.failed.length} of ${end.failed.length + end.stopped.length} VMs not stopped:\n  ${all}`,
+      {
+        hint: `brig explain ${first.vm}`,
+      },
+    );
+  },
+};
+
+export const vmCommands = { list, show, start, stop, kill, restart, shutdown, resolve, destroy, plan, explain };

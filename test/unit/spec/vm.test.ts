@@ -44,6 +44,7 @@ describe('a VM document', () => {
       limits: {},
       restart: { policy: 'on-failure', max: 3, windowSeconds: 30 },
       autostart: false,
+      boot: { priority: 500, after: [], readyTimeoutSeconds: 120 },
       labels: {},
     });
   });
@@ -86,6 +87,37 @@ describe('a VM document', () => {
     [{ nics: [{ device: 'ne2000' }] }, 'nics[0].device'],
   ])('refuses %j and says where', (change, path) => {
     expect(problemsOf({ ...minimal, ...change }).map((each) => each.split(':')[0])).toEqual([path]);
+  });
+
+  test.each([
+    { console: 'login:' },
+    { port: { address: '192.0.2.7', port: 22 } },
+    { port: { address: '2001:db8::7', port: 22 } },
+    { delaySeconds: 5 },
+  ])('is ready when it says: %j', (ready) => {
+    const { boot } = parseVm({ ...minimal, boot: { priority: 0, after: ['db'], ready, readyTimeoutSeconds: 60 } });
+    expect(boot).toEqual({ priority: 0, after: ['db'], ready, readyTimeoutSeconds: 60 });
+  });
+
+  test.each([
+    [{ priority: 1001 }, 'boot.priority: at most 1000 / 1001'],
+    [{ priority: 'first' }, 'boot.priority: number / "first"'],
+    [{ order: 1 }, 'boot.order: no such key / it'],
+    [{ after: ['Db'] }, 'boot.after[0]: a name of [a-z0-9-], at most 31 characters, not starting with - / "Db"'],
+    [{ after: ['web01'] }, 'boot.after: other VMs: none waits for itself / ["web01"]'],
+    [{ ready: {} }, 'boot.ready: one of {console: TEXT}, {port: {address, port}}, {delaySeconds: N} / {}'],
+    [{ ready: { console: '' } }, 'boot.ready.console: a text on one line, of 1 to 200 characters / ""'],
+    [{ ready: { console: 'a\nb' } }, 'boot.ready.console: a text on one line, of 1 to 200 characters / "a\\nb"'],
+    [{ ready: { console: 'a', delaySeconds: 1 } }, 'boot.ready.delaySeconds: no such key / it'],
+    [
+      { ready: { port: { address: 'web.example', port: 22 } } },
+      'boot.ready.port.address: an IP address / "web.example"',
+    ],
+    [{ ready: { port: { address: '192.0.2.7', port: 0 } } }, 'boot.ready.port.port: at least 1 / 0'],
+    [{ ready: { delaySeconds: 0 } }, 'boot.ready.delaySeconds: at least 1 / 0'],
+    [{ readyTimeoutSeconds: 0 }, 'boot.readyTimeoutSeconds: at least 1 / 0'],
+  ])('refuses boot %j and says what was expected', (boot, problem) => {
+    expect(problemsOf({ ...minimal, boot })).toEqual([problem]);
   });
 
   test('tells all its problems at once', () => {

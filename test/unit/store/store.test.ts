@@ -64,6 +64,21 @@ describe('the file', () => {
     expect(() => new Store(path)).toThrow('written by a newer brig');
   });
 
+  test('of an older brig gets what documents have since', () => {
+    const path = fresh();
+    const store = new Store(path);
+    store.addVm(spec('old'), 0);
+    store.addVm(parseVm({ name: 'new', boot: { priority: 7 }, firmware: { builtin: 'test' } }), 0);
+    store.close();
+    const db = new DatabaseSync(path);
+    db.exec(`update vms set spec = json_remove(spec, '$.boot') where name = 'old'; pragma user_version = 2`);
+    db.close();
+    const opened = new Store(path);
+    expect(opened.findVm('old')?.spec).toEqual(spec('old'));
+    expect(opened.findVm('new')?.spec.boot.priority).toBe(7);
+    opened.close();
+  });
+
   test('survives a crash in the middle of a write', () => {
     const path = fresh();
     const store = new Store(path);
