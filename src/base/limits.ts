@@ -28,6 +28,8 @@ export const LIMITS = {
   busyTimeoutMs: 10_000,
   /** Between two looks at whether a VM that others wait for is ready. */
   bootPollMs: 250,
+  /** Of one VM, looked through for whether it ran since the boot: a start and a stop are some 60. */
+  bootEvents: 1_000,
   /** A port on the host's own networks answers at once, or its guest is not up. */
   connectTimeoutMs: 2_000,
   /** How long all guests together get when the host goes down: rc.shutdown(8) gives all of rc(8) 90 s. */

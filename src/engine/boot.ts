@@ -57,35 +57,67 @@ export class Boot<Seen> {
     if (!this.#closed) this.#o.events.add(kind, 'host', vm, data);
   }
 
-  /** Starts every VM whose document says autostart, each when those it comes after are ready. Never rejects. */
-  async start(): Promise<void> {
-    const order = orderOf(this.#o.store.listVms().filter((row) => row.spec.autostart));
+  /**
+   * After a boot of the host: starts every VM whose document says autostart, each when those it comes after are ready.
+   * Otherwise goes on where an earlier brigd was interrupted in that. Never rejects.
+   */
+  async start(rebooted: boolean): Promise<void> {
+    const { host, layout, store } = this.#o;
+    try {
+      const rows = store.listVms().filter((row) => row.spec.autostart);
+      const begun = rebooted ? undefined : await host.readFile(layout.booting);
+      if (rows.length === 0 || (!rebooted && begun === undefined)) return;
+      const access = { mode: 0o600, uid: 0, gid: 0 };
+      // A full disk costs who comes after an interruption, not the boot.
+      if (rebooted) await host.writeFile(layout.booting, String(host.now()), access).catch(() => undefined);
+      await this.#startAll(rows, begun === undefined ? undefined : Number(begun));
+      if (!this.#closed) await host.remove(layout.booting);
+    } catch (error) {
+      this.#tell('boot.failed', undefined, { reason: messageOf(error) });
+    }
+  }
+
+  async #startAll(rows: readonly VmRow[], resumedMs: number | undefined): Promise<void> {
+    const order = orderOf(rows);
     for (const members of order.cycles) this.#tell('boot.circle', undefined, { vms: members });
     for (const { name, after } of order.missing) this.#tell('boot.ignored', name, { after });
     const { ready, failed, skipped } = await runInOrder(order.items, {
       parallel: this.#o.parallel,
-      work: (name) => this.#start(name),
+      work: (name) => this.#start(name, resumedMs),
       ready: (name) => this.#ready(name),
       skipped: (name, because) => this.#tell('vm.not-started', name, { reason: `it waits for ${because}`, because }),
     });
     this.#tell('boot.done', undefined, { ready: ready.length, failed: failed.length, skipped: skipped.length });
   }
 
-  async #start(name: string): Promise<void> {
-    const { host, engine, store, layout } = this.#o;
+  async #start(name: string, resumedMs: number | undefined): Promise<void> {
+    const { engine } = this.#o;
     try {
       if (this.#closed || this.#isDown) throw new Error('the node shuts down');
       // Whatever somebody else has begun decides how it goes on.
       await engine.operations.find(name)?.done;
-      const { boot } = engine.row(name).spec;
-      const isUp = (): boolean => !this.#closed && store.findVm(name)?.intent === 'running';
-      const { consoleLog } = layout.vm(name);
-      this.#waits.set(name, await Readiness.before({ host, boot, consoleLog, isUp }));
-      await engine.start(name, { cause: 'host' });
+      const row = engine.row(name);
+      if (resumedMs !== undefined && this.#hasEnded(row, resumedMs)) throw new Error('it ended in the meantime');
+      const wait = await this.#readiness(row);
+      const { changed } = await engine.start(name, { cause: 'host' });
+      this.#waits.set(name, changed ? wait : wait.fromTheBeginning());
     } catch (error) {
       this.#tell('vm.not-started', name, { reason: messageOf(error).slice(0, LIMITS.quotedBytes) });
       throw error;
     }
+  }
+
+  /** It ran since the boot began, and somebody or itself has stopped it. */
+  #hasEnded(row: VmRow, sinceMs: number): boolean {
+    if (row.intent === 'running') return false;
+    const events = this.#o.events.last(LIMITS.bootEvents, row.name);
+    return events.some(({ kind, atMs }) => kind === 'vm.running' && atMs >= sinceMs);
+  }
+
+  #readiness({ name, spec: { boot } }: VmRow): Promise<Readiness> {
+    const { host, store, layout } = this.#o;
+    const isUp = (): boolean => !this.#closed && store.findVm(name)?.intent === 'running';
+    return Readiness.before({ host, boot, consoleLog: layout.vm(name).consoleLog, isUp });
   }
 
   async #ready(name: string): Promise<void> {

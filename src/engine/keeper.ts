@@ -60,7 +60,7 @@ export class Keeper<Seen> {
     await host.writeFile(layout.booted, '', { mode: 0o600, uid: 0, gid: 0 });
     this.#watch = host.watch(layout.exits, () => this.check());
     void this.#loop();
-    if (rebooted) void this.#o.boot.start();
+    void this.#o.boot.start(rebooted);
   }
 
   close(): void {

@@ -43,6 +43,11 @@ export class Readiness {
     return new Readiness(options, text.replace(/\uFFFD+$/, ''));
   }
 
+  /** For a VM that ran before anybody looked: all its history counts. */
+  fromTheBeginning(): Readiness {
+    return new Readiness(this.#o, '');
+  }
+
   /** Resolves when it is ready with undefined, otherwise with the reason why it is not. */
   async wait(): Promise<string | undefined> {
     const { host, boot, isUp } = this.#o;

@@ -6,6 +6,8 @@ export const layout = (paths: Paths) => ({
   supervisor: `${paths.runDir}/supervise.sh`,
   /** Made by the first brigd after a boot. */
   booted: `${paths.runDir}/booted`,
+  /** There while the VMs start after a boot: when that began, in milliseconds since the epoch. */
+  booting: `${paths.runDir}/booting`,
   /** One file per VM whose process ended; the directory that brigd watches. */
   exits: `${paths.runDir}/exits`,
   store: `${paths.stateDir}/brig.db`,

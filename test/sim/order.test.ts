@@ -145,6 +145,41 @@ describe('after a boot of the host', () => {
   });
 });
 
+describe('a brigd that ends in the middle of a boot', () => {
+  /** db runs and is not ready, off was stopped by a person; then brigd is killed and another comes. */
+  const interrupt = async (): Promise<void> => {
+    await define('db', { ready: { console: 'login:' } });
+    await define('web', { after: ['db'] });
+    await define('off');
+    mark();
+    await rebootHost();
+    await world.until(() => since('vm.running').length === 2);
+    await world.engine.stop('off', operator);
+    world.die();
+    // Its console's history is in a file by then.
+    await writeLog('db', 'login:');
+    await world.boot();
+  };
+
+  test('is followed by one that goes on: nobody waits for ever, and what a person stopped stays so', async () => {
+    await interrupt();
+    await world.until(isOver);
+    expect(await states('db', 'web', 'off')).toEqual(['running', 'running', 'defined']);
+    expect(reasonOf('vm.not-started', 'off')).toBe('it ended in the meantime');
+  });
+
+  test('and one after a boot that is over starts nothing', async () => {
+    await interrupt();
+    await world.until(isOver);
+    await world.until(async () => (await world.model.host.stat(layout(world.config).booting)) === undefined);
+    await world.engine.stop('web', operator);
+    world.die();
+    await world.boot();
+    await world.model.host.sleep(60_000);
+    expect(await states('db', 'web', 'off')).toEqual(['running', 'defined', 'defined']);
+  });
+});
+
 const started = async (...names: string[]): Promise<void> => {
   await Promise.all(names.map((name) => world.engine.start(name, operator)));
 };
