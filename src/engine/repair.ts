@@ -30,23 +30,36 @@ export interface RepairOptions<Seen> {
   readonly live: (vm: Vm, seen: Seen) => Live;
 }
 
+/** Steps of a running VM: with what outlives the run, and without. */
+interface Parts {
+  readonly all: readonly Step[];
+  readonly ofRun: readonly Step[];
+}
+
 /** Finds and mends what people changed by hand, while the guest runs on. */
 export class Repairs<Seen> {
   readonly #o: RepairOptions<Seen>;
+  /** What the store's row of a VM comes to: the same for every pass, until the row is another. */
+  readonly #parts = new WeakMap<VmRow, Parts>();
 
   constructor(options: RepairOptions<Seen>) {
     this.#o = options;
   }
 
-  #steps(vm: Vm, row: VmRow): Step[] {
-    const { platform } = this.#o;
-    return [...platform.createSteps(vm), ...platform.startSteps(vm, row.run, 0)];
+  #steps(vm: Vm, row: VmRow): Parts {
+    let parts = this.#parts.get(row);
+    if (!parts) {
+      const { platform } = this.#o;
+      const ofRun = platform.startSteps(vm, row.run, 0);
+      this.#parts.set(row, (parts = { all: [...platform.createSteps(vm), ...ofRun], ofRun }));
+    }
+    return parts;
   }
 
   /** Keys of what does not hold in an observation of the whole host. */
   broken(vm: Vm, row: VmRow, seen: Seen, depth: Depth): string[] {
-    const steps = depth === 'all' ? this.#steps(vm, row) : this.#o.platform.startSteps(vm, row.run, 0);
-    return this.#broken(steps, seen).map((step) => this.#key(step));
+    const { all, ofRun } = this.#steps(vm, row);
+    return this.#broken(depth === 'all' ? all : ofRun, seen).map((step) => this.#key(step));
   }
 
   #broken(steps: readonly Step[], seen: Seen): Step[] {
@@ -72,7 +85,7 @@ export class Repairs<Seen> {
     const { platform, host } = this.#o;
     const seen = await platform.observe(host, vm);
     if (this.#o.live(vm, seen).phase !== 'running') return [];
-    return this.#broken(this.#steps(vm, row), seen).map((step) => this.#describe(step, seen));
+    return this.#broken(this.#steps(vm, row).all, seen).map((step) => this.#describe(step, seen));
   }
 
   /**
@@ -81,7 +94,7 @@ export class Repairs<Seen> {
    */
   async repair(vm: Vm, row: VmRow, mayRepair: (key: string) => string | undefined): Promise<Difference[]> {
     const { changes } = this.#o;
-    const steps = this.#steps(vm, row);
+    const steps = this.#steps(vm, row).all;
     const results = new Map<string, Difference>();
     let seen = await changes.look(vm, steps);
     for (let round = 0; round < LIMITS.repairRounds && this.#o.live(vm, seen).phase === 'running'; round++) {

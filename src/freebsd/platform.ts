@@ -20,7 +20,8 @@ import { removeJail } from './programs/jail.ts';
 import { removeRules } from './programs/rctl.ts';
 import { command } from '../platform/command.ts';
 import { checkHost, prepareHost, probeFeatures } from './probe.ts';
-import { bhyveOf, supervisorOf } from './steps/process.ts';
+import { jailsNamed, supervisorOf } from './lookup.ts';
+import { bhyveOf } from './steps/process.ts';
 
 export interface FreebsdOptions {
   readonly paths: Paths;
@@ -47,7 +48,7 @@ const liveOf = (node: Node, seen: Seen, vm: Vm): Live => {
       supervised,
     };
   }
-  const traces = seen.vmmNodes.has(machine) || seen.runDirs.has(name) || seen.jails.some((each) => each.name === jail);
+  const traces = seen.vmmNodes.has(machine) || seen.runDirs.has(name) || jailsNamed(jail, seen).length > 0;
   return { phase: supervised ? 'booting' : traces ? 'residue' : 'absent', supervised };
 };
 

@@ -1,9 +1,10 @@
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
-import { BrigError, messageOf } from '../base/errors.ts';
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Step } from '../base/step.ts';
 import { deriveMac } from '../net/mac.ts';
 import type { VmSpec } from '../spec/vm.ts';
+import { openDatabase } from './schema.ts';
 
 /** What a person last asked for; the difference to what is seen is a finding. */
 export type Intent = 'stopped' | 'running';
@@ -87,38 +88,6 @@ export interface FindingRow {
   readonly sinceMs: number;
 }
 
-const SCHEMA_1 = `
-  create table vms (
-    name text primary key, spec text not null, slot integer not null unique,
-    intent text not null, run text not null, trouble text, last_end text, created_ms integer not null,
-    secret text not null
-  ) strict;
-  create table units (unit integer primary key, vm text not null, idx integer not null, mac text not null unique) strict;
-  create table node (salt text not null) strict;
-  insert into node values (lower(hex(randomblob(16))));
-  create table sagas (
-    id text primary key, vm text not null, verb text not null, run text not null,
-    steps text not null, started_ms integer not null
-  ) strict;
-  create table events (
-    seq integer primary key autoincrement, at_ms integer not null, vm text,
-    kind text not null, cause text not null, data text not null
-  ) strict;
-`;
-const SCHEMA_2 = `
-  create table findings (
-    vm text not null, key text not null, step text not null, because text not null, state text not null,
-    reason text, commands text not null, since_ms integer not null, primary key (vm, key)
-  ) strict;
-`;
-/** Documents of before there was a boot order. */
-const SCHEMA_3 = `
-  update vms set spec = json_set(spec, '$.boot', json('{"priority":500,"after":[],"readyTimeoutSeconds":120}'))
-  where json_extract(spec, '$.boot') is null;
-`;
-/** The nth brings a store of version n - 1 to version n. */
-const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3];
-
 type Row = Record<string, string | number | null>;
 
 const fromVmRow = (row: Row, nics: readonly NicLease[]): VmRow => ({
@@ -163,39 +132,16 @@ const nextFree = (taken: readonly number[], limit: number): number | undefined =
   return undefined;
 };
 
-const open = (path: string): DatabaseSync => {
-  try {
-    const db = new DatabaseSync(path);
-    // Exclusive: one brigd per state directory, and no shared memory file that emulations may lack.
-    db.exec(
-      'pragma busy_timeout = 0; pragma locking_mode = exclusive; pragma journal_mode = wal; pragma synchronous = full',
-    );
-    const version = Number((db.prepare('pragma user_version').get() as Row).user_version);
-    if (version > SCHEMAS.length)
-      throw new Error(`written by a newer brig (schema ${version}, this one knows ${SCHEMAS.length})`);
-    const missing = SCHEMAS.slice(version).join('');
-    db.exec(`begin immediate; ${missing} pragma user_version = ${SCHEMAS.length}; commit`);
-    return db;
-  } catch (error) {
-    const locked = messageOf(error).includes('locked');
-    throw new BrigError(
-      locked ? 'store.busy' : 'store.failed',
-      `open ${path}: ${locked ? 'another brigd uses it' : messageOf(error)}`,
-      {
-        cause: error,
-      },
-    );
-  }
-};
-
 /** The one file that remembers: specs, leases, journal, events. Errors: store.busy when another brigd has it. */
 export class Store {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   #events = 0;
+  #vms: Map<string, VmRow> | undefined;
+  #sorted: VmRow[] | undefined;
 
   constructor(path: string) {
-    this.#db = open(path);
+    this.#db = openDatabase(path);
   }
 
   close(): void {
@@ -224,21 +170,39 @@ export class Store {
     }
   }
 
+  /** By name. The same object until something about the VM changes, so that others can remember what they made of it. */
   listVms(): VmRow[] {
-    const nics = Map.groupBy(this.#all('select * from units order by vm, idx'), (row) => String(row.vm));
-    return this.#all('select * from vms order by name').map((row) =>
-      fromVmRow(row, (nics.get(String(row.name)) ?? []).map(fromUnitRow)),
-    );
+    this.#sorted ??= [...this.#rows().values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return [...this.#sorted];
   }
 
   findVm(name: string): VmRow | undefined {
+    return this.#rows().get(name);
+  }
+
+  /** Nobody else writes to the file: rows are parsed once. */
+  #rows(): Map<string, VmRow> {
+    if (this.#vms) return this.#vms;
+    const nics = Map.groupBy(this.#all('select * from units order by vm, idx'), (row) => String(row.vm));
+    const rows = this.#all('select * from vms').map((row) =>
+      fromVmRow(row, (nics.get(String(row.name)) ?? []).map(fromUnitRow)),
+    );
+    return (this.#vms = new Map(rows.map((row) => [row.name, row])));
+  }
+
+  /** Reads a VM again after something about it was written. */
+  #reread(name: string): void {
+    const rows = this.#rows();
     const row = this.#sql('select * from vms where name = ?').get(name) as Row | undefined;
-    return row && fromVmRow(row, this.#all('select * from units where vm = ? order by idx', name).map(fromUnitRow));
+    if (row)
+      rows.set(name, fromVmRow(row, this.#all('select * from units where vm = ? order by idx', name).map(fromUnitRow)));
+    else rows.delete(name);
+    this.#sorted = undefined;
   }
 
   /** Leases a slot and a unit for each NIC, and remembers the spec: all or nothing. Errors: vm.exists, store.failed when none is left. */
   addVm(spec: VmSpec, nowMs: number): VmRow {
-    return this.#transaction(() => {
+    this.#transaction(() => {
       if (this.findVm(spec.name))
         throw new BrigError('vm.exists', `create ${spec.name}: a VM of this name exists`, {
           hint: `brig show ${spec.name}`,
@@ -258,8 +222,9 @@ export class Store {
         nowMs,
       );
       spec.nics.forEach((nic, index) => this.#leaseNic(spec.name, index, nic.mac));
-      return this.findVm(spec.name) as VmRow;
     });
+    this.#reread(spec.name);
+    return this.findVm(spec.name) as VmRow;
   }
 
   #leaseNic(vm: string, index: number, wanted: string | undefined): void {
@@ -290,18 +255,22 @@ export class Store {
       this.#sql('delete from findings where vm = ?').run(name);
       this.#sql('delete from vms where name = ?').run(name);
     });
+    this.#reread(name);
   }
 
   setIntent(name: string, intent: Intent, run: string): void {
     this.#sql('update vms set intent = ?, run = ? where name = ?').run(intent, run, name);
+    this.#reread(name);
   }
 
   setTrouble(name: string, trouble: Trouble | undefined): void {
     this.#sql('update vms set trouble = ? where name = ?').run(trouble ? JSON.stringify(trouble) : null, name);
+    this.#reread(name);
   }
 
   setLastEnd(name: string, end: LastEnd): void {
     this.#sql('update vms set last_end = ? where name = ?').run(JSON.stringify(end), name);
+    this.#reread(name);
   }
 
   /** Commits with all before it to the disk; what others write may be lost with the power, as the host's state is then. */

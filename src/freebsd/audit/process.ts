@@ -4,7 +4,7 @@ import { jailOf, machineOf, runsAsRoot, whereOf } from '../node.ts';
 import { ENVIRONMENT, isWired } from '../programs/bhyve.ts';
 import type { Descriptor } from '../programs/procstat.ts';
 import { rulesFor } from '../programs/rctl.ts';
-import { supervisorOf } from '../steps/process.ts';
+import { supervisorOf } from '../lookup.ts';
 import type { Measured } from './measure.ts';
 
 const list = (items: readonly (string | number)[]): string => (items.length === 0 ? 'none' : items.join(' '));

@@ -2,6 +2,7 @@ import type { Effect } from '../../base/host.ts';
 import type { StepDef } from '../../base/step.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { run } from '../../platform/command.ts';
+import { jailsNamed, limitsOn, mountsAt } from '../lookup.ts';
 import type { Seen } from '../observe.ts';
 import { addRules, applyRules, deleteRuleset, renderShown, showRules, type Rule } from '../programs/devfs.ts';
 import { listNames } from '../programs/ifconfig.ts';
@@ -23,7 +24,7 @@ export const limits: StepDef<LimitArgs, Seen> = {
   apply: ({ rules }) => rules.map((rule) => run(addRule(rule))),
   undo: ({ jail }) => [run(removeRules(jail), { tolerate: [{ status: 1, stderr: 'No such process' }] })],
   holds: ({ jail, rules }, seen) => {
-    const mine = seen.rctl?.filter((rule) => rule.startsWith(`jail:${jail}:`)) ?? [];
+    const mine = limitsOn(jail, seen);
     if (mine.length === 0) return 'no';
     return mine.length === rules.length ? 'yes' : 'partly';
   },
@@ -76,10 +77,9 @@ export interface MountArgs {
 
 /** As often as something is mounted there: whoever mounts a second time covers the first. */
 const unmountAll = (node: string, seen: Seen): Effect[] =>
-  Array.from({ length: Math.max(1, seen.mounts.filter((each) => each.node === node).length) }, () => unmountBusy(node));
+  Array.from({ length: Math.max(1, mountsAt(node, seen).length) }, () => unmountBusy(node));
 
-const mounted = (node: string, seen: Seen): 'yes' | 'no' =>
-  seen.mounts.some((each) => each.node === node) ? 'yes' : 'no';
+const mounted = (node: string, seen: Seen): 'yes' | 'no' => (mountsAt(node, seen).length > 0 ? 'yes' : 'no');
 const unmountBusy = (node: string) =>
   run(unmount(node), { tolerate: [NOT_MOUNTED, NO_DIRECTORY], retry: { on: BUSY, forMs: LIMITS.busyTimeoutMs } });
 
@@ -106,7 +106,7 @@ export interface DevArgs {
 /** An interface inside the jail, or captive in its dying vnet. */
 const isAway = (jail: string, name: string, seen: Seen): boolean =>
   seen.focus?.inside.has(name) === true ||
-  (!seen.interfaces.has(name) && seen.jails.some((each) => each.name === jail && each.dying));
+  (!seen.interfaces.has(name) && jailsNamed(jail, seen).some((each) => each.dying));
 
 /** jls(8) forgets a jail a moment before the kernel has sent its interfaces home. */
 const awaitHome = (jail: string, names: readonly string[]): Effect[] =>
@@ -146,7 +146,7 @@ export const dev: StepDef<DevArgs, Seen> = {
   ],
   holds: ({ jail, node }, seen) => {
     if (mounted(node, seen) === 'yes') return 'yes';
-    return seen.jails.some((each) => each.name === jail && each.dying) ? 'partly' : 'no';
+    return jailsNamed(jail, seen).some((each) => each.dying) ? 'partly' : 'no';
   },
   repair: () => ({ restart: 'its /dev was unmounted, and with it went the devices that bhyve had open' }),
 };
@@ -169,6 +169,6 @@ export const jail: StepDef<JailArgs, Seen> = {
   ],
   undo: ({ jail: name }) => [run(removeJail(name), { tolerate: [{ status: 1, stderr: 'not found' }] })],
   holds: ({ jail: name, path }, seen) =>
-    seen.jails.some((each) => each.name === name && each.path === path && !each.dying) ? 'yes' : 'no',
+    jailsNamed(name, seen).some((each) => each.path === path && !each.dying) ? 'yes' : 'no',
   repair: () => ({ restart: 'its jail is gone' }),
 };

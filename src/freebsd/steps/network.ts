@@ -3,6 +3,7 @@ import type { Effect } from '../../base/host.ts';
 import type { Repair, StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
 import { GROUP, markOf, networkMark } from '../node.ts';
+import { jailsNamed } from '../lookup.ts';
 import type { Seen } from '../observe.ts';
 import { EXISTS, ifconfig, ifconfigIn, NO_INTERFACE, NO_MEMBER, type Interface } from '../programs/ifconfig.ts';
 
@@ -47,7 +48,7 @@ const owned = (vm: string, name: string, seen: Seen): Interface | undefined => {
 };
 
 /** What is in a vnet that nobody looked into is taken for right. */
-const outOfSight = (jail: string, seen: Seen): boolean => !seen.focus && seen.jails.some((each) => each.name === jail);
+const outOfSight = (jail: string, seen: Seen): boolean => !seen.focus && jailsNamed(jail, seen).length > 0;
 
 /** Interfaces of one kind that carry the VM's mark under a name that brig did not give. */
 const renamed = (vm: string, kind: 'tap' | 'epair', from: Iterable<Interface> = []): Interface[] =>

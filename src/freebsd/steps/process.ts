@@ -2,6 +2,7 @@ import type { Effect, Stage } from '../../base/host.ts';
 import type { StepDef } from '../../base/step.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { command, run } from '../../platform/command.ts';
+import { jailsNamed, processesIn, supervisorOf } from '../lookup.ts';
 import type { Seen } from '../observe.ts';
 import { cleanEnvironment } from '../programs/bhyve.ts';
 import { destroyVm, forcePoweroff, NO_VM } from '../programs/bhyvectl.ts';
@@ -28,7 +29,7 @@ export const vmm: StepDef<VmmArgs, Seen> = {
   ],
   // One flat namespace for all: without our jail or run directory a VM of this name is a stranger's.
   holds: ({ vm, machine, jail }, seen) => {
-    const isOurs = seen.runDirs.has(vm) || seen.jails.some((each) => each.name === jail);
+    const isOurs = seen.runDirs.has(vm) || jailsNamed(jail, seen).length > 0;
     if (seen.vmmNodes.has(machine) && isOurs) return 'yes';
     // A bhyve on its way may make it after we looked and before it is ended.
     return bhyveOf(jail, seen) || supervisorOf(vm, seen) ? 'partly' : 'no';
@@ -62,17 +63,9 @@ export interface BhyveArgs {
 
 const isTpm = ({ command: line }: Process): boolean => line.startsWith(`${SWTPM} `);
 
-/** The bhyve of a jail, and the supervisor of a VM, among the host's processes. */
+/** The bhyve of a jail, among the host's processes. */
 export const bhyveOf = (jail: string, seen: Seen): Process | undefined =>
-  seen.processes.find((each) => each.jail === jail && !isTpm(each));
-export const supervisorOf = (vm: string, seen: Seen): Process | undefined =>
-  seen.processes.find(
-    (each) =>
-      each.jid === 0 &&
-      each.user === 'root' &&
-      each.command.startsWith(`/bin/sh `) &&
-      each.command.includes(`/supervise.sh bhyve ${vm} `),
-  );
+  processesIn(jail, seen).find((each) => !isTpm(each));
 
 /**
  * Everything in the jail, but its TPM as long as a supervisor can tell when bhyve is gone; before anything is there,
@@ -80,7 +73,7 @@ export const supervisorOf = (vm: string, seen: Seen): Process | undefined =>
  */
 const processesOf = (vm: string, jail: string, seen: Seen): number[] => {
   const supervisor = supervisorOf(vm, seen)?.pid;
-  const inside = seen.processes.filter((each) => each.jail === jail && !(supervisor !== undefined && isTpm(each)));
+  const inside = processesIn(jail, seen).filter((each) => !(supervisor !== undefined && isTpm(each)));
   const coming = seen.processes.filter((each) => each.ppid === supervisor);
   return (inside.length > 0 ? inside : coming).map((each) => each.pid);
 };

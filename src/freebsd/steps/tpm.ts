@@ -2,6 +2,7 @@ import { LIMITS } from '../../base/limits.ts';
 import type { StepDef } from '../../base/step.ts';
 import { command, run } from '../../platform/command.ts';
 import { SWTPM } from '../devices.ts';
+import { processesIn } from '../lookup.ts';
 import type { Seen } from '../observe.ts';
 import { cleanEnvironment } from '../programs/bhyve.ts';
 import { jexec } from '../programs/jexec.ts';
@@ -18,7 +19,7 @@ export interface TpmArgs {
 }
 
 const tpmsOf = (jail: string, seen: Seen): Process[] =>
-  seen.processes.filter((each) => each.jail === jail && each.command.startsWith(`${SWTPM} `));
+  processesIn(jail, seen).filter((each) => each.command.startsWith(`${SWTPM} `));
 
 /**
  * The VM's TPM: swtpm in the VM's own jail, with its uid; its state stays with the disks.

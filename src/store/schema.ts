@@ -1,0 +1,60 @@
+import { DatabaseSync } from 'node:sqlite';
+import { BrigError, messageOf } from '../base/errors.ts';
+
+const SCHEMA_1 = `
+  create table vms (
+    name text primary key, spec text not null, slot integer not null unique,
+    intent text not null, run text not null, trouble text, last_end text, created_ms integer not null,
+    secret text not null
+  ) strict;
+  create table units (unit integer primary key, vm text not null, idx integer not null, mac text not null unique) strict;
+  create table node (salt text not null) strict;
+  insert into node values (lower(hex(randomblob(16))));
+  create table sagas (
+    id text primary key, vm text not null, verb text not null, run text not null,
+    steps text not null, started_ms integer not null
+  ) strict;
+  create table events (
+    seq integer primary key autoincrement, at_ms integer not null, vm text,
+    kind text not null, cause text not null, data text not null
+  ) strict;
+`;
+const SCHEMA_2 = `
+  create table findings (
+    vm text not null, key text not null, step text not null, because text not null, state text not null,
+    reason text, commands text not null, since_ms integer not null, primary key (vm, key)
+  ) strict;
+`;
+/** Documents of before there was a boot order. */
+const SCHEMA_3 = `
+  update vms set spec = json_set(spec, '$.boot', json('{"priority":500,"after":[],"readyTimeoutSeconds":120}'))
+  where json_extract(spec, '$.boot') is null;
+`;
+/** The nth brings a store of version n - 1 to version n. */
+const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3];
+
+/** Opens the store's file, made or brought to this version. Errors: store.busy, store.failed. */
+export const openDatabase = (path: string): DatabaseSync => {
+  try {
+    const db = new DatabaseSync(path);
+    // Exclusive: one brigd per state directory, and no shared memory file that emulations may lack.
+    db.exec(
+      'pragma busy_timeout = 0; pragma locking_mode = exclusive; pragma journal_mode = wal; pragma synchronous = full',
+    );
+    const version = (db.prepare('pragma user_version').get() as { user_version: number }).user_version;
+    if (version > SCHEMAS.length)
+      throw new Error(`written by a newer brig (schema ${version}, this one knows ${SCHEMAS.length})`);
+    const missing = SCHEMAS.slice(version).join('');
+    db.exec(`begin immediate; ${missing} pragma user_version = ${SCHEMAS.length}; commit`);
+    return db;
+  } catch (error) {
+    const locked = messageOf(error).includes('locked');
+    throw new BrigError(
+      locked ? 'store.busy' : 'store.failed',
+      `open ${path}: ${locked ? 'another brigd uses it' : messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+};
