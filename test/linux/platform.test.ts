@@ -105,7 +105,7 @@ describe('a running VM', () => {
     ).toEqual([]);
     expect(platform.live(seen, vm)).toMatchObject({ phase: 'running', supervised: true });
     expect(platform.live(await platform.observe(host), vm)).toMatchObject({ phase: 'running', supervised: true });
-    expect(platform.owned(seen)).toContain('lt1');
+    expect([...platform.owned(seen).keys()]).toContain('lt1');
   });
 });
 
