@@ -165,7 +165,7 @@ export class Api<Seen> {
       ...(graceMs === undefined ? {} : { graceMs }),
       onBegin: (operation) => {
         send({ type: 'begin', id: operation.id });
-        stop = this.#o.events.listen((event) => event.vm === name && send({ type: 'event', event }));
+        stop = this.#o.events.listen((event) => send({ type: 'event', event }), name);
       },
     };
     try {
@@ -239,7 +239,7 @@ export class Api<Seen> {
     if (query.get('follow') !== '1') response.end();
     else {
       response.flushHeaders();
-      const stop = events.listen((event) => (vm === undefined || event.vm === vm) && write(event));
+      const stop = events.listen(write, vm);
       response.on('close', stop);
     }
     return Promise.resolve();

@@ -26,6 +26,14 @@ export const LIMITS = {
   jailGoneTimeoutMs: 30_000,
   /** umount(8) of the root may answer `Device busy` for a moment (FACTS S.4). */
   busyTimeoutMs: 10_000,
+  /** Creates and starts at once for each core: each is some forty short commands, and waits for most of them. */
+  workPerCore: 2,
+  /** Stops, restarts and destroys at once for each core: a guest that shuts down is waited for, not worked for. */
+  waitsPerCore: 8,
+  /** Clean-ups and repairs at once for each core: nobody asked for them, and nobody else waits for them. */
+  ownPerCore: 2,
+  /** Operations that wait for their turn: whoever comes then is told to come later. */
+  operationsWaiting: 4_000,
   /** Between two looks at whether a VM that others wait for is ready. */
   bootPollMs: 250,
   /** Of one VM, looked through for whether it ran since the boot: a start and a stop are some 60. */
@@ -34,8 +42,6 @@ export const LIMITS = {
   connectTimeoutMs: 2_000,
   /** How long all guests together get when the host goes down: rc.shutdown(8) gives all of rc(8) 90 s. */
   shutdownTimeoutMs: 60_000,
-  /** Stops at once for each core: a guest that shuts down is waited for, not worked for. */
-  shutdownsPerCore: 8,
   /** What a guest that takes its time leaves, if it can, to each that has its turn after it. */
   shutdownReserveMs: 15_000,
   /** Once more for what was started, or restarted after a crash, in the meantime. */

@@ -30,6 +30,7 @@ export const withProgress = async <T>(
     return await work({
       begin: (begun) => (id = begun),
       event: (event) => {
+        if (event.kind === 'vm.queued') progress.say(`waits, ${String(event.data.ahead)} before it`);
         if (event.kind === 'step.started')
           progress.say(`${event.data.op === 'undo' ? 'undo ' : ''}${String(event.data.step)}`);
       },

@@ -37,6 +37,7 @@ export const firstLine = (text: string): string => escapeControls(text.split('\n
 const marksOf = (vm: VmView): string[] => [
   ...(vm.unconfined ? ['UNCONFINED'] : []),
   ...(vm.downgraded === undefined ? [] : ['DOWNGRADED']),
+  ...(vm.queued === undefined ? [] : [`${vm.queued} waits for its turn`]),
 ];
 
 export const renderList = (vms: readonly VmView[], nowMs: number): string => {

@@ -123,12 +123,12 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     await prepareFiles(host, places, config);
     const findings = await platform.prepare(host);
     const events = new EventLog(store, () => host.now());
-    const engine = new Engine({ host, platform, store, events, config, newId: randomUUID });
+    const parallel = availableParallelism();
+    const engine = new Engine({ host, platform, store, events, config, newId: randomUUID, cores: parallel });
     const history = (vm: string): BoundedLog =>
       new BoundedLog(places.vm(vm).consoleLog, engine.row(vm).spec.console.logBytes);
     const consoles = new Consoles({ host, paths: places.vm, history, replayBytes: LIMITS.consoleReplayBytes });
     const unlisten = [followConsoles(events, consoles), logEvents(events, log)];
-    const parallel = availableParallelism();
     const policy = config.reconcile;
     const reconciler = new Reconciler({ host, platform, engine, store, events, policy, parallel });
     const boot = new Boot({ host, engine, store, events, layout: places, parallel });
@@ -151,6 +151,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       keeper.close();
       server.close();
       await drain(engine);
+      events.add('brigd.stopped', 'brigd', undefined, { epoch: store.epoch });
       for (const stop of unlisten) stop();
       consoles.closeAll();
       server.closeAllConnections();

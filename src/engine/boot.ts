@@ -175,7 +175,7 @@ export class Boot<Seen> {
   ): Promise<void> {
     const items = reverseOrder(orderOf(rows).items);
     const depths = depthsOf(items);
-    const parallel = this.#o.parallel * LIMITS.shutdownsPerCore;
+    const parallel = this.#o.parallel * LIMITS.waitsPerCore;
     let waiting = rows.length;
     await runInOrder(items, {
       parallel,

@@ -5,31 +5,34 @@ import type { Depth, Finding, Live, Vm } from '../platform/platform.ts';
 import { definitionOf, holdsOf, planApply, planUndo } from '../saga/run.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
-import type { Trouble, VmRow } from '../store/store.ts';
+import type { VmRow } from '../store/store.ts';
 import { Changes, type Cause, type ChangeOptions, type PlanLine } from './changes.ts';
 import { nearest } from './nearest.ts';
 import { Operations, type Operation } from './operation.ts';
 import { checkNetworks, place } from './place.ts';
 import { Repairs, type Difference } from './repair.ts';
-import { named, type Outcome, type Request } from './request.ts';
+import { named, stuck, type Outcome, type Request } from './request.ts';
 import { toView, type VmView } from './view.ts';
 
 export interface EngineOptions<Seen> extends ChangeOptions<Seen> {
   readonly config: Config;
   /** Ids of sagas and runs. */
   readonly newId: () => string;
+  /** Of the host: how many operations go on at once. */
+  readonly cores: number;
 }
 
 /** Changes VMs: one operation for each at a time, each done or undone. Knows of the host only what Platform tells. */
 export class Engine<Seen> {
   readonly #o: EngineOptions<Seen>;
-  readonly operations = new Operations();
+  readonly operations: Operations;
   readonly #changes: Changes<Seen>;
   readonly #repairs: Repairs<Seen>;
   #look: { at: number; seen: Promise<Seen> } | undefined;
 
   constructor(options: EngineOptions<Seen>) {
     this.#o = options;
+    this.operations = new Operations(options.cores);
     this.#changes = new Changes(options);
     const live = (vm: Vm, seen: Seen): Live => this.live(vm, seen);
     this.#repairs = new Repairs({ ...options, changes: this.#changes, live });
@@ -81,7 +84,7 @@ export class Engine<Seen> {
 
   #view(row: VmRow, seen: Seen): VmView {
     const vm = place(row, this.#o.config);
-    return toView(row, vm, this.live(vm, seen), this.operations.find(row.name)?.verb, this.#o.platform.reduced());
+    return toView(row, vm, this.live(vm, seen), this.operations.find(row.name), this.#o.platform.reduced());
   }
 
   #operate<T>(
@@ -90,8 +93,11 @@ export class Engine<Seen> {
     request: Request,
     work: (operation: Operation) => Promise<T>,
   ): Promise<T> {
-    return this.operations.run(this.#o.newId(), name, verb, async (operation) => {
+    const onBegin = (operation: Operation, ahead: number | undefined): void => {
       request.onBegin?.(operation);
+      if (ahead !== undefined) this.#o.events.add('vm.queued', request.cause, name, { verb, ahead });
+    };
+    return this.operations.run({ id: this.#o.newId(), vm: name, verb, onBegin }, async (operation) => {
       try {
         return await work(operation);
       } finally {
@@ -179,16 +185,8 @@ export class Engine<Seen> {
     this.#changes.trouble(vm, 'start', left ?? { kind: 'failed', reason: messageOf(error), atMs: host.now() }, cause);
     store.endSaga(saga);
     return left
-      ? this.#stuck('start', name, { ...left, reason: `${messageOf(error)}; then ${left.reason}` })
+      ? stuck('start', name, { ...left, reason: `${messageOf(error)}; then ${left.reason}` })
       : named('start', name, error);
-  }
-
-  #stuck(verb: string, name: string, left: Trouble): BrigError {
-    return new BrigError('saga.stuck', `${verb} ${name}: ${left.reason}`, {
-      retry: 'operator',
-      hint: `brig explain ${name}`,
-      details: { left: left.left },
-    });
   }
 
   /** What a start does: the residue of a run that ended badly goes first, then everything is made anew. */
@@ -251,7 +249,7 @@ export class Engine<Seen> {
     if (left) this.#changes.trouble(vm, 'stop', left, request.cause);
     else store.setTrouble(name, undefined);
     store.endSaga(operation.id);
-    if (left) throw this.#stuck('stop', name, left);
+    if (left) throw stuck('stop', name, left);
     if (wasThere && operation.verb !== 'clean') events.add('vm.stopped', request.cause, name);
     return { changed: wasThere };
   }
@@ -341,7 +339,7 @@ export class Engine<Seen> {
     if (left) this.#changes.trouble(vm, 'destroy', left, request.cause);
     else store.removeVm(name);
     store.endSaga(operation.id, true);
-    if (left) throw this.#stuck('destroy', name, left);
+    if (left) throw stuck('destroy', name, left);
     events.add('vm.destroyed', request.cause, name);
   }
 

@@ -53,8 +53,9 @@ export class Keeper<Seen> {
 
   /** Finishes or takes back what was under way, adopts what runs, then watches. */
   async open(): Promise<void> {
-    const { host, layout } = this.#o;
-    for (const saga of this.#o.store.listSagas()) await this.#guard(saga.vm, () => this.#recover(saga));
+    const { host, layout, events, store } = this.#o;
+    events.add('brigd.started', 'brigd', undefined, { epoch: store.epoch });
+    for (const saga of store.listSagas()) await this.#guard(saga.vm, () => this.#recover(saga));
     const rebooted = (await host.stat(layout.booted)) === undefined;
     await this.#adopt(rebooted);
     await host.writeFile(layout.booted, '', { mode: 0o600, uid: 0, gid: 0 });
@@ -111,7 +112,8 @@ export class Keeper<Seen> {
   async #recover(saga: SagaRow): Promise<void> {
     const { engine, store } = this.#o;
     if (!store.findVm(saga.vm)) return store.endSaga(saga.id);
-    if (!this.#recovered.has(saga.id)) this.#o.events.add('saga.recovered', 'brigd', saga.vm, { verb: saga.verb });
+    if (!this.#recovered.has(saga.id))
+      this.#o.events.add('saga.recovered', 'brigd', saga.vm, { verb: saga.verb, epoch: saga.epoch });
     this.#recovered.add(saga.id);
     // What has run has data: whatever the journal says, its disks are not taken back.
     if (saga.verb === 'create' && store.findVm(saga.vm)?.run !== '') return store.endSaga(saga.id);

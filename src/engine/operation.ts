@@ -1,4 +1,6 @@
 import { BrigError } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
+import { Lane } from './lane.ts';
 
 /** What can be under way for a VM. `clean`: after its process ended by itself. */
 export type Verb = 'create' | 'start' | 'stop' | 'kill' | 'restart' | 'destroy' | 'clean' | 'repair';
@@ -10,6 +12,17 @@ export interface Operation {
   readonly verb: Verb;
   readonly abort: AbortController;
   readonly done: Promise<undefined>;
+  /** It waits for its turn: nothing is touched yet. */
+  queued: boolean;
+}
+
+/** What is asked for. */
+export interface Asked {
+  readonly id: string;
+  readonly vm: string;
+  readonly verb: Verb;
+  /** Told once, before it waits or works; `ahead`: how many wait before it, undefined when it need not wait. */
+  readonly onBegin: (operation: Operation, ahead: number | undefined) => void;
 }
 
 const GERUND: Record<Verb, string> = {
@@ -26,9 +39,34 @@ const GERUND: Record<Verb, string> = {
 /** brig's own, which nobody asked for: whoever comes waits for the end. */
 const OWN: readonly Verb[] = ['clean', 'repair'];
 
-/** At most one operation for each VM: the second is told who was first. */
+/** Who works, who waits for a guest, and what is brig's own do not wait for each other. */
+const LANES = { work: LIMITS.workPerCore, wait: LIMITS.waitsPerCore, own: LIMITS.ownPerCore } as const;
+const LANE: Record<Verb, keyof typeof LANES> = {
+  create: 'work',
+  start: 'work',
+  stop: 'wait',
+  kill: 'wait',
+  restart: 'wait',
+  destroy: 'wait',
+  clean: 'own',
+  repair: 'own',
+};
+
+const alreadyBusy = (verb: Verb, vm: string, other: Operation): BrigError =>
+  new BrigError('vm.blocked', `${verb} ${vm}: blocked: already ${GERUND[other.verb]}`, {
+    retry: 'later',
+    details: { verb: other.verb, saga: other.id },
+  });
+
+/** At most one operation for each VM: the second is told who was first. Of all VMs, so many at once as the host has cores for. */
 export class Operations {
   readonly #running = new Map<string, Operation>();
+  readonly #lanes: Record<keyof typeof LANES, Lane>;
+
+  constructor(cores: number) {
+    const lane = (kind: keyof typeof LANES): Lane => new Lane(cores * LANES[kind]);
+    this.#lanes = { work: lane('work'), wait: lane('wait'), own: lane('own') };
+  }
 
   find(vm: string): Operation | undefined {
     return this.#running.get(vm);
@@ -38,20 +76,24 @@ export class Operations {
     return [...this.#running.values()];
   }
 
-  /** Errors: vm.blocked when another operation of this VM is under way. */
-  async run<T>(id: string, vm: string, verb: Verb, work: (operation: Operation) => Promise<T>): Promise<T> {
+  /** Errors: vm.blocked when another operation of this VM is under way, or too many wait; saga.cancelled while it waits. */
+  async run<T>({ id, vm, verb, onBegin }: Asked, work: (operation: Operation) => Promise<T>): Promise<T> {
     let other = this.#running.get(vm);
     for (; other && OWN.includes(other.verb) && !OWN.includes(verb); other = this.#running.get(vm)) await other.done;
-    if (other)
-      throw new BrigError('vm.blocked', `${verb} ${vm}: blocked: already ${GERUND[other.verb]}`, {
-        retry: 'later',
-        details: { verb: other.verb, saga: other.id },
-      });
+    if (other) throw alreadyBusy(verb, vm, other);
     const { promise: done, resolve } = Promise.withResolvers<undefined>();
-    const operation = { id, vm, verb, abort: new AbortController(), done };
+    const lane = this.#lanes[LANE[verb]];
+    const { ahead } = lane;
+    if ((ahead ?? 0) >= LIMITS.operationsWaiting)
+      throw new BrigError('vm.blocked', `${verb} ${vm}: blocked: ${ahead} operations wait already`, { retry: 'later' });
+    const operation: Operation = { id, vm, verb, abort: new AbortController(), done, queued: ahead !== undefined };
     this.#running.set(vm, operation);
     try {
-      return await work(operation);
+      onBegin(operation, ahead);
+      return await lane.run(operation.abort.signal, () => {
+        operation.queued = false;
+        return work(operation);
+      });
     } finally {
       this.#running.delete(vm);
       resolve(undefined);

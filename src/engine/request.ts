@@ -1,5 +1,6 @@
 import { BrigError } from '../base/errors.ts';
 import type { Cause } from './changes.ts';
+import type { Trouble } from '../store/store.ts';
 import type { Operation } from './operation.ts';
 
 export interface Request {
@@ -27,3 +28,11 @@ export const named = (verb: string, name: string, error: unknown): unknown =>
         ...(error.hint === undefined ? {} : { hint: error.hint }),
       })
     : error;
+
+/** Errors of what could not be taken back, with what is left. */
+export const stuck = (verb: string, name: string, left: Trouble): BrigError =>
+  new BrigError('saga.stuck', `${verb} ${name}: ${left.reason}`, {
+    retry: 'operator',
+    hint: `brig explain ${name}`,
+    details: { left: left.left },
+  });

@@ -1,6 +1,6 @@
 import type { Live, Vm } from '../platform/platform.ts';
 import type { LastEnd, Trouble, VmRow } from '../store/store.ts';
-import type { Verb } from './operation.ts';
+import type { Operation, Verb } from './operation.ts';
 
 /**
  * defined -> starting -> running -> stopping -> defined; failed: not what was asked for, nothing left behind;
@@ -12,6 +12,8 @@ export type State = 'defined' | 'starting' | 'running' | 'stopping' | 'failed' |
 export interface VmView {
   readonly name: string;
   readonly state: State;
+  /** What is asked for and waits for its turn: the state is still what it was. */
+  readonly queued?: Verb;
   /** Why this node gives the VM less than brig promises. */
   readonly downgraded?: string;
   /** The document accepts that nothing contains its devices. */
@@ -51,7 +53,8 @@ const BUSY_STATE: Record<Exclude<Verb, 'repair'>, State> = {
 };
 
 /** The state is what the host says; the store only adds why. */
-const stateOf = (live: Live, trouble: Trouble | undefined, verb: Verb | undefined): State => {
+const stateOf = (live: Live, trouble: Trouble | undefined, operation: Operation | undefined): State => {
+  const verb = operation?.queued ? undefined : operation?.verb;
   if (verb !== undefined && verb !== 'repair') return BUSY_STATE[verb];
   if (live.phase === 'running') return 'running';
   if (trouble?.kind === 'stuck') return 'stuck';
@@ -60,7 +63,12 @@ const stateOf = (live: Live, trouble: Trouble | undefined, verb: Verb | undefine
 };
 
 /** What nobody may overlook. */
-const marksOf = (unconfined: boolean, downgraded: string | undefined): Pick<VmView, 'unconfined' | 'downgraded'> => ({
+const marksOf = (
+  unconfined: boolean,
+  downgraded: string | undefined,
+  operation: Operation | undefined,
+): Pick<VmView, 'queued' | 'unconfined' | 'downgraded'> => ({
+  ...(operation?.queued ? { queued: operation.verb } : {}),
   ...(downgraded === undefined ? {} : { downgraded }),
   ...(unconfined ? { unconfined: true } : {}),
 });
@@ -69,16 +77,16 @@ export const toView = (
   row: VmRow,
   vm: Vm,
   live: Live,
-  verb: Verb | undefined,
+  operation: Operation | undefined,
   downgraded: string | undefined,
 ): VmView => {
-  const state = stateOf(live, row.trouble, verb);
+  const state = stateOf(live, row.trouble, operation);
   const reason =
     row.trouble?.reason ?? (state === 'failed' ? 'its process is gone and its jail is not cleaned up yet' : undefined);
   return {
     name: row.name,
     state,
-    ...marksOf(row.spec.unconfined, downgraded),
+    ...marksOf(row.spec.unconfined, downgraded, operation),
     ...((state === 'failed' || state === 'stuck') && reason !== undefined ? { reason } : {}),
     ...(live.pid === undefined ? {} : { pid: live.pid, supervised: live.supervised }),
     ...(live.sinceMs === undefined ? {} : { sinceMs: live.sinceMs }),

@@ -30,10 +30,30 @@ const SCHEMA_3 = `
   update vms set spec = json_set(spec, '$.boot', json('{"priority":500,"after":[],"readyTimeoutSeconds":120}'))
   where json_extract(spec, '$.boot') is null;
 `;
+/** Leases with holder and epoch: which start of brigd granted them. */
+const SCHEMA_4 = `
+  alter table node add column epoch integer not null default 0;
+  alter table sagas add column epoch integer not null default 0;
+  create table leases (
+    kind text not null, number integer not null, holder text not null, epoch integer not null,
+    idx integer not null, mac text unique, primary key (kind, number)
+  ) strict, without rowid;
+  create index leases_holder on leases (holder, kind, idx);
+  insert into leases select 'slot', slot, name, 0, 0, null from vms;
+  insert into leases select 'unit', unit, vm, 0, idx, mac from units;
+  drop table units;
+  create table vms_4 (
+    name text primary key, spec text not null, intent text not null, run text not null,
+    trouble text, last_end text, created_ms integer not null, secret text not null
+  ) strict;
+  insert into vms_4 select name, spec, intent, run, trouble, last_end, created_ms, secret from vms;
+  drop table vms;
+  alter table vms_4 rename to vms;
+`;
 /** The nth brings a store of version n - 1 to version n. */
-const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3];
+const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
 
-/** Opens the store's file, made or brought to this version. Errors: store.busy, store.failed. */
+/** Opens the store's file, made or brought to this version, and begins an epoch. Errors: store.busy, store.failed. */
 export const openDatabase = (path: string): DatabaseSync => {
   try {
     const db = new DatabaseSync(path);
@@ -45,7 +65,9 @@ export const openDatabase = (path: string): DatabaseSync => {
     if (version > SCHEMAS.length)
       throw new Error(`written by a newer brig (schema ${version}, this one knows ${SCHEMAS.length})`);
     const missing = SCHEMAS.slice(version).join('');
-    db.exec(`begin immediate; ${missing} pragma user_version = ${SCHEMAS.length}; commit`);
+    const epoch = 'update node set epoch = epoch + 1;';
+    db.exec(`begin immediate; ${missing} ${epoch} pragma user_version = ${SCHEMAS.length}; commit`);
+    db.exec('pragma synchronous = normal');
     return db;
   } catch (error) {
     const locked = messageOf(error).includes('locked');

@@ -2,8 +2,8 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Step } from '../base/step.ts';
-import { deriveMac } from '../net/mac.ts';
 import type { VmSpec } from '../spec/vm.ts';
+import { Leases, type Leased, type NicLease } from './leases.ts';
 import { openDatabase } from './schema.ts';
 
 /** What a person last asked for; the difference to what is seen is a finding. */
@@ -18,11 +18,6 @@ export interface Trouble {
   /** stuck: what is left, with the commands that would remove it. */
   readonly left?: readonly { readonly step: string; readonly commands: readonly string[] }[];
   readonly atMs: number;
-}
-
-export interface NicLease {
-  readonly unit: number;
-  readonly mac: string;
 }
 
 /** How the last run ended. */
@@ -59,6 +54,8 @@ export interface SagaRow {
   readonly run: string;
   readonly steps: readonly Step[];
   readonly startedMs: number;
+  /** Of the brigd that began it. */
+  readonly epoch: number;
 }
 
 export interface EventRow {
@@ -90,10 +87,10 @@ export interface FindingRow {
 
 type Row = Record<string, string | number | null>;
 
-const fromVmRow = (row: Row, nics: readonly NicLease[]): VmRow => ({
+const fromVmRow = (row: Row, { slot, nics }: Leased): VmRow => ({
   name: String(row.name),
   spec: JSON.parse(String(row.spec)) as VmSpec,
-  slot: Number(row.slot),
+  slot,
   secretName: `b${String(row.secret)}`,
   nics,
   intent: row.intent === 'running' ? 'running' : 'stopped',
@@ -102,8 +99,6 @@ const fromVmRow = (row: Row, nics: readonly NicLease[]): VmRow => ({
   lastEnd: row.last_end === null ? undefined : (JSON.parse(String(row.last_end)) as LastEnd),
   createdMs: Number(row.created_ms),
 });
-
-const fromUnitRow = (row: Row): NicLease => ({ unit: Number(row.unit), mac: String(row.mac) });
 
 const fromFindingRow = (row: Row): FindingRow => ({
   vm: String(row.vm),
@@ -125,23 +120,22 @@ const fromEventRow = (row: Row): EventRow => ({
   data: JSON.parse(String(row.data)) as Record<string, unknown>,
 });
 
-/** Smallest number from 0 that is not taken. */
-const nextFree = (taken: readonly number[], limit: number): number | undefined => {
-  const set = new Set(taken);
-  for (let i = 0; i < limit; i++) if (!set.has(i)) return i;
-  return undefined;
-};
-
 /** The one file that remembers: specs, leases, journal, events. Errors: store.busy when another brigd has it. */
 export class Store {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  readonly #leases: Leases;
+  /** Counts the starts of brigd on this store: what an earlier epoch began, nobody is doing any more. */
+  readonly epoch: number;
   #events = 0;
   #vms: Map<string, VmRow> | undefined;
   #sorted: VmRow[] | undefined;
 
   constructor(path: string) {
     this.#db = openDatabase(path);
+    const { epoch, salt } = this.#sql('select epoch, salt from node').get() as { epoch: number; salt: string };
+    this.epoch = epoch;
+    this.#leases = new Leases((text) => this.#sql(text), epoch, salt);
   }
 
   close(): void {
@@ -183,10 +177,8 @@ export class Store {
   /** Nobody else writes to the file: rows are parsed once. */
   #rows(): Map<string, VmRow> {
     if (this.#vms) return this.#vms;
-    const nics = Map.groupBy(this.#all('select * from units order by vm, idx'), (row) => String(row.vm));
-    const rows = this.#all('select * from vms').map((row) =>
-      fromVmRow(row, (nics.get(String(row.name)) ?? []).map(fromUnitRow)),
-    );
+    const leased = this.#leases.all();
+    const rows = this.#all('select * from vms').map((row) => fromVmRow(row, leased(String(row.name))));
     return (this.#vms = new Map(rows.map((row) => [row.name, row])));
   }
 
@@ -194,8 +186,7 @@ export class Store {
   #reread(name: string): void {
     const rows = this.#rows();
     const row = this.#sql('select * from vms where name = ?').get(name) as Row | undefined;
-    if (row)
-      rows.set(name, fromVmRow(row, this.#all('select * from units where vm = ? order by idx', name).map(fromUnitRow)));
+    if (row) rows.set(name, fromVmRow(row, this.#leases.of(name)));
     else rows.delete(name);
     this.#sorted = undefined;
   }
@@ -207,51 +198,22 @@ export class Store {
         throw new BrigError('vm.exists', `create ${spec.name}: a VM of this name exists`, {
           hint: `brig show ${spec.name}`,
         });
-      const slot = nextFree(
-        this.#all('select slot from vms').map((row) => Number(row.slot)),
-        LIMITS.slots,
-      );
-      if (slot === undefined)
-        throw new BrigError('store.failed', `create ${spec.name}: all ${LIMITS.slots} slots are leased`);
-      this.#sql('insert into vms values (?, ?, ?, ?, ?, null, null, ?, lower(hex(randomblob(16))))').run(
+      this.#leases.lease(spec);
+      this.#sql('insert into vms values (?, ?, ?, ?, null, null, ?, lower(hex(randomblob(16))))').run(
         spec.name,
         JSON.stringify(spec),
-        slot,
         'stopped',
         '',
         nowMs,
       );
-      spec.nics.forEach((nic, index) => this.#leaseNic(spec.name, index, nic.mac));
     });
     this.#reread(spec.name);
     return this.findVm(spec.name) as VmRow;
   }
 
-  #leaseNic(vm: string, index: number, wanted: string | undefined): void {
-    const unit = nextFree(
-      this.#all('select unit from units').map((row) => Number(row.unit)),
-      LIMITS.nicUnits,
-    );
-    if (unit === undefined)
-      throw new BrigError('store.failed', `create ${vm}: all ${LIMITS.nicUnits} NIC units are leased`);
-    const macs = new Map(this.#all('select mac, vm from units').map((row) => [String(row.mac), String(row.vm)]));
-    const holder = wanted && macs.get(wanted);
-    if (holder)
-      throw new BrigError('vm.blocked', `create ${vm}: mac ${wanted} is a NIC of ${holder}`, { retry: 'operator' });
-    this.#sql('insert into units values (?, ?, ?, ?)').run(unit, vm, index, wanted ?? this.#freeMac(vm, index, macs));
-  }
-
-  #freeMac(vm: string, index: number, taken: ReadonlyMap<string, string>): string {
-    const salt = String((this.#sql('select salt from node').get() as Row).salt);
-    for (let attempt = 0; ; attempt++) {
-      const mac = deriveMac(salt, vm, index, attempt);
-      if (!taken.has(mac)) return mac;
-    }
-  }
-
   removeVm(name: string): void {
     this.#transaction(() => {
-      this.#sql('delete from units where vm = ?').run(name);
+      this.#leases.release(name);
       this.#sql('delete from findings where vm = ?').run(name);
       this.#sql('delete from vms where name = ?').run(name);
     });
@@ -284,10 +246,10 @@ export class Store {
   }
 
   /** Durable when it returns: recovery needs the intent, and nothing else, to finish or undo. */
-  beginSaga(saga: SagaRow): void {
+  beginSaga(saga: Omit<SagaRow, 'epoch'>): void {
     const { id, vm, verb, run, steps, startedMs } = saga;
-    const insert = this.#sql('insert into sagas values (?, ?, ?, ?, ?, ?)');
-    this.#durably(() => void insert.run(id, vm, verb, run, JSON.stringify(steps), startedMs));
+    const insert = this.#sql('insert into sagas values (?, ?, ?, ?, ?, ?, ?)');
+    this.#durably(() => void insert.run(id, vm, verb, run, JSON.stringify(steps), startedMs, this.epoch));
   }
 
   /**
@@ -308,6 +270,7 @@ export class Store {
       run: String(row.run),
       steps: JSON.parse(String(row.steps)) as Step[],
       startedMs: Number(row.started_ms),
+      epoch: Number(row.epoch),
     }));
   }
 
@@ -343,6 +306,12 @@ export class Store {
         ? this.#all('select * from events where seq > ? order by seq limit ?', afterSeq, limit)
         : this.#all('select * from events where seq > ? and vm = ? order by seq limit ?', afterSeq, vm, limit);
     return rows.map(fromEventRow);
+  }
+
+  /** The oldest that is kept. */
+  firstEvent(): number | undefined {
+    const { first } = this.#sql('select min(seq) as first from events').get() as { first: number | null };
+    return first ?? undefined;
   }
 
   lastEvents(limit: number, vm: string): EventRow[] {

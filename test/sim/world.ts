@@ -219,7 +219,8 @@ export class World {
     await platform.prepare(host);
     this.events = new EventLog(this.#store, () => host.now());
     const newId = (): string => `id${++this.#ids}`;
-    this.engine = new Engine({ host, platform, store: this.#store, events: this.events, config: this.config, newId });
+    const { config, events: log } = this;
+    this.engine = new Engine({ host, platform, store: this.#store, events: log, config, newId, cores: 2 });
     this.reconciler = new Reconciler({
       host,
       platform,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, describe, expect, test } from 'vitest';
+import { LIMITS } from '../../../src/base/limits.ts';
 import { parseVm, type VmSpec } from '../../../src/spec/vm.ts';
 import { Store } from '../../../src/store/store.ts';
 
@@ -13,7 +14,7 @@ const fresh = (): string => join(dir, `${files++}.db`);
 const spec = (name: string, nics: object[] = [{}]): VmSpec => parseVm({ name, nics, firmware: { builtin: 'test' } });
 
 describe('leases', () => {
-  test('are the smallest free ones, and come back', () => {
+  test('are never those of another, and come back', () => {
     const store = new Store(fresh());
     for (const name of ['a', 'b', 'c']) store.addVm(spec(name, [{}, {}]), 0);
     expect(store.listVms().map(({ slot, nics }) => [slot, nics.map((nic) => nic.unit)])).toEqual([
@@ -22,8 +23,55 @@ describe('leases', () => {
       [2, [4, 5]],
     ]);
     store.removeVm('b');
-    expect(store.addVm(spec('d', [{}]), 0)).toMatchObject({ slot: 1, nics: [{ unit: 2 }] });
+    expect(store.addVm(spec('d', [{}]), 0), 'behind the last').toMatchObject({ slot: 3, nics: [{ unit: 6 }] });
+    store.removeVm('c');
+    store.removeVm('d');
+    expect(store.addVm(spec('e', [{}]), 0)).toMatchObject({ slot: 1, nics: [{ unit: 2 }] });
     store.close();
+  });
+
+  test('fill the gaps when the last number is taken, and are refused when there is none', () => {
+    const path = fresh();
+    const store = new Store(path);
+    for (const name of ['a', 'b', 'c']) store.addVm(spec(name, []), 0);
+    store.removeVm('b');
+    store.close();
+    const db = new DatabaseSync(path);
+    db.exec(`update leases set number = ${LIMITS.slots - 1} where kind = 'slot' and holder = 'c'`);
+    db.close();
+    const full = new Store(path);
+    expect(full.addVm(spec('d', []), 0).slot).toBe(1);
+    expect(full.addVm(spec('e', []), 0).slot).toBe(2);
+    full.removeVm('a');
+    expect(full.addVm(spec('f', []), 0).slot).toBe(0);
+    full.close();
+    const again = new DatabaseSync(path);
+    const numbers = `with recursive n(i) as (select 0 union all select i + 1 from n where i < ${LIMITS.slots - 1}) select i from n`;
+    again.exec(`insert or ignore into leases select 'slot', i, 'many', 0, 0, null from (${numbers})`);
+    again.close();
+    const none = new Store(path);
+    expect(() => none.addVm(spec('g', []), 0)).toThrow('all 10000 slots are leased');
+    expect(none.findVm('g')).toBeUndefined();
+    none.close();
+  });
+
+  test('and changes under way tell which start of brigd they are of', () => {
+    const path = fresh();
+    const store = new Store(path);
+    store.addVm(spec('a'), 0);
+    store.beginSaga({ id: 's', vm: 'a', verb: 'start', run: 's', steps: [], startedMs: 0 });
+    expect(store.listSagas()).toMatchObject([{ id: 's', epoch: store.epoch }]);
+    store.close();
+    const next = new Store(path);
+    expect(next.epoch).toBe(store.epoch + 1);
+    expect(next.listSagas()).toMatchObject([{ id: 's', epoch: store.epoch }]);
+    next.close();
+    const db = new DatabaseSync(path);
+    expect(db.prepare('select kind, number, holder, epoch from leases order by kind').all()).toMatchObject([
+      { kind: 'slot', number: 0, holder: 'a', epoch: store.epoch },
+      { kind: 'unit', number: 0, holder: 'a', epoch: store.epoch },
+    ]);
+    db.close();
   });
 
   test('give every NIC an address of its own, and refuse one that is taken', () => {
@@ -64,19 +112,29 @@ describe('the file', () => {
     expect(() => new Store(path)).toThrow('written by a newer brig');
   });
 
-  test('of an older brig gets what documents have since', () => {
+  test('of an older brig gets what there is since, and keeps what it has', () => {
     const path = fresh();
-    const store = new Store(path);
-    store.addVm(spec('old'), 0);
-    store.addVm(parseVm({ name: 'new', boot: { priority: 7 }, firmware: { builtin: 'test' } }), 0);
-    store.close();
+    const older = { ...spec('old', [{}, {}]), boot: undefined };
     const db = new DatabaseSync(path);
-    db.exec(`update vms set spec = json_remove(spec, '$.boot') where name = 'old'; pragma user_version = 2`);
+    db.exec(readFileSync(new URL('../../recordings/store-2.sql', import.meta.url), 'utf8'));
+    db.prepare(`update vms set spec = ?`).run(JSON.stringify(older));
     db.close();
-    const opened = new Store(path);
-    expect(opened.findVm('old')?.spec).toEqual(spec('old'));
-    expect(opened.findVm('new')?.spec.boot.priority).toBe(7);
-    opened.close();
+    const store = new Store(path);
+    expect(store.findVm('old')).toMatchObject({
+      spec: spec('old', [{}, {}]),
+      slot: 4,
+      secretName: 'b0123456789abcdef0123456789abcdef',
+      intent: 'running',
+      run: 'run-7',
+      nics: [
+        { unit: 8, mac: '58:9c:fc:00:00:08' },
+        { unit: 9, mac: '58:9c:fc:00:00:09' },
+      ],
+    });
+    expect(store.listSagas()).toMatchObject([{ id: 'saga-1', epoch: 0 }]);
+    expect(store.listEvents(0, 10)).toHaveLength(1);
+    expect(store.addVm(spec('new'), 0)).toMatchObject({ slot: 5, nics: [{ unit: 10 }] });
+    store.close();
   });
 
   test('survives a crash in the middle of a write', () => {
