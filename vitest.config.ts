@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /** devfs(8) is there on FreeBSD only, whatever Node says of its platform. */
@@ -12,7 +13,8 @@ const project = (name: string, timeoutMs: number, serial = false) => ({
     testTimeout: timeoutMs,
     hookTimeout: timeoutMs,
     setupFiles: ['test/quiet.ts'],
-    ...(serial ? { fileParallelism: false } : {}),
+    // Those with a real host have it for themselves, after the others.
+    ...(serial ? { fileParallelism: false, sequence: { groupOrder: 1 } } : { maxWorkers: availableParallelism() }),
   },
 });
 

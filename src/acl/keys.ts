@@ -57,6 +57,27 @@ export const parsePublicKey = (text: string, source: string): PublicKey => {
 export const renderPublicKey = ({ bytes, rights }: PublicKey): string =>
   `ed25519 ${Buffer.from(bytes).toString('base64')} ${rights.join(' ')}\n`;
 
+/** What depends on nothing but its arguments, for the last few of them: the curve takes 20 ms, and every start asks. */
+const remembered = <T>(): ((parts: readonly Uint8Array[], make: () => T) => T) => {
+  const known = new Map<string, T>();
+  return (parts, make) => {
+    const hash = createHash('sha256');
+    for (const part of parts) hash.update(part);
+    const id = hash.digest('hex');
+    const old = known.get(id);
+    if (old !== undefined) return old;
+    if (known.size >= REMEMBERED) known.clear();
+    const made = make();
+    known.set(id, made);
+    return made;
+  };
+};
+const REMEMBERED = 64;
+
+const publicHalves = remembered<Uint8Array>();
+const publicHalf = (seed: Uint8Array): Uint8Array =>
+  publicHalves([seed], () => nacl.sign.keyPair.fromSeed(seed).publicKey);
+
 /**
  * Parses a secret key's file: one line `ed25519-secret BASE64`.
  * Errors: acl.invalid, which quotes nothing of the file.
@@ -65,31 +86,22 @@ export const parseSecretKey = (text: string, source: string): SigningKey => {
   const [kind, encoded = '', ...rest] = text.replace(/\n$/, '').split(' ');
   const seed = decode(encoded, SEED_BYTES);
   if (kind !== 'ed25519-secret' || !seed || rest.length > 0) throw invalid(source, 'one line `ed25519-secret BASE64`');
-  const { publicKey, secretKey } = nacl.sign.keyPair.fromSeed(seed);
+  const publicBytes = publicHalf(seed);
   return {
-    id: fingerprintOf(publicKey),
-    publicBytes: publicKey,
-    sign: (message) => Buffer.from(nacl.sign.detached(message, secretKey)).toString('base64'),
+    id: fingerprintOf(publicBytes),
+    publicBytes,
+    sign: (message) =>
+      Buffer.from(nacl.sign.detached(message, nacl.sign.keyPair.fromSeed(seed).secretKey)).toString('base64'),
   };
 };
 
 /** Text of a secret key's file. Units: 32 bytes in. */
 export const renderSecretKey = (seed: Uint8Array): string => `ed25519-secret ${Buffer.from(seed).toString('base64')}\n`;
 
-/** Answers by digest of all that they depend on: the same base is asked about at every start, and an answer costs 20 ms. */
-const answers = new Map<string, boolean>();
-const ANSWERS = 64;
-
-const verify = (publicBytes: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean => {
-  // Both before the message have a fixed length.
-  const id = createHash('sha256').update(publicBytes).update(signature).update(message).digest('hex');
-  const known = answers.get(id);
-  if (known !== undefined) return known;
-  if (answers.size >= ANSWERS) answers.clear();
-  const answer = nacl.sign.detached.verify(message, signature, publicBytes);
-  answers.set(id, answer);
-  return answer;
-};
+const answers = remembered<boolean>();
+/** Both before the message have a fixed length. */
+const verify = (publicBytes: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean =>
+  answers([publicBytes, signature, message], () => nacl.sign.detached.verify(message, signature, publicBytes));
 
 /** False for whatever is no signature, too. Source: RFC 8032. */
 export const isSignedBy = (publicBytes: Uint8Array, message: Uint8Array, signature: string): boolean => {

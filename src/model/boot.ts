@@ -21,6 +21,7 @@ const baseMount = (special: string, node: string, type: string, root: Node, flag
 const mountBase = (world: World): void => {
   world.mounts = [];
   world.mountsAt.clear();
+  world.devfsMounts.clear();
   attach(world, baseMount('/dev/ufs/lab', '/', 'ufs', world.root, 'rw,noatime', '1 1'));
   for (const path of DIRECTORIES) makeDirectories(world, path, ROOT);
   attach(world, { ...baseMount('devfs', '/dev', 'devfs', newDirectory(ROOT)), devfs: newView(world, 0) });
@@ -40,6 +41,7 @@ const loadRulesets = (world: World): void => {
   world.rulesets.set(2, numbered(['null', 'zero', 'crypto', 'random', 'urandom']));
   world.rulesets.set(3, numbered(LOGIN));
   world.rulesets.set(4, [include(100, 1), include(200, 2), include(300, 3), unhide(400, 'fuse'), unhide(500, 'zfs')]);
+  for (const included of [1, 2, 3, 4]) world.included.add(included);
   world.rulesets.set(5, [include(100, 1), include(200, 2), include(300, 3), include(400, 4), unhide(500, 'pf')]);
 };
 
@@ -67,6 +69,7 @@ const startInit = (world: World): void => {
 
 const addInterfaces = (world: World): void => {
   world.interfaces = [];
+  world.indices = { used: new Set(), lowest: 1 };
   const uplink = addInterface(world, 'ether', 'vtnet0', 0, 0);
   uplink.up = true;
   uplink.addresses = ['inet 10.0.2.15 netmask 0xffffff00 broadcast 10.0.2.255'];

@@ -83,8 +83,10 @@ const parentsOf = (name: string): string[] =>
 /** Before a ruleset changes: nodes that appeared under the old rules keep what those said. */
 export const settleMounts = (world: World, ruleset: number): void => {
   const uses = (number: number): boolean =>
-    number === ruleset || (world.rulesets.get(number) ?? []).some((rule) => rule.include === ruleset);
-  for (const { devfs } of world.mounts) if (devfs && devfs.ruleset !== 0 && uses(devfs.ruleset)) settle(world, devfs);
+    number !== ruleset && (world.rulesets.get(number) ?? []).some((rule) => rule.include === ruleset);
+  const using = world.included.has(ruleset) ? [...world.devfsMounts.keys()].filter(uses) : [];
+  for (const number of [ruleset, ...using])
+    if (number !== 0) for (const { devfs } of world.devfsMounts.get(number) ?? []) if (devfs) settle(world, devfs);
 };
 
 /** `devfs rule applyset`: the rules of now for every node. */

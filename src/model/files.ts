@@ -18,10 +18,14 @@ export const isWithin = (path: string, top: string): boolean =>
 export const attach = (world: World, mount: Mount): void => {
   world.mounts.push(mount);
   world.mountsAt.set(mount.node, [...(world.mountsAt.get(mount.node) ?? []), mount]);
+  if (!mount.devfs) return;
+  const { ruleset } = mount.devfs;
+  world.devfsMounts.set(ruleset, (world.devfsMounts.get(ruleset) ?? new Set()).add(mount));
 };
 
 export const detach = (world: World, gone: Mount): void => {
   world.mounts = world.mounts.filter((mount) => mount !== gone);
+  if (gone.devfs) world.devfsMounts.get(gone.devfs.ruleset)?.delete(gone);
   const left = (world.mountsAt.get(gone.node) ?? []).filter((mount) => mount !== gone);
   if (left.length > 0) world.mountsAt.set(gone.node, left);
   else world.mountsAt.delete(gone.node);

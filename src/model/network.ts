@@ -26,11 +26,16 @@ export const findInterface = (world: World, vnet: number, name: string): Interfa
   world.interfaces.find((each) => each.vnet === vnet && each.name === name);
 
 /** The lowest free index: they are shared by all vnets. */
-const freeIndex = (world: World): number => {
-  const used = new Set(world.interfaces.map((each) => each.index));
-  let index = 1;
-  while (used.has(index)) index++;
-  return index;
+const takeIndex = (world: World): number => {
+  const { indices } = world;
+  while (indices.used.has(indices.lowest)) indices.lowest++;
+  indices.used.add(indices.lowest);
+  return indices.lowest;
+};
+
+const giveIndex = ({ indices }: World, { index }: Interface): void => {
+  indices.used.delete(index);
+  indices.lowest = Math.min(indices.lowest, index);
 };
 
 /** An address of FreeBSD's own range. */
@@ -52,7 +57,7 @@ export const addInterface = (
     kind,
     unit,
     origin: name,
-    index: freeIndex(world),
+    index: takeIndex(world),
     vnet,
     home: vnet,
     up: false,
@@ -122,6 +127,7 @@ export const destroyInterface = (world: World, gone: Interface): void => {
     leaveBridge(each);
     for (const member of each.members) leaveBridge(member.interface);
     world.interfaces = world.interfaces.filter((other) => other !== each);
+    giveIndex(world, each);
     if (each.kind === 'tap') removeDevice(world, each.origin);
   }
 };

@@ -265,10 +265,16 @@ export class World {
   mounts: Mount[] = [];
   /** The same by mount point: the last one covers the others. */
   readonly mountsAt = new Map<string, Mount[]>();
+  /** Those of a devfs, by ruleset. */
+  readonly devfsMounts = new Map<number, Set<Mount>>();
   jails: Jail[] = [];
   lastJid = 0;
   interfaces: Interface[] = [];
+  /** Theirs, over all vnets; below the lowest none is free. */
+  indices = { used: new Set<number>(), lowest: 1 };
   readonly rulesets = new Map<number, Rule[]>();
+  /** Those that others include, or did. */
+  readonly included = new Set<number>();
   readonly devices = new Map<string, Device>();
   readonly processes = new Map<number, Process>();
   lastPid = 2000;

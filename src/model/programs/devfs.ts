@@ -59,6 +59,7 @@ const addRule = (world: World, ruleset: number, rule: Rule): string | undefined 
   if (rules.some((each) => each.number === rule.number)) return 'File exists';
   if (rule.include !== undefined && !world.rulesets.get(rule.include)?.length) return 'No such process';
   settleMounts(world, ruleset);
+  if (rule.include !== undefined) world.included.add(rule.include);
   world.rulesets.set(
     ruleset,
     [...rules, rule].sort((a, b) => a.number - b.number),

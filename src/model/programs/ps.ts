@@ -78,13 +78,12 @@ const daemons = (world: World): Process[] =>
   });
 
 /** The options add up: -J with -ax lists everybody (FACTS S.12). */
-const choose = (world: World, names: Names, { all, jail }: Request): Process[] => {
-  const isThere = (process: Process): boolean => {
-    const name = jail ?? '';
-    return process.jid !== 0 && (jailName(process, names) === name || String(process.jid) === name);
-  };
+const choose = (world: World, { all, jail }: Request): Process[] => {
+  const jids = new Set(
+    world.jails.filter(({ jid, name }) => name === jail || String(jid) === jail).map(({ jid }) => jid),
+  );
   return [...world.processes.values(), ...daemons(world)]
-    .filter((process) => all || isThere(process))
+    .filter((process) => all || (process.jid !== 0 && jids.has(process.jid)))
     .sort((a, b) => a.pid - b.pid);
 };
 
@@ -117,7 +116,7 @@ const toText = (names: Names, chosen: readonly Process[], keywords: readonly Key
 export const ps: Program = (world, args) => {
   const request = parseRequest(args);
   const names: Names = { users: world.users, jails: new Map(world.jails.map((jail) => [jail.jid, jail.name])) };
-  const chosen = choose(world, names, request);
+  const chosen = choose(world, request);
   const stdout = (request.json ? toJson : toText)(names, chosen, request.keywords);
   return { ...done(stdout), status: chosen.length > 0 ? 0 : 1 };
 };
