@@ -7,6 +7,7 @@ import { renderEffect } from '../saga/render.ts';
 import { definitionOf, effectsOf, planUndo, runActions, type Progress } from '../saga/run.ts';
 import type { Store, Trouble } from '../store/store.ts';
 import type { EventLog } from './events.ts';
+import type { Looks } from './looks.ts';
 import type { Operation } from './operation.ts';
 import { Shared } from './shared.ts';
 
@@ -26,6 +27,7 @@ export interface ChangeOptions<Seen> {
   readonly platform: Platform<Seen>;
   readonly store: Store;
   readonly events: EventLog;
+  readonly looks: Looks<Seen>;
 }
 
 /** Runs plans of one VM and takes them back: what every operation of the engine is made of. */
@@ -40,14 +42,14 @@ export class Changes<Seen> {
   /** Looks at the host for one VM, after nobody else can take away what the VM shares. */
   async look(vm: Vm, steps: readonly Step[]): Promise<Seen> {
     await this.claim(vm, steps);
-    return await this.#observe(vm, steps);
+    return await this.observe(vm, steps);
   }
 
-  /** As deep as the steps need. */
-  #observe(vm: Vm, steps: readonly Step[]): Promise<Seen> {
-    const { platform, host } = this.#o;
+  /** The host, with a closer look at one VM, as deep as the steps need. */
+  async observe(vm: Vm, steps: readonly Step[]): Promise<Seen> {
+    const { platform, host, looks } = this.#o;
     const keeps = steps.some((step) => definitionOf(platform.catalogue, step).keeps);
-    return platform.observe(host, vm, keeps ? 'all' : 'run');
+    return await platform.look(host, await looks.fresh(keeps ? platform.dataDepth(vm) : 'run'), vm);
   }
 
   claim(vm: Vm, steps: readonly Step[]): Promise<void> {
@@ -106,14 +108,14 @@ export class Changes<Seen> {
     const { platform, host } = this.#o;
     let seen = look;
     try {
-      seen ??= await this.#observe(vm, steps);
+      seen ??= await this.observe(vm, steps);
       await this.run(planUndo(platform.catalogue, steps, seen), vm, seen, cause);
-      seen = await this.#observe(vm, steps);
+      seen = await this.observe(vm, steps);
       // What a dying jail held comes to light when it is gone: once more for that.
       const more = this.#own(planUndo(platform.catalogue, steps, seen));
       if (more.length > 0) {
         await this.run(more, vm, seen, cause);
-        seen = await this.#observe(vm, steps);
+        seen = await this.observe(vm, steps);
       }
     } catch (error) {
       const left = await this.#left(vm, steps, seen);
@@ -138,7 +140,7 @@ export class Changes<Seen> {
 
   async #left(vm: Vm, steps: readonly Step[], before: Seen | undefined): Promise<NonNullable<Trouble['left']>> {
     const { platform } = this.#o;
-    const seen = await this.#observe(vm, steps).catch(() => before);
+    const seen = await this.observe(vm, steps).catch(() => before);
     return seen === undefined ? [] : this.#lines(planUndo(platform.catalogue, steps, seen), seen);
   }
 

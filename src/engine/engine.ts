@@ -7,6 +7,7 @@ import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { VmRow } from '../store/store.ts';
 import { Changes, type Cause, type ChangeOptions, type PlanLine } from './changes.ts';
+import { Looks } from './looks.ts';
 import { nearest } from './nearest.ts';
 import { Operations, type Operation } from './operation.ts';
 import { checkNetworks, place } from './place.ts';
@@ -14,7 +15,7 @@ import { Repairs, type Difference } from './repair.ts';
 import { named, stuck, type Outcome, type Request } from './request.ts';
 import { toView, type VmView } from './view.ts';
 
-export interface EngineOptions<Seen> extends ChangeOptions<Seen> {
+export interface EngineOptions<Seen> extends Omit<ChangeOptions<Seen>, 'looks'> {
   readonly config: Config;
   /** Ids of sagas and runs. */
   readonly newId: () => string;
@@ -28,26 +29,21 @@ export class Engine<Seen> {
   readonly operations: Operations;
   readonly #changes: Changes<Seen>;
   readonly #repairs: Repairs<Seen>;
-  #look: { at: number; seen: Promise<Seen> } | undefined;
+  readonly #looks: Looks<Seen>;
 
   constructor(options: EngineOptions<Seen>) {
     this.#o = options;
     this.operations = new Operations(options.cores);
-    this.#changes = new Changes(options);
+    const { host, platform } = options;
+    this.#looks = new Looks({ observe: (depth) => platform.observe(host, depth), now: () => host.now() });
+    this.#changes = new Changes({ ...options, looks: this.#looks });
     const live = (vm: Vm, seen: Seen): Live => this.live(vm, seen);
-    this.#repairs = new Repairs({ ...options, changes: this.#changes, live });
+    this.#repairs = new Repairs({ platform, changes: this.#changes, live });
   }
 
-  /** One observation serves all who ask within `maxAgeMs` of it. */
-  observe(maxAgeMs = 0): Promise<Seen> {
-    const now = this.#o.host.now();
-    if (this.#look && now - this.#look.at < maxAgeMs) return this.#look.seen;
-    const look = { at: now, seen: this.#o.platform.observe(this.#o.host) };
-    this.#look = look;
-    look.seen.catch(() => {
-      if (this.#look === look) this.#look = undefined;
-    });
-    return look.seen;
+  /** The whole host as it is now, for all who ask at once. */
+  observe(depth: Depth = 'run'): Promise<Seen> {
+    return this.#looks.fresh(depth);
   }
 
   /** Errors: vm.unknown with the nearest name. */
@@ -72,7 +68,7 @@ export class Engine<Seen> {
   }
 
   async list(): Promise<VmView[]> {
-    const seen = await this.observe(LIMITS.lookMaxAgeMs);
+    const seen = await this.#looks.recent(LIMITS.lookMaxAgeMs);
     return this.#o.store.listVms().map((row) => this.#view(row, seen));
   }
 
@@ -101,7 +97,7 @@ export class Engine<Seen> {
       try {
         return await work(operation);
       } finally {
-        this.#look = undefined;
+        this.#looks.forget();
       }
     });
   }
@@ -355,10 +351,10 @@ export class Engine<Seen> {
 
   /** The very actions that start, stop or destroy would run now. Errors: as theirs, before anything is touched. */
   async plan(verb: 'start' | 'stop' | 'destroy', name: string, graceMs: number): Promise<PlanLine[]> {
-    const { platform, host } = this.#o;
+    const { platform } = this.#o;
     const vm = this.vm(name);
     const steps = platform.startSteps(vm, verb === 'start' ? this.#o.newId() : this.row(name).run, graceMs);
-    const seen = await platform.observe(host, vm);
+    const seen = await this.#changes.observe(vm, [...platform.createSteps(vm), ...steps]);
     const actions = await this.#planFor(verb, vm, steps, seen);
     return actions.map((action) => this.#changes.line(action, seen));
   }

@@ -62,9 +62,8 @@ export class Reconciler<Seen> {
 
   /** One observation for all VMs; some passes ask zfs(8) too, the others look closer at one VM in turn. */
   async observe(): Promise<{ readonly seen: Seen; readonly depth: Depth }> {
-    const { platform, host } = this.#o;
     const depth = this.#passes++ % LIMITS.reconcileDeepEvery === 0 ? 'all' : 'run';
-    return { seen: await platform.observe(host, undefined, depth), depth };
+    return { seen: await this.#o.engine.observe(depth), depth };
   }
 
   /** Resolves when nothing is being mended. */
@@ -219,13 +218,13 @@ export class Reconciler<Seen> {
 
   /** What a run of this VM left behind, or somebody made in its name. */
   async #clean(row: VmRow): Promise<void> {
-    const { engine, platform, host, policy, events } = this.#o;
+    const { engine, platform, policy, events } = this.#o;
     try {
       const vm = engine.vm(row.name);
-      const { phase } = engine.live(vm, await platform.observe(host, vm));
+      const { phase } = engine.live(vm, await engine.observe());
       const mayClean = policy === 'repair' && (phase === 'residue' || phase === 'absent');
       if (mayClean) await engine.clean(row.name, 'brigd');
-      const traces = platform.owned(await platform.observe(host, undefined, 'run')).get(row.name);
+      const traces = platform.owned(await engine.observe()).get(row.name);
       if (traces) this.#put(row.name, stray(traces));
       else if (mayClean) events.add('vm.cleaned', 'brigd', row.name);
     } catch (error) {

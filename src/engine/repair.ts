@@ -1,5 +1,4 @@
 import type { Step } from '../base/step.ts';
-import type { Host } from '../base/host.ts';
 import { LIMITS } from '../base/limits.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Depth, Live, Platform, Vm } from '../platform/platform.ts';
@@ -24,7 +23,6 @@ export interface Difference {
 }
 
 export interface RepairOptions<Seen> {
-  readonly host: Host;
   readonly platform: Platform<Seen>;
   readonly changes: Changes<Seen>;
   readonly live: (vm: Vm, seen: Seen) => Live;
@@ -82,10 +80,10 @@ export class Repairs<Seen> {
 
   /** Exact, and touches nothing; none for a VM that does not run. */
   async examine(vm: Vm, row: VmRow): Promise<Difference[]> {
-    const { platform, host } = this.#o;
-    const seen = await platform.observe(host, vm);
+    const steps = this.#steps(vm, row).all;
+    const seen = await this.#o.changes.observe(vm, steps);
     if (this.#o.live(vm, seen).phase !== 'running') return [];
-    return this.#broken(this.#steps(vm, row).all, seen).map((step) => this.#describe(step, seen));
+    return this.#broken(steps, seen).map((step) => this.#describe(step, seen));
   }
 
   /**

@@ -60,7 +60,7 @@ const names = async (host: Host, path: string): Promise<ReadonlySet<string>> => 
  * One look at the whole host: six processes whatever the number of VMs, seven with a pool.
  * Errors: host.timeout when the host is wedged, host.failed when a program does not answer as FreeBSD does.
  */
-export const observe = async (host: Host, node: Node, vm?: Vm, depth: Depth = 'all'): Promise<Seen> => {
+export const observe = async (host: Host, node: Node, depth: Depth = 'all'): Promise<Seen> => {
   const [jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, rctl, runDirs, stateDirs] =
     await Promise.all([
       ask(host, listJails(node.features.meta)).then(parseJails),
@@ -69,14 +69,14 @@ export const observe = async (host: Host, node: Node, vm?: Vm, depth: Depth = 'a
       ask(host, listMounts()).then(parseMounts),
       names(host, '/dev/vmm'),
       ask(host, listRulesets()).then(parseRulesets),
-      node.dataset === undefined || depth === 'run' || (vm && !usesVolumes(vm))
+      node.dataset === undefined || depth === 'run'
         ? []
         : ask(host, listDatasets(node.dataset), NO_DATASET).then(parseDatasets),
       node.features.racct ? ask(host, listRules()).then(parseRules) : undefined,
       names(host, node.layout.vmsDir),
       names(host, node.layout.statesDir),
     ]);
-  const seen = {
+  return {
     jails,
     processes,
     interfaces: byName(interfaces),
@@ -88,11 +88,10 @@ export const observe = async (host: Host, node: Node, vm?: Vm, depth: Depth = 'a
     runDirs,
     stateDirs,
   };
-  return vm ? { ...seen, focus: await look(host, node, vm, seen) } : seen;
 };
 
 /** A VM without volumes need not wait for zfs(8), the slowest of all. */
-const usesVolumes = (vm: Vm): boolean => vm.spec.disks.some((disk) => 'zvol' in disk);
+export const dataDepth = (vm: Vm): Depth => (vm.spec.disks.some((disk) => 'zvol' in disk) ? 'all' : 'run');
 
 /** More about one VM: two processes. */
 export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<Focus> => {

@@ -13,7 +13,7 @@ import type { Fragments } from './fragments.ts';
 import { SWTPM } from './devices.ts';
 import { checkPosture } from './doctor.ts';
 import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
-import { look, observe, type Seen } from './observe.ts';
+import { dataDepth, look, observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
 import { ifconfig } from './programs/ifconfig.ts';
 import { removeJail } from './programs/jail.ts';
@@ -99,7 +99,8 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     name: 'freebsd',
     catalogue: catalogue,
     prepare,
-    observe: (host, vm, depth) => observe(host, known(), vm, depth),
+    observe: (host, depth) => observe(host, known(), depth),
+    dataDepth,
     look: async (host, seen, vm) => ({ ...seen, focus: await look(host, known(), vm, seen) }),
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),

@@ -63,10 +63,10 @@ const listCgroups = async (host: Host, { features }: Node): Promise<ReadonlySet<
 };
 
 /**
- * One look at the whole host: two processes whatever the number of VMs, three with a VM in focus.
+ * One look at the whole host: two processes whatever the number of VMs.
  * Errors: host.timeout when the host is wedged, host.failed when a program does not answer as Debian's does.
  */
-export const observe = async (host: Host, node: Node, vm?: Vm): Promise<Seen> => {
+export const observe = async (host: Host, node: Node): Promise<Seen> => {
   const [processes, links, spaces, cgroups, runDirs] = await Promise.all([
     ask(host, listProcesses()).then(parseProcesses),
     ask(host, listLinks()).then(parseLinks),
@@ -74,8 +74,7 @@ export const observe = async (host: Host, node: Node, vm?: Vm): Promise<Seen> =>
     listCgroups(host, node),
     names(host, `${node.paths.runDir}/vms`),
   ]);
-  const seen = { processes, links: byName(links), spaces, cgroups, runDirs };
-  return vm ? { ...seen, focus: await look(host, node, vm, seen) } : seen;
+  return { processes, links: byName(links), spaces, cgroups, runDirs };
 };
 
 /** More about one VM: one process. */

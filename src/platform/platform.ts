@@ -45,9 +45,11 @@ export interface Platform<Seen = unknown> {
   readonly catalogue: Catalogue<Seen>;
   /** Makes the node ready: modules, sysctls, directories. Idempotent; once per brigd. */
   prepare(host: Host): Promise<readonly Finding[]>;
-  /** The whole host in O(1) processes; with `focus` a few more about that VM, so that every `holds` is exact. */
-  observe(host: Host, focus?: Vm, depth?: Depth): Promise<Seen>;
-  /** Adds to an observation of the whole host what only a closer look at one VM tells. */
+  /** The whole host in O(1) processes. */
+  observe(host: Host, depth?: Depth): Promise<Seen>;
+  /** How deep an observation of the host must go to tell of this VM's data. */
+  dataDepth(vm: Vm): Depth;
+  /** Adds to an observation what only a closer look at one VM tells, so that every `holds` is exact. */
   look(host: Host, seen: Seen, vm: Vm): Promise<Seen>;
   /** What lives as long as the VM is defined: disks, firmware variables. In order. */
   createSteps(vm: Vm): readonly Step[];

@@ -39,7 +39,7 @@ export const linuxReference = async (): Promise<{
   return {
     start: () => timeScript(toScript(steps.flatMap((step) => [...of(step.kind).apply(step.args)]))),
     stop: async () => {
-      const seen = await platform.observe(realHost, vm);
+      const seen = await platform.look(realHost, await platform.observe(realHost), vm);
       return timeScript(toScript([...steps].reverse().flatMap((step) => [...of(step.kind).undo(step.args, seen)])));
     },
     close: () => Promise.resolve(rmSync(dir, { recursive: true })),

@@ -22,7 +22,7 @@ const effects = async (world: World, op: 'apply' | 'undo'): Promise<Effect[]> =>
   await platform.prepare(host);
   const vm = world.engine.vm('web01');
   const steps = platform.startSteps(vm, 'script', 30_000);
-  const seen = await platform.observe(host, vm);
+  const seen = await platform.look(host, await platform.observe(host), vm);
   const of = (kind: string): StepDef<unknown, Seen> => platform.catalogue[kind] as unknown as StepDef<unknown, Seen>;
   return op === 'apply'
     ? steps.flatMap((step) => [...of(step.kind).apply(step.args)])

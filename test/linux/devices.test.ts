@@ -7,6 +7,7 @@ import {
   exitOf,
   HAS_TPM,
   live,
+  lookAt,
   makeVm,
   places,
   platform,
@@ -106,7 +107,7 @@ describe('a socket', () => {
     const { run } = places.vm('lt1');
     expect(() => writeFileSync(`${run}/sock/big`, Buffer.alloc(128 * 1024))).toThrow('ENOSPC');
     const steps = platform.startSteps(vm, 'run-1', 0);
-    const seen = await platform.observe(host, vm);
+    const seen = await lookAt(vm);
     expect(platform.live(seen, vm)).toMatchObject({ phase: 'running' });
     expect(steps.map(({ kind }) => kind)).toContain('sockets.mount');
     await stop(vm);

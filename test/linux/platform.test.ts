@@ -9,6 +9,7 @@ import {
   create,
   exitOf,
   live,
+  lookAt,
   made,
   makeVm,
   options,
@@ -62,7 +63,7 @@ describe('a running VM', () => {
   test('has a namespace with its tap and its end of the veth pair, joined', async () => {
     const vm = makeVm(1, { nics: [{}] });
     await start(vm);
-    const { focus, links } = await platform.observe(host, vm);
+    const { focus, links } = await lookAt(vm);
     expect([...(focus?.inside.keys() ?? [])].sort()).toEqual(['brigb29110', 'brigp29110', 'lo', 'tap29110']);
     expect(focus?.inside.get('tap29110')).toMatchObject({ master: 'brigb29110', user: UID + 1, up: true });
     expect(focus?.inside.get('brigp29110')).toMatchObject({ master: 'brigb29110' });
@@ -98,7 +99,7 @@ describe('a running VM', () => {
   test('needs no more steps, and its platform says that it runs', async () => {
     const vm = makeVm(1, { nics: [{}], disks: [{ file: { size: '2M' } }], limits: { pcpu: 50 } });
     await start(vm);
-    const seen = await platform.observe(host, vm);
+    const seen = await lookAt(vm);
     const steps = [...platform.createSteps(vm), ...platform.startSteps(vm, 'run-1', 0)];
     expect(
       steps.map((step) => [step.kind, holdsOf(platform.catalogue, step, seen)]).filter(([, holds]) => holds !== 'yes'),
@@ -181,7 +182,7 @@ describe('a stop', () => {
   test('that is done again, step by step, is success', async () => {
     const vm = makeVm(1, { nics: [{}], limits: { pcpu: 50 } });
     await start(vm);
-    const running = await platform.observe(host, vm);
+    const running = await lookAt(vm);
     const steps = platform.startSteps(vm, 'run-1', 0);
     const actions = planUndo(platform.catalogue, steps, running);
     expect(actions).toHaveLength(steps.length);
@@ -207,7 +208,7 @@ describe('a start that fails', () => {
     const vm = makeVm(1, { disks: [{ file: { size: '2M' } }] });
     await create(vm);
     rmSync(`${places.vm('lt1').disk}/disk0.raw`);
-    const seen = await platform.observe(host, vm);
+    const seen = await lookAt(vm);
     const run = runActions(planApply(platform.catalogue, platform.startSteps(vm, 'run-1', 0), seen), options(vm, seen));
     await expect(run).rejects.toThrow(/bwrap: Can't find source path .*disk0\.raw/);
   });

@@ -95,27 +95,30 @@ export const options = (vm: Vm, seen: Seen) => ({
 });
 
 export const create = async (vm: Vm): Promise<void> => {
-  const seen = await platform.observe(host, vm);
+  const seen = await lookAt(vm);
   await runActions(planApply(platform.catalogue, platform.createSteps(vm), seen), options(vm, seen));
 };
 
 /** `edit` spoils a step of the start, as a host could that is not what brig takes it for. */
 export const start = async (vm: Vm, edit: (step: Step) => Step = (step) => step): Promise<void> => {
   await create(vm);
-  const seen = await platform.observe(host, vm);
+  const seen = await lookAt(vm);
   expect((await platform.precheck(host, seen, vm)).filter(({ level }) => level === 'problem')).toEqual([]);
   const steps = platform.startSteps(vm, 'run-1', 0).map(edit);
   await runActions(planApply(platform.catalogue, steps, seen), options(vm, seen));
 };
 
 const undo = async (vm: Vm, steps: ReturnType<typeof platform.startSteps>): Promise<void> => {
-  const seen = await platform.observe(host, vm);
+  const seen = await lookAt(vm);
   await runActions(planUndo(platform.catalogue, steps, seen), options(vm, seen));
 };
 
 export const stop = (vm: Vm, graceMs = 0): Promise<void> => undo(vm, platform.startSteps(vm, 'run-1', graceMs));
 
-export const live = async (vm: Vm) => platform.live(await platform.observe(host, vm), vm);
+/** The host, with a closer look at one VM. */
+export const lookAt = async (vm: Vm): Promise<Seen> => platform.look(host, await platform.observe(host), vm);
+
+export const live = async (vm: Vm) => platform.live(await lookAt(vm), vm);
 
 export const until = async <T>(what: string, find: () => Promise<T | undefined> | T | undefined): Promise<T> => {
   const deadline = Date.now() + 10_000;
