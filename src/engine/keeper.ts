@@ -85,11 +85,15 @@ export class Keeper<Seen> {
   async #loop(): Promise<void> {
     while (!this.#closed) {
       await this.#o.host.sleep(LIMITS.reconcileEveryMs);
-      this.#work = this.#work
-        .then(() => (this.#closed ? undefined : this.#reconcile()))
-        .catch((error: unknown) => this.#tell('brigd.failed', undefined, error));
-      await this.#work;
+      await this.pass();
     }
+  }
+
+  /** Compares the whole host with what is asked for, now; resolves when that is done, repairs go on behind it. */
+  pass(): Promise<void> {
+    return (this.#work = this.#work
+      .then(() => (this.#closed ? undefined : this.#reconcile()))
+      .catch((error: unknown) => this.#tell('brigd.failed', undefined, error)));
   }
 
   #tell(kind: string, vm: string | undefined, error: unknown): void {

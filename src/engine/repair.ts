@@ -28,36 +28,36 @@ export interface RepairOptions<Seen> {
   readonly live: (vm: Vm, seen: Seen) => Live;
 }
 
-/** Steps of a running VM: with what outlives the run, and without. */
-interface Parts {
-  readonly all: readonly Step[];
-  readonly ofRun: readonly Step[];
-}
+/** Of a look at which nothing was missing: what it was based on. */
+type Healthy = Partial<Record<Depth, readonly unknown[]>>;
+
+const isEqual = (a: readonly unknown[], b: readonly unknown[]): boolean =>
+  a.length === b.length && a.every((each, i) => each === b[i]);
 
 /** Finds and mends what people changed by hand, while the guest runs on. */
 export class Repairs<Seen> {
   readonly #o: RepairOptions<Seen>;
-  /** What the store's row of a VM comes to: the same for every pass, until the row is another. */
-  readonly #parts = new WeakMap<VmRow, Parts>();
+  /** Until the store's row is another. */
+  readonly #healthy = new WeakMap<VmRow, Healthy>();
 
   constructor(options: RepairOptions<Seen>) {
     this.#o = options;
   }
 
-  #steps(vm: Vm, row: VmRow): Parts {
-    let parts = this.#parts.get(row);
-    if (!parts) {
-      const { platform } = this.#o;
-      const ofRun = platform.startSteps(vm, row.run, 0);
-      this.#parts.set(row, (parts = { all: [...platform.createSteps(vm), ...ofRun], ofRun }));
-    }
-    return parts;
+  /** Of a running VM; `all`: with what outlives the run. */
+  #steps(vm: Vm, row: VmRow, depth: Depth = 'all'): readonly Step[] {
+    const { platform } = this.#o;
+    return [...(depth === 'all' ? platform.createSteps(vm) : []), ...platform.startSteps(vm, row.run, 0)];
   }
 
-  /** Keys of what does not hold in an observation of the whole host. */
+  /** Keys of what does not hold in an observation of the whole host; nothing is worked out for what did not change. */
   broken(vm: Vm, row: VmRow, seen: Seen, depth: Depth): string[] {
-    const { all, ofRun } = this.#steps(vm, row);
-    return this.#broken(depth === 'all' ? all : ofRun, seen).map((step) => this.#key(step));
+    const basis = this.#o.platform.basis(seen, vm);
+    const healthy = this.#healthy.get(row) ?? {};
+    if (healthy[depth] && isEqual(healthy[depth], basis)) return [];
+    const broken = this.#broken(this.#steps(vm, row, depth), seen).map((step) => this.#key(step));
+    if (broken.length === 0) this.#healthy.set(row, { ...healthy, [depth]: basis });
+    return broken;
   }
 
   #broken(steps: readonly Step[], seen: Seen): Step[] {
@@ -80,7 +80,7 @@ export class Repairs<Seen> {
 
   /** Exact, and touches nothing; none for a VM that does not run. */
   async examine(vm: Vm, row: VmRow): Promise<Difference[]> {
-    const steps = this.#steps(vm, row).all;
+    const steps = this.#steps(vm, row);
     const seen = await this.#o.changes.observe(vm, steps);
     if (this.#o.live(vm, seen).phase !== 'running') return [];
     return this.#broken(steps, seen).map((step) => this.#describe(step, seen));
@@ -92,7 +92,7 @@ export class Repairs<Seen> {
    */
   async repair(vm: Vm, row: VmRow, mayRepair: (key: string) => string | undefined): Promise<Difference[]> {
     const { changes } = this.#o;
-    const steps = this.#steps(vm, row).all;
+    const steps = this.#steps(vm, row);
     const results = new Map<string, Difference>();
     let seen = await changes.look(vm, steps);
     for (let round = 0; round < LIMITS.repairRounds && this.#o.live(vm, seen).phase === 'running'; round++) {

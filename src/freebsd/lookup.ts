@@ -16,6 +16,15 @@ const grouped = <T>(keyOf: (item: T) => string | undefined) => {
   };
 };
 
+const memberSets = new WeakMap<readonly string[], ReadonlySet<string>>();
+/** A bridge may have thousands of members, each of which is asked about. */
+export const isMember = (bridge: string, name: string, seen: Seen): boolean => {
+  const members = seen.interfaces.get(bridge)?.members ?? [];
+  let set = memberSets.get(members);
+  if (!set) memberSets.set(members, (set = new Set(members)));
+  return set.has(name);
+};
+
 const jails = grouped<Jail>((jail) => jail.name);
 const mounts = grouped<Mount>((mount) => mount.node);
 const inside = grouped<Process>((process) => process.jail);

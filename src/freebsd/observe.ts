@@ -9,6 +9,7 @@ import { listMounts, parseMounts, type Mount } from './programs/mount.ts';
 import { listProcesses, parseProcesses, type Process } from './programs/ps.ts';
 import { listRules, parseRules } from './programs/rctl.ts';
 import { listDatasets, NO_DATASET, parseDatasets, type Dataset } from './programs/zfs.ts';
+import { processesIn, supervisorOf } from './lookup.ts';
 import type { Node } from './node.ts';
 import { jailOf } from './node.ts';
 
@@ -54,7 +55,27 @@ const ask = async (host: Host, command: Command, absent?: { status: number; stde
 const byName = <T extends { name: string }>(items: readonly T[]): ReadonlyMap<string, T> =>
   new Map(items.map((item) => [item.name, item]));
 
-const names = async (host: Host, path: string): Promise<ReadonlySet<string>> => new Set(await host.list(path));
+/** A healthy host says the same again and again: it is parsed once, and what it says is kept once. */
+const unchanged = <T>(parse: (text: string) => T): ((text: string) => T) => {
+  let last: { readonly text: string; readonly parsed: T } | undefined;
+  return (text) => (last?.text === text ? last : (last = { text, parsed: parse(text) })).parsed;
+};
+
+/** Of a directory: a file name has no slash. */
+const namesOf = (text: string): ReadonlySet<string> => new Set(text === '' ? [] : text.split('/'));
+const list = async (host: Host, path: string): Promise<string> => ((await host.list(path)) ?? []).join('/');
+const names = async (host: Host, path: string): Promise<ReadonlySet<string>> => namesOf(await list(host, path));
+
+const jailsOf = unchanged(parseJails);
+const interfacesOf = unchanged((text) => byName(parseInterfaces(text)));
+const mountsOf = unchanged(parseMounts);
+const rulesetsOf = unchanged((text): ReadonlySet<number> => new Set(parseRulesets(text)));
+const datasetsOf = unchanged((text) => byName(parseDatasets(text)));
+const rulesOf = unchanged(parseRules);
+const vmmNodesOf = unchanged(namesOf);
+const runDirsOf = unchanged(namesOf);
+const stateDirsOf = unchanged(namesOf);
+const NO_DATASETS: ReadonlyMap<string, Dataset> = new Map();
 
 /**
  * One look at the whole host: six processes whatever the number of VMs, seven with a pool.
@@ -63,35 +84,39 @@ const names = async (host: Host, path: string): Promise<ReadonlySet<string>> => 
 export const observe = async (host: Host, node: Node, depth: Depth = 'all'): Promise<Seen> => {
   const [jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, rctl, runDirs, stateDirs] =
     await Promise.all([
-      ask(host, listJails(node.features.meta)).then(parseJails),
+      ask(host, listJails(node.features.meta)).then(jailsOf),
       ask(host, listProcesses()).then(parseProcesses),
-      ask(host, listInterfaces()).then(parseInterfaces),
-      ask(host, listMounts()).then(parseMounts),
-      names(host, '/dev/vmm'),
-      ask(host, listRulesets()).then(parseRulesets),
+      ask(host, listInterfaces()).then(interfacesOf),
+      ask(host, listMounts()).then(mountsOf),
+      list(host, '/dev/vmm').then(vmmNodesOf),
+      ask(host, listRulesets()).then(rulesetsOf),
       node.dataset === undefined || depth === 'run'
-        ? []
-        : ask(host, listDatasets(node.dataset), NO_DATASET).then(parseDatasets),
-      node.features.racct ? ask(host, listRules()).then(parseRules) : undefined,
-      names(host, node.layout.vmsDir),
-      names(host, node.layout.statesDir),
+        ? NO_DATASETS
+        : ask(host, listDatasets(node.dataset), NO_DATASET).then(datasetsOf),
+      node.features.racct ? ask(host, listRules()).then(rulesOf) : undefined,
+      list(host, node.layout.vmsDir).then(runDirsOf),
+      list(host, node.layout.statesDir).then(stateDirsOf),
     ]);
-  return {
-    jails,
-    processes,
-    interfaces: byName(interfaces),
-    mounts,
-    vmmNodes,
-    rulesets: new Set(rulesets),
-    datasets: byName(datasets),
-    rctl,
-    runDirs,
-    stateDirs,
-  };
+  return { jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, rctl, runDirs, stateDirs };
 };
 
 /** A VM without volumes need not wait for zfs(8), the slowest of all. */
 export const dataDepth = (vm: Vm): Depth => (vm.spec.disks.some((disk) => 'zvol' in disk) ? 'all' : 'run');
+
+/**
+ * All that the steps of a VM look at without a closer look at it: when nothing of that is another, neither are their
+ * answers. Parts of an observation that did not change are the same objects.
+ */
+export const basisOf = ({ base }: Node, seen: Seen, vm: string): readonly unknown[] => {
+  const { jails, interfaces, mounts, vmmNodes, rulesets, datasets, rctl, runDirs, stateDirs } = seen;
+  const supervisor = supervisorOf(vm, seen);
+  const processes = [...processesIn(jailOf(vm), seen), ...(supervisor ? [supervisor] : [])];
+  return [
+    ...[base, seen.focus, jails, interfaces, mounts, vmmNodes, rulesets, datasets, rctl, runDirs, stateDirs],
+    // Whether it is confined is in its title and its state; how much memory it uses says nothing.
+    ...processes.flatMap(({ pid, uid, stat, command }) => [pid, uid, stat.includes('C'), command]),
+  ];
+};
 
 /** More about one VM: two processes. */
 export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<Focus> => {

@@ -13,7 +13,7 @@ import type { Fragments } from './fragments.ts';
 import { SWTPM } from './devices.ts';
 import { checkPosture } from './doctor.ts';
 import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
-import { dataDepth, look, observe, type Seen } from './observe.ts';
+import { basisOf, dataDepth, look, observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
 import { ifconfig } from './programs/ifconfig.ts';
 import { removeJail } from './programs/jail.ts';
@@ -105,6 +105,7 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
     live: (seen, vm) => liveOf(known(), seen, vm),
+    basis: (seen, { spec }) => basisOf(known(), seen, spec.name),
     reduced: () => reducedBy(known()),
     owned: (seen) => owned(places, seen),
     precheck: async (host, seen, vm) => [

@@ -14,23 +14,32 @@ const openFifo = (path: string, access: number): number => {
 /** Event-driven: a file stream would hold a thread of the pool for each VM. */
 const toSocket = (fd: number, readable: boolean): Socket => new Socket({ fd, readable, writable: !readable });
 
+/** Only for a VM that somebody types at: descriptors are few. One that is gone leads nowhere, as a cable that is cut. */
+const openInput = (path: string): Socket | undefined => {
+  try {
+    const input = toSocket(openFifo(path, constants.O_RDWR), false);
+    return input.on('error', () => input.destroy());
+  } catch {
+    return undefined;
+  }
+};
+
 /**
- * Opens both ends of a VM's serial console.
- * Errors: host.missing when the FIFOs are gone or nobody holds the other end.
+ * Opens a VM's serial console: its output now, its input when somebody writes.
+ * Errors: host.missing when the FIFO of its output is gone.
  */
 export const openConsole = (inPath: string, outPath: string): ConsolePort => {
   try {
     // Read and write: the stream does not end between two runs of a guest that resets.
     const output = toSocket(openFifo(outPath, constants.O_RDWR), true);
-    const input = toSocket(openFifo(inPath, constants.O_RDWR), false);
-    input.on('error', () => input.destroy());
     output.on('error', () => output.destroy());
+    let input: Socket | undefined;
     return {
       onData: (listener) => void output.on('data', listener),
       onClose: (listener) => void output.on('close', listener),
-      write: (chunk) => void input.write(chunk),
+      write: (chunk) => void (input ??= openInput(inPath))?.write(chunk),
       close: () => {
-        input.destroy();
+        input?.destroy();
         output.destroy();
       },
     };

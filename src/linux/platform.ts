@@ -113,6 +113,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
     live: (seen, vm) => liveOf(places, seen, vm),
+    basis: (seen) => [seen],
     reduced: () => undefined,
     owned: (seen) => owned(places, seen),
     precheck: async (host, seen, vm) => [...(await bases.precheck(host)), ...(await precheck(host, known(), seen, vm))],

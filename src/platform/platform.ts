@@ -61,6 +61,8 @@ export interface Platform<Seen = unknown> {
   live(seen: Seen, vm: Vm): Live;
   /** Why this node gives less than brig promises; undefined: it gives all. Said with every VM. */
   reduced(): string | undefined;
+  /** All that the `holds` of this VM's steps look at without a closer look: equal one by one, their answers are the same. */
+  basis(seen: Seen, vm: Vm): readonly unknown[];
   /** VMs that the host has traces of, by brig's own marks. */
   owned(seen: Seen): ReadonlyMap<string, readonly Trace[]>;
   /** Why a start cannot work, before anything is touched. */

@@ -3,7 +3,7 @@ import type { Effect } from '../../base/host.ts';
 import type { Repair, StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
 import { GROUP, markOf, networkMark } from '../node.ts';
-import { jailsNamed } from '../lookup.ts';
+import { isMember, jailsNamed } from '../lookup.ts';
 import type { Seen } from '../observe.ts';
 import { EXISTS, ifconfig, ifconfigIn, NO_INTERFACE, NO_MEMBER, type Interface } from '../programs/ifconfig.ts';
 
@@ -68,8 +68,7 @@ const everRenamed = (vm: string, kind: 'tap' | 'epair', seen: Seen): Interface[]
   ...renamed(vm, kind, seen.focus?.inside.values()),
 ];
 
-const member = (bridgeName: string, name: string, seen: Seen): boolean =>
-  seen.interfaces.get(bridgeName)?.members.includes(name) ?? false;
+const member = (bridgeName: string, name: string, seen: Seen): boolean => isMember(bridgeName, name, seen);
 
 /**
  * A tap made on the host: one made inside the jail would hang the host when the jail goes (FACTS 0.10).

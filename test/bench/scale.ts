@@ -1,0 +1,149 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
+import { join } from 'node:path';
+import { Client } from '../../src/api/client.ts';
+import { layout } from '../../src/platform/layout.ts';
+import type { World } from '../sim/world.ts';
+import { crowd } from './crowd.ts';
+import { serveHost } from './far.ts';
+import { median } from './script.ts';
+
+const HERE = new URL('.', import.meta.url).pathname;
+const DIST = new URL('../../dist/', import.meta.url).pathname;
+/** Those of bin/brigd: brigd is measured as it runs. */
+const FLAGS =
+  /--max-[^\\]*/
+    .exec(readFileSync(new URL('../../bin/brigd', import.meta.url), 'utf8'))?.[0]
+    .trim()
+    .split(' ') ?? [];
+const LISTS = 21;
+const PASSES = 8;
+
+/** A brigd of its own process on a model of this one. */
+class Node {
+  readonly client: Client;
+  readonly #dir = mkdtempSync('/var/tmp/brig-scale-');
+  #world!: World;
+  #child!: ChildProcess;
+  #clock!: NodeJS.Timeout;
+  #close!: () => void;
+
+  constructor() {
+    this.client = new Client(join(this.#dir, 'run/brigd.sock'));
+  }
+
+  async up(vms: number): Promise<void> {
+    const paths = { stateDir: join(this.#dir, 'state'), runDir: join(this.#dir, 'run') };
+    this.#world = await crowd(vms, paths);
+    mkdirSync(paths.stateDir);
+    copyFileSync(join(this.#world.dir, 'brig.db'), layout(paths).store);
+    this.#fifos(vms);
+    for (const name of ['far', 'node']) this.#build(name);
+    this.#close = await serveHost(this.#world.model.host, join(this.#dir, 'host.sock'));
+    this.#clock = setInterval(() => void this.#world.model.clock.advance(10), 10);
+    const { dataset } = this.#world.config;
+    const args = [join(this.#dir, 'host.sock'), join(this.#dir, 'fifos'), JSON.stringify({ ...paths, dataset })];
+    this.#child = spawn(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', ...FLAGS, join(this.#dir, 'node.mjs'), ...args],
+      {
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      },
+    );
+    await this.#answer();
+  }
+
+  /** As JavaScript, next to what tsc built: stripping types would cost memory that brigd does not need. */
+  #build(name: string): void {
+    const text = stripTypeScriptTypes(readFileSync(join(HERE, `${name}.ts`), 'utf8'))
+      .replaceAll(/'\.\.\/\.\.\/src\/(.*)\.ts'/g, `'${DIST}$1.js'`)
+      .replaceAll('./far.ts', './far.mjs');
+    writeFileSync(join(this.#dir, `${name}.mjs`), text);
+  }
+
+  #fifos(vms: number): void {
+    const dir = join(this.#dir, 'fifos');
+    mkdirSync(dir);
+    const paths = Array.from({ length: vms }, (_, i) => join(dir, `v${i}`));
+    for (let from = 0; from < vms; from += 1000) spawnSync('/usr/bin/mkfifo', paths.slice(from, from + 1000));
+  }
+
+  #answer(): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.#child.once('message', resolve);
+      this.#child.once('exit', () => reject(new Error('brigd ended')));
+    });
+  }
+
+  get commands(): number {
+    return this.#world.model.commands;
+  }
+
+  /** Units: milliseconds. */
+  async pass(): Promise<number> {
+    const answer = this.#answer();
+    this.#child.send('pass');
+    return Number(await answer);
+  }
+
+  get residentMiB(): number {
+    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${this.#child.pid}/status`, 'utf8'))?.[1]) / 1024;
+  }
+
+  async down(): Promise<void> {
+    clearInterval(this.#clock);
+    const gone = new Promise((resolve) => this.#child.once('exit', resolve));
+    this.#child.send('close');
+    await gone;
+    this.#close();
+    this.#world.close();
+    rmSync(this.#dir, { recursive: true });
+  }
+}
+
+export interface ScaleFigures {
+  readonly listMs: number;
+  readonly passMs: number;
+  /** Most processes of one pass. */
+  readonly processes: number;
+  readonly residentMiB: number;
+}
+
+/** What that many running VMs cost brigd. */
+export const scale = async (vms: number): Promise<ScaleFigures> => {
+  const node = new Node();
+  try {
+    await node.up(vms);
+    const [lists, passes, processes]: [number[], number[], number[]] = [[], [], []];
+    for (let i = 0; i < LISTS; i++) {
+      const startMs = performance.now();
+      const found = await node.client.list();
+      lists.push(performance.now() - startMs);
+      if (found.filter(({ state }) => state === 'running').length !== vms) throw new Error('not all are seen to run');
+    }
+    for (let i = 0; i < PASSES; i++) {
+      const before = node.commands;
+      passes.push(await node.pass());
+      processes.push(node.commands - before);
+    }
+    console.log(
+      vms,
+      'lists',
+      lists.map((x) => x.toFixed(0)).join(' '),
+      'passes',
+      passes.map((x) => x.toFixed(0)).join(' '),
+      processes.join(' '),
+      node.residentMiB,
+    );
+    return {
+      listMs: median(lists),
+      passMs: median(passes),
+      processes: Math.max(...processes),
+      residentMiB: node.residentMiB,
+    };
+  } finally {
+    await node.down();
+  }
+};
+if (process.argv[2]) console.log(await scale(Number(process.argv[2])));
