@@ -30,10 +30,9 @@ const explainConnect = (socket: string, error: NodeJS.ErrnoException): BrigError
 };
 
 const readAll = async (response: IncomingMessage): Promise<string> => {
-  let text = '';
-  response.setEncoding('utf8');
-  for await (const chunk of response) text += String(chunk);
-  return text;
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString('utf8');
 };
 
 /** brigd's API from another process. Errors: those of brigd; daemon.unreachable; host.denied. */

@@ -43,6 +43,11 @@ const sendJson = (response: ServerResponse, status: number, body: unknown): void
   response.end(`${JSON.stringify(body)}\n`);
 };
 
+const sendText = (response: ServerResponse, json: Buffer): void => {
+  response.writeHead(200, { 'content-type': 'application/json', 'content-length': json.length });
+  response.end(json);
+};
+
 const readBody = async (request: IncomingMessage): Promise<unknown> => {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -76,7 +81,7 @@ export class Api<Seen> {
     this.#o = options;
     const { engine, bases, host } = options;
     this.#routes = [
-      [/^GET \/vms$/, async (call) => sendJson(call.response, 200, await engine.list())],
+      [/^GET \/vms$/, async (call) => sendText(call.response, await engine.listJson())],
       [/^POST \/vms$/, (call) => this.#create(call)],
       [/^GET \/vms\/([^/]+)$/, async (call) => sendJson(call.response, 200, await engine.show(call.name))],
       [

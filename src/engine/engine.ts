@@ -13,7 +13,8 @@ import { Operations, type Operation } from './operation.ts';
 import { checkNetworks, place } from './place.ts';
 import { Repairs, type Difference } from './repair.ts';
 import { named, stuck, type Outcome, type Request } from './request.ts';
-import { toView, type VmView } from './view.ts';
+import type { VmView } from './view.ts';
+import { Views } from './views.ts';
 
 export interface EngineOptions<Seen> extends Omit<ChangeOptions<Seen>, 'looks'> {
   readonly config: Config;
@@ -30,12 +31,14 @@ export class Engine<Seen> {
   readonly #changes: Changes<Seen>;
   readonly #repairs: Repairs<Seen>;
   readonly #looks: Looks<Seen>;
+  readonly #views: Views<Seen>;
 
   constructor(options: EngineOptions<Seen>) {
     this.#o = options;
     this.operations = new Operations(options.cores);
     const { host, platform } = options;
     this.#looks = new Looks({ observe: (depth) => platform.observe(host, depth), now: () => host.now() });
+    this.#views = new Views({ ...options, operations: this.operations, looks: this.#looks });
     this.#changes = new Changes({ ...options, looks: this.#looks });
     const live = (vm: Vm, seen: Seen): Live => this.live(vm, seen);
     this.#repairs = new Repairs({ platform, changes: this.#changes, live });
@@ -67,20 +70,18 @@ export class Engine<Seen> {
     return this.#o.platform.live(seen, vm);
   }
 
-  async list(): Promise<VmView[]> {
-    const seen = await this.#looks.recent(LIMITS.lookMaxAgeMs);
-    return this.#o.store.listVms().map((row) => this.#view(row, seen));
+  list(): Promise<VmView[]> {
+    return this.#views.list();
+  }
+
+  listJson(): Promise<Buffer> {
+    return this.#views.listJson();
   }
 
   async show(name: string): Promise<VmView> {
     this.row(name);
     const seen = await this.observe();
-    return this.#view(this.row(name), seen);
-  }
-
-  #view(row: VmRow, seen: Seen): VmView {
-    const vm = place(row, this.#o.config);
-    return toView(row, vm, this.live(vm, seen), this.operations.find(row.name), this.#o.platform.reduced());
+    return this.#views.of(this.row(name), seen);
   }
 
   #operate<T>(
@@ -126,7 +127,7 @@ export class Engine<Seen> {
       this.#o.store.endSaga(operation.id, true);
       this.#changes.letGo(vm);
       this.#o.events.add('vm.created', request.cause, spec.name);
-      return this.#view(this.row(spec.name), await this.observe());
+      return this.#views.of(this.row(spec.name), await this.observe());
     });
   }
 

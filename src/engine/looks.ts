@@ -2,7 +2,8 @@ import type { Depth } from '../platform/platform.ts';
 
 /** Looks of one depth: the last that began, the one under way, and the one that comes after it. */
 interface Turn<Seen> {
-  last?: { readonly at: number; readonly seen: Promise<Seen> };
+  /** Let go when memory is short: of thousands of VMs it is large. */
+  last?: { readonly at: number; readonly seen: WeakRef<Promise<Seen>> };
   over?: Promise<void>;
   next?: Promise<Seen>;
 }
@@ -39,7 +40,8 @@ export class Looks<Seen> {
   /** What a run is made of, as it was within that time, if somebody looked then. */
   recent(maxAgeMs: number): Promise<Seen> {
     const { last } = this.#turns.run;
-    return last && this.#o.now() - last.at < maxAgeMs ? last.seen : this.fresh('run');
+    const seen = last && this.#o.now() - last.at < maxAgeMs ? last.seen.deref() : undefined;
+    return seen ?? this.fresh('run');
   }
 
   /** Something was changed: what was seen before is not recent any more. */
@@ -48,15 +50,17 @@ export class Looks<Seen> {
   }
 
   #begin(depth: Depth, turn: Turn<Seen>): Promise<Seen> {
-    const last = { at: this.#o.now(), seen: this.#o.observe(depth) };
+    const at = this.#o.now();
+    const seen = this.#o.observe(depth);
+    const last = { at, seen: new WeakRef(seen) };
     turn.last = last;
     const end = (): void => {
       delete turn.over;
     };
-    turn.over = last.seen.then(end, () => {
+    turn.over = seen.then(end, () => {
       if (turn.last === last) delete turn.last;
       end();
     });
-    return last.seen;
+    return seen;
   }
 }

@@ -63,6 +63,9 @@ export class Operations {
   readonly #running = new Map<string, Operation>();
   readonly #lanes: Record<keyof typeof LANES, Lane>;
 
+  /** Another one whenever an operation comes, has its turn or goes. */
+  version = 0;
+
   constructor(cores: number) {
     const lane = (kind: keyof typeof LANES): Lane => new Lane(cores * LANES[kind]);
     this.#lanes = { work: lane('work'), wait: lane('wait'), own: lane('own') };
@@ -88,14 +91,17 @@ export class Operations {
       throw new BrigError('vm.blocked', `${verb} ${vm}: blocked: ${ahead} operations wait already`, { retry: 'later' });
     const operation: Operation = { id, vm, verb, abort: new AbortController(), done, queued: ahead !== undefined };
     this.#running.set(vm, operation);
+    this.version++;
     try {
       onBegin(operation, ahead);
       return await lane.run(operation.abort.signal, () => {
         operation.queued = false;
+        this.version++;
         return work(operation);
       });
     } finally {
       this.#running.delete(vm);
+      this.version++;
       resolve(undefined);
     }
   }

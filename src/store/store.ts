@@ -127,6 +127,8 @@ export class Store {
   readonly #leases: Leases;
   /** Counts the starts of brigd on this store: what an earlier epoch began, nobody is doing any more. */
   readonly epoch: number;
+  /** Another one whenever something about a VM is written. */
+  version = 0;
   #events = 0;
   #vms: Map<string, VmRow> | undefined;
   #sorted: VmRow[] | undefined;
@@ -184,6 +186,7 @@ export class Store {
 
   /** Reads a VM again after something about it was written. */
   #reread(name: string): void {
+    this.version++;
     const rows = this.#rows();
     const row = this.#sql('select * from vms where name = ?').get(name) as Row | undefined;
     if (row) rows.set(name, fromVmRow(row, this.#leases.of(name)));

@@ -13,7 +13,7 @@ const HERE = new URL('.', import.meta.url).pathname;
 const DIST = new URL('../../dist/', import.meta.url).pathname;
 /** Those of bin/brigd: brigd is measured as it runs. */
 const FLAGS =
-  /--max-[^\\]*/
+  /--optimize[^\\]*/
     .exec(readFileSync(new URL('../../bin/brigd', import.meta.url), 'utf8'))?.[0]
     .trim()
     .split(' ') ?? [];

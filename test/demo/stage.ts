@@ -14,7 +14,6 @@ const PROGRAMS = {
   built: {
     brig: [join(root, 'dist/cli/main.js')],
     brigd: [
-      '--max-semi-space-size=1',
       '--optimize-for-size',
       '--no-opt',
       '--no-maglev',
