@@ -1,6 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BrigError, fromErrorBody, type ErrorBody } from '../base/errors.ts';
 import type { ShutdownEnd } from '../engine/boot.ts';
 import type { Explanation } from '../engine/explain.ts';
@@ -29,10 +29,30 @@ const explainConnect = (socket: string, error: NodeJS.ErrnoException): BrigError
   });
 };
 
+/** More connect at once than the kernel queues: EAGAIN on Linux; FreeBSD says what it says of a dead brigd's socket. */
+const isQueueFull = ({ code, syscall }: NodeJS.ErrnoException): boolean =>
+  syscall === 'connect' && (code === 'EAGAIN' || code === 'ECONNREFUSED');
+const CONNECT_AGAIN_MS = [20, 40, 80, 160, 200];
+
 const readAll = async (response: IncomingMessage): Promise<string> => {
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks).toString('utf8');
+};
+
+/** Ends when brigd goes away, too: whoever waits for an answer tells it by its absence. */
+const linesOf = async function* (response: IncomingMessage): AsyncGenerator<string> {
+  let rest = '';
+  response.setEncoding('utf8');
+  try {
+    for await (const chunk of response) {
+      const lines = (rest + String(chunk)).split('\n');
+      rest = lines.pop() ?? '';
+      yield* lines;
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error;
+  }
 };
 
 /** brigd's API from another process. Errors: those of brigd; daemon.unreachable; host.denied. */
@@ -43,13 +63,26 @@ export class Client {
     this.#socket = socket;
   }
 
-  #send(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
+  async #send(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
+    for (const waitMs of CONNECT_AGAIN_MS)
+      try {
+        return await this.#request(method, path, body);
+      } catch (error) {
+        if (!isQueueFull(error as NodeJS.ErrnoException)) throw explainConnect(this.#socket, error as Error);
+        await sleep(waitMs);
+      }
+    return await this.#request(method, path, body).catch((error: unknown) => {
+      throw explainConnect(this.#socket, error as Error);
+    });
+  }
+
+  #request(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const request = httpRequest(
         { socketPath: this.#socket, method, path: `${PREFIX}${path}`, headers: { host: 'brigd' } },
         resolve,
       );
-      request.on('error', (error: NodeJS.ErrnoException) => reject(explainConnect(this.#socket, error)));
+      request.on('error', reject);
       request.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
@@ -63,7 +96,7 @@ export class Client {
 
   async #lines<T>(method: string, path: string, listener: OperationListener, body?: unknown): Promise<T> {
     const response = await this.#send(method, path, body);
-    for await (const text of createInterface({ input: response })) {
+    for await (const text of linesOf(response)) {
       const line = JSON.parse(text) as Line & { error?: ErrorBody };
       if (line.error) throw fromErrorBody(line.error);
       if (line.type === 'begin') listener.begin?.(line.id);
@@ -166,7 +199,7 @@ export class Client {
       ...(options.follow ? { follow: '1' } : {}),
     });
     const response = await this.#send('GET', `/events?${query.toString()}`);
-    for await (const text of createInterface({ input: response })) yield JSON.parse(text) as EventRow;
+    for await (const text of linesOf(response)) yield JSON.parse(text) as EventRow;
   }
 
   /** The console's raw bytes, history first. */

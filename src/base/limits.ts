@@ -54,6 +54,8 @@ export const LIMITS = {
   commandOutputBytes: 16 * 2 ** 20,
   /** stderr quoted in an error. */
   quotedBytes: 2_000,
+  /** Connections that wait for brigd to accept them; the kernel may allow fewer (kern.ipc.soacceptqueue). */
+  connectionsQueued: 4_096,
   /** A request body: documents are small. */
   requestBytes: 2 ** 20,
   /** A VM document's file. */

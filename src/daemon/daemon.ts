@@ -58,7 +58,7 @@ const listen = (server: Server, path: string): Promise<void> =>
     );
     // Nobody connects between bind and chmod: the umask makes it root's from the first moment.
     const old = process.umask(0o177);
-    server.listen(path, () => resolve());
+    server.listen({ path, backlog: LIMITS.connectionsQueued }, () => resolve());
     process.umask(old);
   });
 
@@ -101,6 +101,7 @@ const logEvents = (events: EventLog, log: Logger): (() => void) =>
 
 /** Waits for operations under way: starts are cancelled and undone, the rest comes to its end. */
 const drain = async <Seen>(engine: Engine<Seen>): Promise<void> => {
+  engine.operations.close();
   for (const operation of engine.operations.all())
     if (operation.verb === 'start' || operation.verb === 'create') operation.abort.abort();
   const timeout = new Promise<void>((resolve) => setTimeout(resolve, LIMITS.drainTimeoutMs).unref());

@@ -2,6 +2,7 @@ import type { Action, Step } from '../base/step.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Depth, Finding, Live, Vm } from '../platform/platform.ts';
+import { layout } from '../platform/layout.ts';
 import { definitionOf, holdsOf, planApply, planUndo } from '../saga/run.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
@@ -134,7 +135,7 @@ export class Engine<Seen> {
   async #uncreate(vm: Vm, steps: readonly Step[], saga: string, cause: Cause): Promise<void> {
     const left = await this.#changes.undo(vm, steps, cause);
     if (left) this.#changes.trouble(vm, 'create', left, cause);
-    else this.#o.store.removeVm(vm.spec.name);
+    else await this.#forget(vm.spec.name);
     this.#o.store.endSaga(saga, true);
   }
 
@@ -334,10 +335,17 @@ export class Engine<Seen> {
     store.setIntent(name, 'stopped', run);
     const left = await this.#changes.undo(vm, steps, request.cause, seen);
     if (left) this.#changes.trouble(vm, 'destroy', left, request.cause);
-    else store.removeVm(name);
+    else await this.#forget(name);
     store.endSaga(operation.id, true);
     if (left) throw stuck('destroy', name, left);
     events.add('vm.destroyed', request.cause, name);
+  }
+
+  /** How its last run ended is of no use to the next VM of that name. */
+  async #forget(name: string): Promise<void> {
+    const { exit, resets } = layout(this.#o.config).vm(name);
+    for (const path of [exit, resets]) await this.#o.host.remove(path);
+    this.#o.store.removeVm(name);
   }
 
   /** Goes on with what got stuck, after a person mended what was in its way. Success that does nothing when nothing is. */

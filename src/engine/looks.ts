@@ -1,9 +1,9 @@
+import { LIMITS } from '../base/limits.ts';
 import type { Depth } from '../platform/platform.ts';
 
 /** Looks of one depth: the last that began, the one under way, and the one that comes after it. */
 interface Turn<Seen> {
-  /** Let go when memory is short: of thousands of VMs it is large. */
-  last?: { readonly at: number; readonly seen: WeakRef<Promise<Seen>> };
+  last?: { readonly at: number; tookMs: number; readonly seen: Promise<Seen> };
   over?: Promise<void>;
   next?: Promise<Seen>;
 }
@@ -37,11 +37,14 @@ export class Looks<Seen> {
     return turn.next;
   }
 
-  /** What a run is made of, as it was within that time, if somebody looked then. */
+  /**
+   * What a run is made of, as it was within that time, if somebody looked then; of thousands of VMs, for which one look
+   * takes longer than that, within the time of two looks.
+   */
   recent(maxAgeMs: number): Promise<Seen> {
     const { last } = this.#turns.run;
-    const seen = last && this.#o.now() - last.at < maxAgeMs ? last.seen.deref() : undefined;
-    return seen ?? this.fresh('run');
+    const isRecent = last && this.#o.now() - last.at < Math.max(maxAgeMs, 2 * last.tookMs);
+    return isRecent ? last.seen : this.fresh('run');
   }
 
   /** Something was changed: what was seen before is not recent any more. */
@@ -52,13 +55,19 @@ export class Looks<Seen> {
   #begin(depth: Depth, turn: Turn<Seen>): Promise<Seen> {
     const at = this.#o.now();
     const seen = this.#o.observe(depth);
-    const last = { at, seen: new WeakRef(seen) };
+    const last = { at, tookMs: 0, seen };
     turn.last = last;
+    const forget = (): void => {
+      if (turn.last === last) delete turn.last;
+    };
     const end = (): void => {
       delete turn.over;
+      last.tookMs = this.#o.now() - at;
+      // Of thousands of VMs it is large.
+      setTimeout(forget, LIMITS.lookMaxAgeMs + 2 * last.tookMs).unref();
     };
     turn.over = seen.then(end, () => {
-      if (turn.last === last) delete turn.last;
+      forget();
       end();
     });
     return seen;

@@ -65,10 +65,16 @@ export class Operations {
 
   /** Another one whenever an operation comes, has its turn or goes. */
   version = 0;
+  #closed = false;
 
   constructor(cores: number) {
     const lane = (kind: keyof typeof LANES): Lane => new Lane(cores * LANES[kind]);
     this.#lanes = { work: lane('work'), wait: lane('wait'), own: lane('own') };
+  }
+
+  /** Nothing new begins. */
+  close(): void {
+    this.#closed = true;
   }
 
   find(vm: string): Operation | undefined {
@@ -84,6 +90,8 @@ export class Operations {
     let other = this.#running.get(vm);
     for (; other && OWN.includes(other.verb) && !OWN.includes(verb); other = this.#running.get(vm)) await other.done;
     if (other) throw alreadyBusy(verb, vm, other);
+    if (this.#closed)
+      throw new BrigError('vm.blocked', `${verb} ${vm}: blocked: brigd is going down`, { retry: 'later' });
     const { promise: done, resolve } = Promise.withResolvers<undefined>();
     const lane = this.#lanes[LANE[verb]];
     const { ahead } = lane;

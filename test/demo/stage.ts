@@ -13,12 +13,7 @@ const PROGRAMS = {
   source: { brig: [join(root, 'src/cli/main.ts')], brigd: [join(root, 'src/daemon/main.ts')] },
   built: {
     brig: [join(root, 'dist/cli/main.js')],
-    brigd: [
-      '--optimize-for-size',
-      '--no-opt',
-      '--no-maglev',
-      join(root, 'dist/daemon/main.js'),
-    ],
+    brigd: ['--optimize-for-size', '--no-opt', '--no-maglev', join(root, 'dist/daemon/main.js')],
   },
 } as const;
 
@@ -112,6 +107,10 @@ export class Stage {
     return this.#daemon?.pid ?? 0;
   }
 
+  get isUp(): boolean {
+    return this.#daemon !== undefined && this.#daemon.exitCode === null && this.#daemon.signalCode === null;
+  }
+
   get log(): string {
     return this.#log;
   }
@@ -137,7 +136,7 @@ export class Stage {
   /** Ends brigd by a signal and waits until it is gone. */
   async down(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const daemon = this.#daemon;
-    if (!daemon || daemon.exitCode !== null || daemon.signalCode !== null) return;
+    if (!daemon || !this.isUp) return;
     const gone = new Promise((resolve) => daemon.once('exit', resolve));
     daemon.kill(signal);
     await gone;

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { BrigError } from '../../src/base/errors.ts';
+import { chance } from '../soak/chance.ts';
 import { World, type FaultKind } from '../sim/world.ts';
 
 /** What others made on the host: nothing of brig's may touch it. */
@@ -20,17 +21,6 @@ type Name = keyof typeof VMS;
 const NAMES = Object.keys(VMS) as Name[];
 
 const FAULTS: readonly FaultKind[] = ['fails before', 'fails after', 'hangs', 'runs twice'];
-
-/** mulberry32: the same numbers from the same seed, everywhere. */
-export const randomOf = (seed: number): ((below: number) => number) => {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
-};
 
 /** Commands of somebody at the host's keyboard. */
 const handsOn = (name: Name, unit: number, uid: number, pick: (below: number) => number): string[] => {
@@ -61,7 +51,7 @@ class History {
   #faults = 0;
 
   constructor(seed: number) {
-    this.#pick = randomOf(seed);
+    this.#pick = chance(seed);
   }
 
   get faults(): number {

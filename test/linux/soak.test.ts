@@ -1,0 +1,13 @@
+import { expect, test } from 'vitest';
+import { Soak } from '../soak/soak.ts';
+
+/** The long form is `npm run soak`. */
+test('whatever people and the host do to VMs, brigd and its disk, all is told as it is in the end, and goes without a trace', async () => {
+  const report = await new Soak({ vms: 6, seconds: 20, seed: 4 }).run();
+  const kinds = ['kill QEMU of', 'kill supervisor of', 'end brigd by', 'fill the disk', 'ip', 'restart'];
+  expect(
+    kinds.filter((kind) => !report.actions.has(kind)),
+    'what did not happen',
+  ).toEqual([]);
+  expect([...report.refused.keys()].filter((code) => /^(saga\.failed|api)/.test(code))).toEqual([]);
+});
