@@ -1,15 +1,34 @@
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { inventory, leftovers, run, Stage } from './demo/stage.ts';
+import { inventory, isFreebsd, leftovers, run, Stage, UNIT_BASE } from './demo/stage.ts';
 
 interface View {
   readonly name: string;
   readonly state: string;
   readonly pid: number;
   readonly reason?: string;
+  readonly nics: readonly { readonly unit: number }[];
   readonly lastEnd?: { readonly exit: string; readonly cause: string };
 }
+
+interface Explained {
+  readonly differences: readonly unknown[];
+  readonly findings: readonly unknown[];
+}
+
+/** What people do to the host's end of a NIC. */
+const BY_HAND: readonly (readonly [string, (unit: number, bridge: string) => string])[] = isFreebsd
+  ? [
+      ['off its bridge', (unit, bridge) => `/sbin/ifconfig ${bridge} deletem epair${unit}a`],
+      ['down', (unit) => `/sbin/ifconfig epair${unit}a down`],
+      ['destroyed', (unit) => `/sbin/ifconfig epair${unit}a destroy`],
+    ]
+  : [
+      ['off its bridge', (unit) => `/usr/sbin/ip link set brigv${unit} nomaster`],
+      ['down', (unit) => `/usr/sbin/ip link set brigv${unit} down`],
+      ['destroyed', (unit) => `/usr/sbin/ip link delete brigv${unit}`],
+    ];
 
 const SMALL = ['--test-rom', '--memory', '64M', '--nic', 'default'] as const;
 
@@ -112,6 +131,18 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
       ok('stop', 'halt', '--timeout', '500ms');
       expect(view('halt').state).not.toBe('running');
       ok('destroy', 'halt');
+    });
+
+    test.each(BY_HAND)('whose NIC somebody changes (%s) gets it back, and runs on', async (_, command) => {
+      const { pid, nics } = view('one');
+      const repairs = (): number => ok('events', 'one').split('vm.repaired').length;
+      const before = repairs();
+      const [program = '', ...args] = command(nics[0]?.unit ?? 0, `bridge${UNIT_BASE}`).split(' ');
+      expect(run(program, args), 'by hand').toMatchObject({ status: 0 });
+      await stage.until('the repair', () => repairs() > before);
+      await stage.until('nothing to tell', () => stage.json<Explained>('explain', 'one').differences.length === 0);
+      expect(stage.json<Explained>('explain', 'one').findings).toEqual([]);
+      expect(view('one')).toMatchObject({ state: 'running', pid });
     });
 
     test('kill does not ask', () => {

@@ -5,7 +5,10 @@ import { Client } from '../../src/api/client.ts';
 import { Stage } from '../demo/stage.ts';
 import { auditCost } from './audit.ts';
 import { modelRatio } from './model.ts';
+import { timeToNotice } from '../soak/notice.ts';
+import { journalCost } from './journal.ts';
 import { linuxReference } from './linux.ts';
+import { rush, scale } from './scale.ts';
 import { median } from './script.ts';
 
 const ROUNDS = 15;
@@ -52,6 +55,9 @@ const realVms = async (stage: Stage): Promise<void> => {
   await reference.close();
   row('start a VM on Linux, against the same commands in sh', median(starts), median(refStarts), 'ms', '1.3x');
   row('stop a VM on Linux, against the same commands in sh', median(stops), median(refStops), 'ms', '1.3x');
+  const noticed: number[] = [];
+  for (let i = 0; i < ROUNDS; i++) noticed.push(await timeToNotice(client, 'bench'));
+  row('the end of a VM on Linux noticed', median(noticed), 0, 'ms', '100 ms');
   await client.operate('start', 'bench');
   row(
     'brigd at rest with one VM, resident',
@@ -76,6 +82,26 @@ const coldStart = async (stage: Stage): Promise<void> => {
   row('brig list from cold, against node -e 0', median(list), median(bare), 'ms', '3x');
 };
 
+const MANY = 10_000;
+const FEW = 1_000;
+
+const thousands = async (): Promise<void> => {
+  const { append, fsync } = journalCost();
+  row('a change made durable, against write and fsync', append, fsync, 'ms', '2x');
+  const few = await scale(FEW);
+  const many = await scale(MANY);
+  row(`list of ${MANY} VMs through the API, against ${FEW}`, many.listMs, few.listMs, 'ms', '25 ms, 12x');
+  row(`a pass over ${MANY} VMs, against ${FEW}`, many.passMs, few.passMs, 'ms', '1000 ms, 12x');
+  row(`processes of a pass over ${MANY} VMs`, many.processes, 0, '', '8');
+  row(`processes of a brigd that comes up to ${MANY} running VMs`, many.adoption, few.adoption, '', '1x');
+  row(`brigd with ${MANY} VMs, resident`, many.residentMiB, 0, 'MiB', '250 MiB');
+  const { seconds, restMiB, mostMiB, displaced, failed } = await rush(FEW + 1);
+  row(`${FEW} starts at once, each`, (seconds * 1000) / FEW, 0, 'ms', '');
+  row('... resident meanwhile, against before', mostMiB, restMiB, 'MiB', '');
+  row('... places that a start ended from its own in the queue, at most', displaced, 0, '', '');
+  row('... that failed or timed out', failed, 0, '', '0');
+};
+
 const main = async (): Promise<void> => {
   const stage = new Stage('bench', { accel: 'tcg' }, 'built');
   try {
@@ -92,6 +118,7 @@ const main = async (): Promise<void> => {
   if (!audit.passes) throw new Error('an audit of the model does not pass');
   row('audit of 100 VMs on the model', audit.seconds, 0, 's', '5 s');
   row('processes of that audit, for each VM', audit.processes / 100, 0, '', '4');
+  await thousands();
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((cells) => cells[i]?.length ?? 0))) ?? [];
   for (const cells of rows)
     process.stdout.write(`| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |\n`);

@@ -13,7 +13,7 @@ interface Message {
   readonly error?: ErrorBody;
 }
 
-const BYTES = 'bytes';
+const BYTES = '$base64';
 
 /** A Buffer says of itself what JSON is to make of it before anybody is asked. */
 const encode = (_: string, value: unknown): unknown =>
@@ -37,7 +37,7 @@ export const serveHost = async (host: Host, path: string): Promise<() => void> =
     if (name === 'watch') return void host.watch(String(args[0]), () => send(socket, { id }));
     try {
       const work = (host as unknown as Record<string, (...args: unknown[]) => unknown>)[name];
-      send(socket, { id, name, value: await work?.(...args) });
+      send(socket, { id, name, value: await work?.(...args.map((each) => each ?? undefined)) });
     } catch (error) {
       send(socket, { id, name, error: toErrorBody(error) });
     }

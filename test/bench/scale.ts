@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Client } from '../../src/api/client.ts';
 import { layout } from '../../src/platform/layout.ts';
 import type { World } from '../sim/world.ts';
-import { crowd } from './crowd.ts';
+import { crowd } from '../sim/crowd.ts';
 import { serveHost } from './far.ts';
 import { median } from './script.ts';
 

@@ -20,6 +20,10 @@ const PROGRAMS = {
 /** FreeBSD, whatever Node's own platform says: devfs(8) is there only. */
 export const isFreebsd = existsSync('/sbin/devfs');
 
+/** Numbers that no brigd with its usual configuration uses. */
+const SLOT_BASE = 29_000;
+export const UNIT_BASE = 7_900;
+
 export interface Ran {
   readonly status: number;
   readonly stdout: string;
@@ -94,7 +98,7 @@ export class Stage {
     const paths = { stateDir: join(this.dir, 'state'), runDir: join(this.dir, 'run') };
     writeFileSync(
       join(this.dir, 'brig.yaml'),
-      JSON.stringify({ ...paths, slotBase: 29_000, unitBase: 7_900, ...config }),
+      JSON.stringify({ ...paths, slotBase: SLOT_BASE, unitBase: UNIT_BASE, ...config }),
     );
   }
 

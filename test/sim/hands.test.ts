@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { LIMITS } from '../../src/base/limits.ts';
 import { World } from './world.ts';
 
 const operator = { cause: 'operator' } as const;
@@ -16,6 +17,8 @@ beforeEach(async () => {
   bare = await world.inventory();
   await world.create({ restart: { policy: 'never' }, limits: { memory: '512M' } });
   await world.engine.start('web01', operator);
+  // Every kind of pass has found it healthy before.
+  await world.model.host.sleep(5 * LIMITS.reconcileEveryMs);
 });
 afterEach(() => world.close());
 

@@ -7,6 +7,7 @@ import { LIMITS } from '../../src/base/limits.ts';
 import type { VmView } from '../../src/engine/view.ts';
 import { inventory, leftovers, run, Stage } from '../demo/stage.ts';
 import { chance } from './chance.ts';
+import { timeToNotice } from './notice.ts';
 
 export interface SoakOptions {
   readonly vms: number;
@@ -24,8 +25,6 @@ export interface SoakReport {
   readonly convergedMs: number;
 }
 
-const SLOT_BASE = 29_000;
-const UNIT_BASE = 7_900;
 const STATE_BYTES = 48 * 2 ** 20;
 const OPERATORS = 4;
 const KILLS = 10;
@@ -40,7 +39,7 @@ type Pick = (below: number) => number;
 /** Real VMs, operators who want everything at once, and a host on which everything goes wrong. */
 export class Soak {
   readonly #o: SoakOptions;
-  readonly #stage = new Stage('soak', { accel: 'tcg', slotBase: SLOT_BASE, unitBase: UNIT_BASE });
+  readonly #stage = new Stage('soak', { accel: 'tcg' });
   readonly #names: readonly string[];
   readonly #actions = new Map<string, number>();
   readonly #refused = new Map<string, number>();
@@ -74,7 +73,8 @@ export class Soak {
     try {
       await this.#up();
       await this.#create();
-      await this.#measure();
+      for (let i = 0; i < KILLS; i++)
+        this.#noticedMs.push(await timeToNotice(this.#stage.client, this.#names[0] ?? ''));
       this.#deadline = performance.now() + this.#o.seconds * 1000;
       await Promise.all(Array.from({ length: OPERATORS }, (_, i) => this.#operator(this.#o.seed * 31 + i)));
       const convergedMs = await this.#converge();
@@ -121,31 +121,6 @@ export class Soak {
         disks: i % 5 === 0 ? [{ file: { size: '1M' } }] : [],
         restart: { policy: POLICIES[i % 3], max: 50 },
       });
-  }
-
-  /** How long brigd takes to tell of a VM that is killed. */
-  async #measure(): Promise<void> {
-    const [name = ''] = this.#names;
-    const { client } = this.#stage;
-    for (let i = 0; i < KILLS; i++) {
-      await client.operate('start', name);
-      const { pid = 0 } = await client.show(name);
-      const ended = this.#nextEnd(name);
-      await sleep(200);
-      const startMs = performance.now();
-      process.kill(pid, 'SIGKILL');
-      this.#noticedMs.push((await ended) - startMs);
-      await client.operate('stop', name, {}, 0);
-    }
-  }
-
-  async #nextEnd(vm: string): Promise<number> {
-    const { client } = this.#stage;
-    let after = 0;
-    for await (const { seq } of client.events({ vm })) after = seq;
-    for await (const { kind } of client.events({ vm, after, follow: true }))
-      if (kind === 'vm.ended') return performance.now();
-    return this.#fail(`brigd did not tell that ${vm} ended`);
   }
 
   /** Ctrl-C: no more of it, and everything is taken back. */

@@ -1,6 +1,6 @@
 import type { Seen } from '../../src/freebsd/observe.ts';
 import type { Vm } from '../../src/platform/platform.ts';
-import { World } from '../sim/world.ts';
+import { World } from './world.ts';
 
 const FIRST = 'v0';
 const NONE = new Set<string>();
