@@ -1,4 +1,3 @@
-import { LIMITS } from '../base/limits.ts';
 import type { Depth } from '../platform/platform.ts';
 
 /** Looks of one depth: the last that began, the one under way, and the one that comes after it. */
@@ -56,18 +55,14 @@ export class Looks<Seen> {
     const at = this.#o.now();
     const seen = this.#o.observe(depth);
     const last = { at, tookMs: 0, seen };
-    turn.last = last;
-    const forget = (): void => {
-      if (turn.last === last) delete turn.last;
-    };
+    // Of thousands of VMs a look is large: only what a listing may ask for is kept.
+    if (depth === 'run') turn.last = last;
     const end = (): void => {
       delete turn.over;
       last.tookMs = this.#o.now() - at;
-      // Of thousands of VMs it is large.
-      setTimeout(forget, LIMITS.lookMaxAgeMs + 2 * last.tookMs).unref();
     };
     turn.over = seen.then(end, () => {
-      forget();
+      if (turn.last === last) delete turn.last;
       end();
     });
     return seen;

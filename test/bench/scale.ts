@@ -20,6 +20,16 @@ const FLAGS =
 const LISTS = 41;
 const PASSES = 8;
 
+const answerOf = (child: ChildProcess): Promise<unknown> =>
+  new Promise((resolve, reject) => {
+    const ended = (): void => reject(new Error('the process ended'));
+    child.once('exit', ended);
+    child.once('message', (message) => {
+      child.off('exit', ended);
+      resolve(message);
+    });
+  });
+
 /** A brigd of its own process on a model of this one. */
 class Node {
   readonly client: Client;
@@ -41,7 +51,7 @@ class Node {
     mkdirSync(paths.stateDir);
     copyFileSync(join(this.#world.dir, 'brig.db'), layout(paths).store);
     this.#fifos(vms);
-    for (const name of ['far', 'node']) this.#build(name);
+    for (const name of ['far', 'node', 'lists']) this.#build(name);
     this.#close = await serveHost(this.#world.model.host, join(this.#dir, 'host.sock'));
     this.#clock = setInterval(() => void this.#world.model.clock.advance(10), 10);
     const { dataset } = this.#world.config;
@@ -53,7 +63,7 @@ class Node {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       },
     );
-    await this.#answer();
+    await answerOf(this.#child);
     return this.commands - before;
   }
 
@@ -72,22 +82,22 @@ class Node {
     for (let from = 0; from < vms; from += 1000) spawnSync('/usr/bin/mkfifo', paths.slice(from, from + 1000));
   }
 
-  #answer(): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      this.#child.once('message', resolve);
-      this.#child.once('exit', () => reject(new Error('brigd ended')));
-    });
-  }
-
   get commands(): number {
     return this.#world.model.commands;
   }
 
   /** Units: milliseconds. */
   async pass(): Promise<number> {
-    const answer = this.#answer();
+    const answer = answerOf(this.#child);
     this.#child.send('pass');
     return Number(await answer);
+  }
+
+  /** Each list through the API, parsed, by a client of its own process. Units: milliseconds. */
+  async lists(vms: number): Promise<number[]> {
+    const args = [join(this.#dir, 'lists.mjs'), join(this.#dir, 'run/brigd.sock'), String(LISTS), String(vms)];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    return (await answerOf(child)) as number[];
   }
 
   get residentMiB(): number {
@@ -120,13 +130,8 @@ export const scale = async (vms: number): Promise<ScaleFigures> => {
   const node = new Node();
   try {
     const adoption = await node.up(vms, vms);
-    const [lists, passes, processes]: [number[], number[], number[]] = [[], [], []];
-    for (let i = 0; i < LISTS; i++) {
-      const startMs = performance.now();
-      const found = await node.client.list();
-      lists.push(performance.now() - startMs);
-      if (found.filter(({ state }) => state === 'running').length !== vms) throw new Error('not all are seen to run');
-    }
+    const lists = await node.lists(vms);
+    const [passes, processes]: [number[], number[]] = [[], []];
     for (let i = 0; i < PASSES; i++) {
       const before = node.commands;
       passes.push(await node.pass());

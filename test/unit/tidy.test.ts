@@ -63,7 +63,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'node:zlib': ['io'],
   'node:readline': ['api'],
   'node:stream': ['api', 'cli'],
-  'node:timers/promises': ['io'],
+  'node:timers/promises': ['api', 'io'],
   'node:path': ['io', 'cli'],
   'node:util': ['cli', 'daemon'],
   'node:assert': ['freebsd', 'linux', 'model', 'saga', 'image'],

@@ -1,4 +1,5 @@
 import type { Command, Tolerance } from '../../base/host.ts';
+import { wordsOf } from '../../base/words.ts';
 import { command } from '../../platform/command.ts';
 
 const PROGRAM = '/sbin/ifconfig';
@@ -44,15 +45,18 @@ export const parseInterfaces = (text: string): Interface[] => {
   });
 };
 
+const NONE: readonly string[] = [];
+const membersOf = (block: string): string[] => [...block.matchAll(/^\tmember: (\S+)/gm)].map((match) => match[1] ?? '');
+
 const parseBlock = (name: string, flags: string, block: string): Interface => {
   const description = /^\tdescription: (.*)$/m.exec(block)?.[1];
   const ether = /^\tether (\S+)/m.exec(block)?.[1];
   const openedBy = /^\tOpened by PID (\d+)/m.exec(block)?.[1];
   return {
     name,
-    flags: flags.split(',').filter(Boolean),
-    groups: /^\tgroups: (.*)$/m.exec(block)?.[1]?.trim().split(' ') ?? [],
-    members: [...block.matchAll(/^\tmember: (\S+)/gm)].map((match) => match[1] ?? ''),
+    flags: wordsOf(flags, ','),
+    groups: wordsOf(/^\tgroups: (.*)$/m.exec(block)?.[1] ?? '', ' '),
+    members: block.includes('\tmember: ') ? membersOf(block) : NONE,
     ...(description === undefined ? {} : { description }),
     ...(ether === undefined ? {} : { ether }),
     ...(openedBy === undefined ? {} : { openedBy: Number(openedBy) }),

@@ -1,4 +1,5 @@
 import type { Command, Tolerance } from '../../base/host.ts';
+import { wordOf, wordsOf } from '../../base/words.ts';
 import { command } from '../../platform/command.ts';
 
 export const mount = (
@@ -32,6 +33,6 @@ export const parseMounts = (text: string): Mount[] =>
   text.split('\n').flatMap((line) => {
     const [special, node, type, options] = line.split(/\s+/);
     return special && node && type && options
-      ? [{ special, node, type, options: options.split(',').filter(Boolean) }]
+      ? [{ special, node, type: wordOf(type), options: wordsOf(options, ',') }]
       : [];
   });

@@ -1,4 +1,5 @@
 import type { Command } from '../../base/host.ts';
+import { wordOf } from '../../base/words.ts';
 import { command } from '../../platform/command.ts';
 
 /** Every process of the host, command lines in full. Source: ps(1), keys from bin/ps/keyword.c. */
@@ -37,9 +38,9 @@ export const parseProcesses = (text: string): Process[] => {
     ppid: Number(row.ppid ?? 0),
     jid: Number(row['jail-id'] ?? 0),
     jail: row['jail-name'] ?? '-',
-    user: row.user ?? '',
+    user: wordOf(row.user ?? ''),
     uid: Number(row.uid ?? -1),
-    stat: row.state ?? '',
+    stat: wordOf(row.state ?? ''),
     rssBytes: Number(row.rss ?? 0) * 1024,
     // lstart is ctime(3) in the zone of the environment, which brig sets to UTC.
     startedMs: Date.parse(`${row['start-time'] ?? ''} UTC`),
