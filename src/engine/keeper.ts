@@ -3,7 +3,7 @@ import { messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Layout } from '../platform/layout.ts';
 import { parseExitFile, renderExit, toExit, type Exit } from '../platform/exit.ts';
-import type { SagaRow, Store, VmRow } from '../store/store.ts';
+import type { EventRow, SagaRow, Store, VmRow } from '../store/store.ts';
 import type { Boot } from './boot.ts';
 import type { Engine } from './engine.ts';
 import type { EventLog } from './events.ts';
@@ -34,15 +34,17 @@ const UNKNOWN: Exit = toExit(255, '');
 /** Keeps what is asked for and what is there together: recovery, adoption, restarts after a crash. */
 export class Keeper<Seen> {
   readonly #o: KeeperOptions<Seen>;
-  readonly #ends = new Map<string, number[]>();
+  /** When runs of a VM ended by themselves lately. */
+  readonly #ends = new Map<string, readonly number[]>();
   readonly #resets = new Map<string, string>();
-  /** Runs whose end is dealt with; their exit files stay until the next start. */
-  readonly #handled = new Set<string>();
+  /** The run of each VM whose end is dealt with; its exit file stays until the next start. */
+  readonly #handled = new Map<string, string>();
   /** Ends whose clean-up did not come through. */
   readonly #unfinished = new Set<End>();
   /** Sagas of an earlier brigd that were taken up; told once. */
   readonly #recovered = new Set<string>();
   #closed = false;
+  #unlisten: (() => void) | undefined;
   #said = '';
   #watch: { close(): void } | undefined;
   #work: Promise<void> = Promise.resolve();
@@ -55,6 +57,7 @@ export class Keeper<Seen> {
   async open(): Promise<void> {
     const { host, layout, events, store } = this.#o;
     events.add('brigd.started', 'brigd', undefined, { epoch: store.epoch });
+    this.#unlisten = events.listen((event) => this.#heed(event));
     for (const saga of store.listSagas()) await this.#guard(saga.vm, () => this.#recover(saga));
     const rebooted = (await host.stat(layout.booted)) === undefined;
     await this.#adopt(rebooted);
@@ -64,8 +67,17 @@ export class Keeper<Seen> {
     void this.#o.boot.start(rebooted);
   }
 
+  /** Whom a person starts has a clean slate. */
+  #heed({ kind, cause, vm }: EventRow): void {
+    if (vm === undefined) return;
+    if (kind === 'vm.destroyed' || (kind === 'vm.running' && cause === 'operator')) this.#ends.set(vm, []);
+    if (kind !== 'vm.destroyed') return;
+    for (const known of [this.#ends, this.#resets, this.#handled]) known.delete(vm);
+  }
+
   close(): void {
     this.#closed = true;
+    this.#unlisten?.();
     this.#o.boot.close();
     this.#watch?.close();
   }
@@ -150,7 +162,7 @@ export class Keeper<Seen> {
   /** It ran when the host went down. */
   async #lost(row: VmRow): Promise<void> {
     const { engine, store, host, events } = this.#o;
-    store.setLastEnd(row.name, { exit: 'host went down', cause: 'host', atMs: host.now() });
+    store.setLastEnd(row.name, { exit: 'host went down', cause: 'host', atMs: host.now(), run: row.run });
     events.add('vm.ended', 'host', row.name, { exit: 'host went down' });
     await engine.clean(row.name, 'host');
     engine.giveUp(row.name, 'host', undefined);
@@ -214,21 +226,36 @@ export class Keeper<Seen> {
       engine.operations.find(name) ||
       current?.intent !== 'running' ||
       current.run !== row.run ||
-      this.#handled.has(row.run)
+      this.#handled.get(name) === row.run
     )
       return;
-    this.#handled.add(row.run);
+    this.#handled.set(name, row.run);
     const cause = causeOf(exit);
     const text = renderExit(exit);
-    const ends = this.#ends.get(name) ?? [];
+    // An earlier brigd may have told it, and ended before what follows from it.
+    const isTold = current.lastEnd?.run === row.run;
+    const ends = this.#endsOf(row).slice(0, isTold ? -1 : undefined);
     const decision = decide(row.spec.restart, exit, ends, host.now());
     this.#ends.set(name, [...ends.slice(-row.spec.restart.max), host.now()]);
-    store.setLastEnd(name, { exit: text, cause, atMs: host.now() });
-    events.add('vm.ended', cause, name, { exit: text, status: exit.status, restart: decision.restart });
+    if (!isTold) {
+      events.add('vm.ended', cause, name, { exit: text, status: exit.status, restart: decision.restart });
+      store.setLastEnd(name, { exit: text, cause, atMs: host.now(), run: row.run });
+    }
     const reason = decision.restart
       ? undefined
       : (decision.reason ?? (cause === 'crash' ? `crashed: ${text}` : undefined));
     void this.#follow({ row, cause, decision, reason });
+  }
+
+  /** After brigd's own restart the log remembers: a crash loop does not begin anew with it. */
+  #endsOf({ name, spec }: VmRow): readonly number[] {
+    const known = this.#ends.get(name);
+    if (known) return known;
+    const sinceMs = this.#o.host.now() - spec.restart.windowSeconds * 1000;
+    const kinds = ['vm.ended', 'vm.running'];
+    const logged = this.#o.store.eventsSince(sinceMs, name, kinds);
+    const fresh = logged.findLastIndex(({ kind, cause }) => kind === 'vm.running' && cause === 'operator');
+    return logged.slice(fresh + 1).flatMap(({ kind, atMs }) => (kind === 'vm.ended' ? [atMs] : []));
   }
 
   /** Cleans up, then starts it again or gives up. */

@@ -8,8 +8,9 @@ export const causeOf = (exit: Exit): 'guest' | 'crash' =>
 export type Decision =
   { readonly restart: true; readonly afterMs: number } | { readonly restart: false; readonly reason?: string };
 
-/** First pause after a crash; doubles with each in the window. Units: milliseconds. */
+/** First pause after a crash; doubles with each in the window, up to the most. Units: milliseconds. */
 const BACKOFF_MS = 500;
+const BACKOFF_MAX_MS = 60_000;
 
 /**
  * What follows a run that ended by itself. `endsMs`: earlier ends in this window, newest last.
@@ -24,5 +25,5 @@ export const decide = (policy: VmSpec['restart'], exit: Exit, endsMs: readonly n
       restart: false,
       reason: `ended ${recent + 1} times within ${policy.windowSeconds} s: not restarted any more until started by hand`,
     };
-  return { restart: true, afterMs: recent === 0 ? 0 : BACKOFF_MS * 2 ** (recent - 1) };
+  return { restart: true, afterMs: recent === 0 ? 0 : Math.min(BACKOFF_MS * 2 ** (recent - 1), BACKOFF_MAX_MS) };
 };

@@ -39,6 +39,7 @@ const SCHEMA_4 = `
     idx integer not null, mac text unique, primary key (kind, number)
   ) strict, without rowid;
   create index leases_holder on leases (holder, kind, idx);
+  create index events_vm on events (vm, seq);
   insert into leases select 'slot', slot, name, 0, 0, null from vms;
   insert into leases select 'unit', unit, vm, 0, idx, mac from units;
   drop table units;

@@ -27,6 +27,8 @@ export interface LastEnd {
   /** operator, guest, crash or host. */
   readonly cause: string;
   readonly atMs: number;
+  /** Absent in what an older brig wrote. */
+  readonly run?: string;
 }
 
 /** A defined VM as the store has it. */
@@ -309,6 +311,17 @@ export class Store {
         ? this.#all('select * from events where seq > ? order by seq limit ?', afterSeq, limit)
         : this.#all('select * from events where seq > ? and vm = ? order by seq limit ?', afterSeq, vm, limit);
     return rows.map(fromEventRow);
+  }
+
+  /** Of these kinds, since then, oldest first. */
+  eventsSince(sinceMs: number, vm: string, kinds: readonly string[]): EventRow[] {
+    const marks = kinds.map(() => '?').join(', ');
+    return this.#all(
+      `select * from events where vm = ? and at_ms > ? and kind in (${marks}) order by seq`,
+      vm,
+      sinceMs,
+      ...kinds,
+    ).map(fromEventRow);
   }
 
   /** The oldest that is kept. */

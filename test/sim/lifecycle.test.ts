@@ -195,6 +195,38 @@ describe('a guest', () => {
     expect(await world.inventory()).toEqual(before);
     await world.engine.start('web01', operator);
     expect(await world.state()).toBe('running');
+    const { pid } = await world.engine.show('web01');
+    world.model.guest('web01').type('t');
+    await world.until(
+      async () => (await world.engine.show('web01')).pid !== pid && (await world.state()) === 'running',
+    );
+  });
+
+  test('that crashes over and over is failed though brigd is killed in between', async () => {
+    await world.create({ restart: { policy: 'on-failure', max: 2, windowSeconds: 60 } });
+    await world.engine.start('web01', operator);
+    for (let i = 0; i < 3; i++) {
+      await world.until(async () => (await world.state()) === 'running');
+      world.die();
+      await world.boot();
+      world.model.guest('web01').type('t');
+      await world.until(async () => (await world.state()) !== 'running');
+    }
+    await world.until(async () => (await world.state()) === 'failed');
+    expect((await world.engine.show('web01')).reason).toContain('ended 3 times within 60 s');
+  });
+
+  test('whose end one brigd tells and the next one deals with ended once', async () => {
+    await world.create({ restart: { policy: 'on-failure', max: 5, windowSeconds: 60 } });
+    await world.engine.start('web01', operator);
+    for (let i = 0; i < 2; i++) {
+      world.model.guest('web01').type('t');
+      await world.until(() => world.kinds().filter((kind) => kind === 'vm.ended').length === i + 1);
+      world.die();
+      await world.boot();
+      await world.until(async () => (await world.state()) === 'running');
+    }
+    expect(world.kinds().filter((kind) => kind === 'vm.ended')).toHaveLength(2);
   });
 
   test('that resets runs on in a new process, without brigd', async () => {

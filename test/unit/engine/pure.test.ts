@@ -29,6 +29,9 @@ describe('restart policy', () => {
 
   test('old crashes are forgotten', () => {
     expect(decide(policy, toExit(134, ''), [1000, 2000, 3000], 60_000)).toEqual({ restart: true, afterMs: 0 });
+    const often = Array.from({ length: 900 }, (_, i) => i);
+    const patient = { ...policy, max: 1_000, windowSeconds: 3_600 };
+    expect(decide(patient, toExit(134, ''), often, 1_000), 'bounded').toEqual({ restart: true, afterMs: 60_000 });
   });
 });
 
