@@ -28,7 +28,10 @@ const decode = (_: string, value: unknown): unknown => {
 const send = (socket: Socket, message: Message): void => void socket.write(`${JSON.stringify(message, encode)}\n`);
 
 const receive = (socket: Socket, listener: (message: Message) => void): void => {
-  createInterface({ input: socket }).on('line', (line) => listener(JSON.parse(line, decode) as Message));
+  const lines = createInterface({ input: socket });
+  lines.on('line', (line) => listener(JSON.parse(line, decode) as Message));
+  // The one over there may end while answers are on their way.
+  for (const each of [lines, socket]) each.on('error', () => undefined);
 };
 
 /** Serves a host of this process to another one. */
