@@ -98,6 +98,8 @@ export class Engine<Seen> {
     return this.operations.run({ id: this.#o.newId(), vm: name, verb, onBegin }, async (operation) => {
       try {
         return await work(operation);
+      } catch (error) {
+        throw named(verb, name, error);
       } finally {
         this.#looks.forget();
       }
@@ -123,7 +125,7 @@ export class Engine<Seen> {
         );
       } catch (error) {
         await this.#uncreate(vm, steps, operation.id, request.cause);
-        throw named('create', spec.name, error);
+        throw error;
       }
       this.#o.store.endSaga(operation.id, true);
       this.#changes.letGo(vm);
@@ -182,9 +184,7 @@ export class Engine<Seen> {
     store.setIntent(name, 'stopped', saga);
     this.#changes.trouble(vm, 'start', left ?? { kind: 'failed', reason: messageOf(error), atMs: host.now() }, cause);
     store.endSaga(saga);
-    return left
-      ? stuck('start', name, { ...left, reason: `${messageOf(error)}; then ${left.reason}` })
-      : named('start', name, error);
+    return left ? stuck('start', name, { ...left, reason: `${messageOf(error)}; then ${left.reason}` }) : error;
   }
 
   /** What a start does: the residue of a run that ended badly goes first, then everything is made anew. */
@@ -352,8 +352,8 @@ export class Engine<Seen> {
   async resolve(name: string, request: Request): Promise<Outcome> {
     const { trouble } = this.row(name);
     if (trouble?.kind !== 'stuck') return { changed: false };
-    const isGoing = trouble.verb === 'create' || trouble.verb === 'destroy';
-    if (isGoing) return await this.destroy(name, { ...request, force: true });
+    if (trouble.verb === 'create' || trouble.verb === 'destroy')
+      return await this.destroy(name, { ...request, force: true });
     await this.stop(name, request);
     return { changed: true };
   }

@@ -18,16 +18,28 @@ export interface Outcome {
   readonly downgraded?: string;
 }
 
-/** A step's error with what was attempted on which VM in front. */
-export const named = (verb: string, name: string, error: unknown): unknown =>
-  error instanceof BrigError && !error.message.startsWith(`${verb} ${name}: `)
-    ? new BrigError(error.code, `${verb} ${name}: ${error.message}`, {
-        retry: error.retry,
-        details: error.details,
-        cause: error,
-        ...(error.hint === undefined ? {} : { hint: error.hint }),
-      })
-    : error;
+/** An error with what was attempted on which VM in front; one of the store's own with what a person can do. */
+export const named = (verb: string, name: string, error: unknown): unknown => {
+  if (!(error instanceof BrigError)) return isOfStore(error) ? fullStore(verb, name, error) : error;
+  // A restart tells of its stop or of its start.
+  if (/^[a-z]+ (\S+): /.exec(error.message)?.[1] === name) return error;
+  return new BrigError(error.code, `${verb} ${name}: ${error.message}`, {
+    retry: error.retry,
+    details: error.details,
+    cause: error,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+  });
+};
+
+const isOfStore = (error: unknown): error is Error =>
+  error instanceof Error && (error as NodeJS.ErrnoException).code === 'ERR_SQLITE_ERROR';
+
+const fullStore = (verb: string, name: string, error: Error): BrigError =>
+  new BrigError('store.failed', `${verb} ${name}: write brig.db: ${error.message}`, {
+    retry: 'operator',
+    hint: 'look at the file system of stateDir: df; what is under way is finished or undone when it can be written',
+    cause: error,
+  });
 
 /** Errors of what could not be taken back, with what is left. */
 export const stuck = (verb: string, name: string, left: Trouble): BrigError =>

@@ -347,3 +347,25 @@ test('each harder stage of a stop is an event', async () => {
   const stages = world.events.list(0, 1_000, 'web01').filter(({ kind }) => kind === 'step.stage');
   expect(stages.map(({ data }) => data.stage)).toEqual(['ACPI power button', 'forced power-off']);
 });
+
+describe('a store that cannot be written', () => {
+  test('refuses a change before anything is touched, and says where to look', async () => {
+    await world.create();
+    const before = await world.inventory();
+    const full = Object.assign(new Error('database or disk is full'), { code: 'ERR_SQLITE_ERROR' });
+    const { store } = world;
+    const beginSaga = store.beginSaga.bind(store);
+    store.beginSaga = () => {
+      throw full;
+    };
+    await expect(world.engine.start('web01', operator)).rejects.toMatchObject({
+      code: 'store.failed',
+      message: 'start web01: write brig.db: database or disk is full',
+      hint: expect.stringContaining('df') as string,
+    });
+    expect(await world.inventory()).toEqual(before);
+    store.beginSaga = beginSaga;
+    await world.engine.start('web01', operator);
+    expect(await world.state()).toBe('running');
+  });
+});
