@@ -2,16 +2,16 @@ import type { Action, Step } from '../base/step.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Depth, Finding, Live, Vm } from '../platform/platform.ts';
-import { layout } from '../platform/layout.ts';
 import { definitionOf, holdsOf, planApply, planUndo } from '../saga/run.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { VmRow } from '../store/store.ts';
 import { Changes, type Cause, type ChangeOptions, type PlanLine } from './changes.ts';
+import { Definitions } from './definitions.ts';
 import { Looks } from './looks.ts';
 import { nearest } from './nearest.ts';
 import { Operations, type Operation } from './operation.ts';
-import { checkNetworks, place } from './place.ts';
+import { place } from './place.ts';
 import { Repairs, type Difference } from './repair.ts';
 import { named, stuck, type Outcome, type Request } from './request.ts';
 import type { VmView } from './view.ts';
@@ -30,6 +30,7 @@ export class Engine<Seen> {
   readonly #o: EngineOptions<Seen>;
   readonly operations: Operations;
   readonly #changes: Changes<Seen>;
+  readonly #definitions: Definitions<Seen>;
   readonly #repairs: Repairs<Seen>;
   readonly #looks: Looks<Seen>;
   readonly #views: Views<Seen>;
@@ -41,6 +42,7 @@ export class Engine<Seen> {
     this.#looks = new Looks({ observe: (depth) => platform.observe(host, depth), now: () => host.now() });
     this.#views = new Views({ ...options, operations: this.operations, looks: this.#looks });
     this.#changes = new Changes({ ...options, looks: this.#looks });
+    this.#definitions = new Definitions({ ...options, looks: this.#looks, changes: this.#changes });
     const live = (vm: Vm, seen: Seen): Live => this.live(vm, seen);
     this.#repairs = new Repairs({ platform, changes: this.#changes, live });
   }
@@ -109,36 +111,9 @@ export class Engine<Seen> {
   /** Errors: vm.exists; vm.blocked when this node lacks what the document asks for; the step that failed. */
   create(spec: VmSpec, request: Request): Promise<VmView> {
     return this.#operate(spec.name, 'create', request, async (operation) => {
-      checkNetworks(spec, this.#o.config);
-      const vm = place(this.#o.store.addVm(spec, this.#o.host.now()), this.#o.config);
-      const steps = this.#o.platform.createSteps(vm);
-      this.#changes.journal(operation, vm, steps, '');
-      try {
-        const seen = await this.#changes.look(vm, steps);
-        this.#changes.refuse(vm, 'create', await this.#o.platform.precheck(this.#o.host, seen, vm));
-        await this.#changes.run(
-          planApply(this.#o.platform.catalogue, steps, seen),
-          vm,
-          seen,
-          request.cause,
-          operation.abort.signal,
-        );
-      } catch (error) {
-        await this.#uncreate(vm, steps, operation.id, request.cause);
-        throw error;
-      }
-      this.#o.store.endSaga(operation.id, true);
-      this.#changes.letGo(vm);
-      this.#o.events.add('vm.created', request.cause, spec.name);
+      await this.#definitions.create(spec, operation, request);
       return this.#views.of(this.row(spec.name), await this.observe());
     });
-  }
-
-  async #uncreate(vm: Vm, steps: readonly Step[], saga: string, cause: Cause): Promise<void> {
-    const left = await this.#changes.undo(vm, steps, cause);
-    if (left) this.#changes.trouble(vm, 'create', left, cause);
-    else await this.#forget(vm.spec.name);
-    this.#o.store.endSaga(saga, true);
   }
 
   /** Success that does nothing when it runs. Errors: vm.blocked, or the step that failed after all is undone. */
@@ -153,11 +128,14 @@ export class Engine<Seen> {
     const steps = platform.startSteps(vm, operation.id, 0);
     const seen = await this.#changes.look(vm, [...platform.createSteps(vm), ...steps]);
     if (this.#isUp(vm, seen)) return { changed: false };
-    const actions = await this.#planStart(vm, steps, seen).catch((error: unknown) => {
+    let actions: readonly Action[];
+    try {
+      actions = await this.#planStart(vm, steps, seen);
+      this.#changes.journal(operation, vm, steps, operation.id);
+    } catch (error) {
       this.#changes.letGo(vm);
       throw error;
-    });
-    this.#changes.journal(operation, vm, steps, operation.id);
+    }
     store.setIntent(name, 'running', operation.id);
     try {
       await this.#changes.run(actions, vm, seen, request.cause, operation.abort.signal);
@@ -301,9 +279,7 @@ export class Engine<Seen> {
   /** A create that was cut short: taken back. */
   async recoverCreate(name: string, saga: string): Promise<void> {
     const vm = this.vm(name);
-    await this.#operate(name, 'create', { cause: 'brigd' }, () =>
-      this.#uncreate(vm, this.#o.platform.createSteps(vm), saga, 'brigd'),
-    );
+    await this.#operate(name, 'create', { cause: 'brigd' }, () => this.#definitions.uncreate(vm, saga, 'brigd'));
   }
 
   /** Removes the VM, its disks and its leases; data goes last. Errors: vm.blocked while it runs, unless forced. */
@@ -317,35 +293,9 @@ export class Engine<Seen> {
           retry: 'operator',
           hint: `brig stop ${name}, or brig destroy --force ${name}`,
         });
-      await this.#destroy(vm, operation, request);
+      await this.#definitions.destroy(vm, this.row(name).run, operation, request);
       return { changed: true };
     });
-  }
-
-  async #destroy(vm: Vm, operation: Operation, request: Request): Promise<void> {
-    const { platform, store, events } = this.#o;
-    const { name } = vm.spec;
-    const { run } = this.row(name);
-    const steps = [
-      ...platform.createSteps(vm),
-      ...platform.startSteps(vm, run, request.graceMs ?? LIMITS.stopTimeoutMs),
-    ];
-    const seen = await this.#changes.look(vm, steps);
-    this.#changes.journal(operation, vm, steps, run);
-    store.setIntent(name, 'stopped', run);
-    const left = await this.#changes.undo(vm, steps, request.cause, seen);
-    if (left) this.#changes.trouble(vm, 'destroy', left, request.cause);
-    else await this.#forget(name);
-    store.endSaga(operation.id, true);
-    if (left) throw stuck('destroy', name, left);
-    events.add('vm.destroyed', request.cause, name);
-  }
-
-  /** How its last run ended is of no use to the next VM of that name. */
-  async #forget(name: string): Promise<void> {
-    const { exit, resets } = layout(this.#o.config).vm(name);
-    for (const path of [exit, resets]) await this.#o.host.remove(path);
-    this.#o.store.removeVm(name);
   }
 
   /** Goes on with what got stuck, after a person mended what was in its way. Success that does nothing when nothing is. */

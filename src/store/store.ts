@@ -196,23 +196,34 @@ export class Store {
     this.#sorted = undefined;
   }
 
-  /** Leases a slot and a unit for each NIC, and remembers the spec: all or nothing. Errors: vm.exists, store.failed when none is left. */
-  addVm(spec: VmSpec, nowMs: number): VmRow {
-    this.#transaction(() => {
-      if (this.findVm(spec.name))
-        throw new BrigError('vm.exists', `create ${spec.name}: a VM of this name exists`, {
-          hint: `brig show ${spec.name}`,
-        });
-      this.#leases.lease(spec);
-      this.#sql('insert into vms values (?, ?, ?, ?, null, null, ?, lower(hex(randomblob(16))))').run(
-        spec.name,
-        JSON.stringify(spec),
-        'stopped',
-        '',
-        nowMs,
-      );
-    });
-    this.#reread(spec.name);
+  /**
+   * Leases a slot and a unit for each NIC, remembers the spec, and begins the change that makes it, if given: all or nothing.
+   * Errors: vm.exists; store.failed when none is left.
+   */
+  addVm(spec: VmSpec, nowMs: number, begin?: (row: VmRow) => void): VmRow {
+    const add = (): void =>
+      this.#transaction(() => {
+        if (this.findVm(spec.name))
+          throw new BrigError('vm.exists', `create ${spec.name}: a VM of this name exists`, {
+            hint: `brig show ${spec.name}`,
+          });
+        this.#leases.lease(spec);
+        this.#sql('insert into vms values (?, ?, ?, ?, null, null, ?, lower(hex(randomblob(16))))').run(
+          spec.name,
+          JSON.stringify(spec),
+          'stopped',
+          '',
+          nowMs,
+        );
+        this.#reread(spec.name);
+        begin?.(this.findVm(spec.name) as VmRow);
+      });
+    try {
+      if (begin) this.#durably(add);
+      else add();
+    } finally {
+      this.#reread(spec.name);
+    }
     return this.findVm(spec.name) as VmRow;
   }
 
@@ -242,6 +253,8 @@ export class Store {
 
   /** Commits with all before it to the disk; what others write may be lost with the power, as the host's state is then. */
   #durably(work: () => void): void {
+    // Within a transaction it is set already, and cannot be.
+    if (this.#db.isTransaction) return work();
     this.#db.exec('pragma synchronous = full');
     try {
       work();

@@ -55,6 +55,21 @@ describe('leases', () => {
     none.close();
   });
 
+  test('are granted with the change that makes the VM, or not at all', () => {
+    const store = new Store(fresh());
+    const refuse = (): void => {
+      throw new Error('disk is full');
+    };
+    expect(() => store.addVm(spec('a'), 0, refuse)).toThrow('disk is full');
+    expect(store.findVm('a')).toBeUndefined();
+    expect(store.listVms()).toEqual([]);
+    const begin = ({ name }: { name: string }): void =>
+      store.beginSaga({ id: 's', vm: name, verb: 'create', run: '', steps: [], startedMs: 0 });
+    expect(store.addVm(spec('a'), 0, begin)).toMatchObject({ slot: 0, nics: [{ unit: 0 }] });
+    expect(store.listSagas()).toMatchObject([{ id: 's', vm: 'a' }]);
+    store.close();
+  });
+
   test('and changes under way tell which start of brigd they are of', () => {
     const path = fresh();
     const store = new Store(path);
