@@ -133,7 +133,8 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     const policy = config.reconcile;
     const reconciler = new Reconciler({ host, platform, engine, store, events, policy, parallel });
     const boot = new Boot({ host, engine, store, events, layout: places, parallel });
-    const keeper = new Keeper({ host, engine, store, events, layout: places, reconciler, boot });
+    const prepare = (): Promise<void> => prepareFiles(host, places, config);
+    const keeper = new Keeper({ host, engine, store, events, layout: places, reconciler, boot, prepare });
     await keeper.open();
     const api = new Api({
       engine,

@@ -18,6 +18,8 @@ export interface KeeperOptions<Seen> {
   readonly layout: Layout;
   readonly reconciler: Reconciler<Seen>;
   readonly boot: Boot<Seen>;
+  /** Makes what brigd itself needs below its directories; what is there stays. */
+  readonly prepare: () => Promise<void>;
 }
 
 /** A run that ended, and what follows. */
@@ -62,7 +64,7 @@ export class Keeper<Seen> {
     const rebooted = (await host.stat(layout.booted)) === undefined;
     await this.#adopt(rebooted);
     await host.writeFile(layout.booted, '', { mode: 0o600, uid: 0, gid: 0 });
-    this.#watch = host.watch(layout.exits, () => this.check());
+    this.#listen();
     void this.#loop();
     void this.#o.boot.start(rebooted);
   }
@@ -73,6 +75,11 @@ export class Keeper<Seen> {
     if (kind === 'vm.destroyed' || (kind === 'vm.running' && cause === 'operator')) this.#ends.set(vm, []);
     if (kind !== 'vm.destroyed') return;
     for (const known of [this.#ends, this.#resets, this.#handled]) known.delete(vm);
+  }
+
+  #listen(): void {
+    this.#watch?.close();
+    this.#watch = this.#o.host.watch(this.#o.layout.exits, () => this.check());
   }
 
   close(): void {
@@ -170,13 +177,22 @@ export class Keeper<Seen> {
 
   async #checkExits(): Promise<void> {
     const { host, layout, store } = this.#o;
-    for (const entry of (await host.list(layout.exits)) ?? []) {
+    const entries = await host.list(layout.exits);
+    if (!entries || !(await host.stat(layout.supervisor))) await this.#remake();
+    for (const entry of entries ?? []) {
       const name = entry.replace(/\.resets$/, '');
       const row = store.findVm(name);
       if (!row || row.intent !== 'running') continue;
       if (entry === name) await this.#checkExit(row);
       else await this.#checkResets(row);
     }
+  }
+
+  /** Somebody cleaned brigd's own directory. */
+  async #remake(): Promise<void> {
+    await this.#o.prepare();
+    this.#listen();
+    this.#o.events.add('brigd.repaired', 'brigd', undefined);
   }
 
   async #checkExit(row: VmRow): Promise<void> {

@@ -95,7 +95,8 @@ export const look = async (host: Host, node: Node, { spec }: Vm, seen: Seen): Pr
     runFiles,
     hasTpm: tpm?.kind === 'directory',
     mounts: new Set(parseMountinfo(mounts ?? '').flatMap(({ at }) => (at.startsWith(`${files.run}/`) ? [at] : []))),
-    ready: said?.includes(RUNNING) ?? false,
+    // A process without that file has lost it to somebody.
+    ready: said?.includes(RUNNING) ?? true,
     ...(diskFiles === undefined ? {} : { diskFiles: new Set(diskFiles) }),
   };
 };

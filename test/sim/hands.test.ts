@@ -54,6 +54,7 @@ describe('what people do by hand to a running VM is made good, and the guest run
       ],
       ['epair.add'],
     ],
+    ['takes the bridge down', ['/sbin/ifconfig bridge7000 down'], ['bridge.create']],
     ['destroys the bridge', ['/sbin/ifconfig bridge7000 destroy'], ['bridge.create', 'epair.add']],
     ['takes its epair out of its vnet', ['/sbin/ifconfig epair7000b -vnet brig-web01'], ['vnet.join']],
     ['takes its tap out of its vnet', ['/sbin/ifconfig tap7000 -vnet brig-web01'], ['vnet.join']],
@@ -83,6 +84,31 @@ describe('what people do by hand to a running VM is made good, and the guest run
     await world.until(() => repaired().length > 0);
     expect(repaired()).toEqual(['run-dir.create']);
     expect(await world.engine.examine('web01')).toEqual([]);
+  });
+
+  test('all of its run directory, or of brigd, that can be removed', async () => {
+    const { host } = world.model;
+    for (const path of ['con.in', 'con.out', 'vm/bhyve.conf', 'err'])
+      await host.remove(`/var/run/brig/vms/web01/${path}`);
+    for (const path of ['exits', 'supervise.sh']) await host.remove(`/var/run/brig/${path}`);
+    await world.until(() => world.events.list(0, 10_000).some(({ kind }) => kind === 'brigd.repaired'));
+    await world.until(async () => (await world.engine.examine('web01')).length === 0);
+    const pid = await pidOf();
+    world.model.guest('web01').crash(11);
+    await world.until(() => world.kinds().includes('vm.ended'));
+    expect((await world.engine.show('web01')).lastEnd).toMatchObject({ exit: 'signal 11' });
+    expect(pid).toBeDefined();
+    await world.until(() => world.engine.operations.all().length === 0);
+    await world.engine.start('web01', operator);
+    await world.engine.stop('web01', operator);
+    expect(await world.inventory()).toEqual(bare);
+  });
+
+  test('what it was stopped with, right before a stop', async () => {
+    await world.model.host.remove('/var/run/brig/exits');
+    await world.engine.stop('web01', operator);
+    expect(await world.state()).toBe('defined');
+    expect(await world.inventory()).toEqual(bare);
   });
 
   test('what cannot be made good is told, with the reason and since when; once', async () => {

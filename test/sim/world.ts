@@ -212,10 +212,13 @@ export class World {
       fragments: readFragments(),
       allowDevices: [],
     }));
-    for (const path of [paths.runDir, paths.stateDir, places.vmsDir, places.statesDir])
-      await host.mkdir(path, { mode: 0o711, uid: 0, gid: 0 });
-    await host.mkdir(places.exits, { mode: 0o700, uid: 0, gid: 0 });
-    await host.writeFile(places.supervisor, 'supervise.sh', { mode: 0o500, uid: 0, gid: 0 });
+    const prepare = async (): Promise<void> => {
+      for (const path of [paths.runDir, paths.stateDir, places.vmsDir, places.statesDir])
+        await host.mkdir(path, { mode: 0o711, uid: 0, gid: 0 });
+      await host.mkdir(places.exits, { mode: 0o700, uid: 0, gid: 0 });
+      await host.writeFile(places.supervisor, 'supervise.sh', { mode: 0o500, uid: 0, gid: 0 });
+    };
+    await prepare();
     await platform.prepare(host);
     this.events = new EventLog(this.#store, () => host.now());
     const newId = (): string => `id${++this.#ids}`;
@@ -240,6 +243,7 @@ export class World {
       events: this.events,
       layout: places,
       boot: this.node,
+      prepare,
     });
     await this.keeper.open();
   }

@@ -22,10 +22,14 @@ export const bridge: StepDef<BridgeArgs, Seen> = {
     run(ifconfig(name, 'create', 'description', networkMark(network), 'group', GROUP, 'up'), { tolerate: [EXISTS] }),
   ],
   undo: ({ bridge: { name } }) => [run(ifconfig(name, 'destroy'), { tolerate: [NO_INTERFACE] })],
-  holds: ({ bridge: { name, network } }, seen) =>
-    seen.interfaces.get(name)?.description === networkMark(network) ? 'yes' : 'no',
+  holds: ({ bridge: { name, network } }, seen) => {
+    const found = seen.interfaces.get(name);
+    if (found?.description !== networkMark(network)) return 'no';
+    return found.flags.includes('UP') ? 'yes' : 'partly';
+  },
   // Its members come back one by one: each VM's own step.
-  repair: (args) => bridge.apply(args),
+  repair: (args, seen) =>
+    seen.interfaces.has(args.bridge.name) ? [run(ifconfig(args.bridge.name, 'up'))] : bridge.apply(args),
   shared: ({ bridge: { name } }) => `bridge/${name}`,
 };
 

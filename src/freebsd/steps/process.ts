@@ -148,6 +148,12 @@ export const bhyve: StepDef<BhyveArgs, Seen> = {
     const ended = { probe: { read: paths.exit }, until: { matches: '^\\S+ \\d+ ' } };
     const empty = { probe: probeJail(jail), until: { status: 1 } };
     return [
+      // Whoever cleans /var/run must not make a VM that nobody can stop.
+      ...[paths.run, paths.exits].map((path): Effect => ({
+        do: 'mkdir',
+        path,
+        access: { mode: 0o700, uid: 0, gid: 0 },
+      })),
       { do: 'write', path: paths.stop, text: '', access: { mode: 0o400, uid: 0, gid: 0 } },
       {
         do: 'escalate',

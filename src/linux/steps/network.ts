@@ -57,7 +57,11 @@ export const bridge: StepDef<BridgeArgs, Seen> = {
     run(ipBatch([`link set dev ${name} alias ${networkMark(network)}`, ...upWithoutAddress(name)])),
   ],
   undo: ({ bridge: { name } }) => [run(ip(['link', 'delete', 'dev', name]), { tolerate: [NO_LINK] })],
-  holds: ({ bridge: { name, network } }, seen) => ownsLink(seen.links.get(name), networkMark(network), 'bridge'),
+  holds: ({ bridge: { name, network } }, seen) => {
+    const link = seen.links.get(name);
+    const owns = ownsLink(link, networkMark(network), 'bridge');
+    return owns === 'yes' && !link?.up ? 'partly' : owns;
+  },
   repair: (args) => bridge.apply(args),
   shared: ({ bridge: { network } }) => `net/${network}`,
 };
@@ -185,7 +189,8 @@ export const inside: StepDef<NicArgs, Seen> = {
     if (!seen.focus) return seen.spaces.has(spaceOf(vm)) ? 'yes' : 'no';
     const { inside: links } = seen.focus;
     if (!links.has(names.bridge)) return 'no';
-    return [names.peer, names.tap].every((name) => links.get(name)?.master === names.bridge) ? 'yes' : 'partly';
+    const isJoined = [names.peer, names.tap].every((name) => links.get(name)?.master === names.bridge);
+    return isJoined && [names.peer, names.bridge].every((name) => links.get(name)?.up) ? 'yes' : 'partly';
   },
   repair: (args, seen) => {
     const names = nicNames(args.unit);

@@ -110,6 +110,12 @@ export const qemu: StepDef<QemuArgs, Seen> = {
       : { probe: probeRoot(supervisorStart(paths.supervisor, vm)), until: { status: 1 } };
     const uidGone = { probe: probeUid(uid), until: { status: 1 } };
     return [
+      // Whoever cleans /run must not make a VM that nobody can stop.
+      ...[paths.run, paths.exits].map((path): Effect => ({
+        do: 'mkdir',
+        path,
+        access: { mode: 0o700, uid: 0, gid: 0 },
+      })),
       { do: 'write', path: paths.stop, text: '', access: { mode: 0o400, uid: 0, gid: 0 } },
       { do: 'escalate', gone: supervisorGone, stages: stages(args) },
       // Only a supervisor that was killed leaves anything for this.

@@ -160,10 +160,12 @@ describe('networks', () => {
         } satisfies Focus,
       });
     const all = [
-      link('brigb7001'),
-      link('brigp7001', { master: 'brigb7001' }),
+      link('brigb7001', { up: true }),
+      link('brigp7001', { master: 'brigb7001', up: true }),
       link('tap7001', { master: 'brigb7001', up: true }),
     ];
+    const down = link('brigp7001', { master: 'brigb7001' });
+    expect(holds(find(vm, 'netns.join'), focus(all.with(1, down)))).toBe('partly');
     expect(holds(find(vm, 'netns.join'), focus(all))).toBe('yes');
     expect(holds(find(vm, 'netns.join'), focus(all.slice(0, 2)))).toBe('partly');
     expect(holds(find(vm, 'netns.join'), focus(all.slice(1)))).toBe('no');
