@@ -79,7 +79,8 @@ export class Client {
   #request(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const request = httpRequest(
-        { socketPath: this.#socket, method, path: `${PREFIX}${path}`, headers: { host: 'brigd' } },
+        // A connection kept for later may be closed by brigd in the moment in which it is used again.
+        { socketPath: this.#socket, method, path: `${PREFIX}${path}`, headers: { host: 'brigd' }, agent: false },
         resolve,
       );
       request.on('error', reject);
