@@ -23,11 +23,13 @@ const BY_HAND: readonly (readonly [string, (unit: number, bridge: string) => str
       ['off its bridge', (unit, bridge) => `/sbin/ifconfig ${bridge} deletem epair${unit}a`],
       ['down', (unit) => `/sbin/ifconfig epair${unit}a down`],
       ['destroyed', (unit) => `/sbin/ifconfig epair${unit}a destroy`],
+      ['on a bridge that is down', (_, bridge) => `/sbin/ifconfig ${bridge} down`],
     ]
   : [
       ['off its bridge', (unit) => `/usr/sbin/ip link set brigv${unit} nomaster`],
       ['down', (unit) => `/usr/sbin/ip link set brigv${unit} down`],
       ['destroyed', (unit) => `/usr/sbin/ip link delete brigv${unit}`],
+      ['on a bridge that is down', (_, bridge) => `/usr/sbin/ip link set ${bridge} down`],
     ];
 
 const SMALL = ['--test-rom', '--memory', '64M', '--nic', 'default'] as const;

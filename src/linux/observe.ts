@@ -1,8 +1,10 @@
 import type { Command, Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import type { Vm } from '../platform/platform.ts';
-import { tpmOf } from './devices.ts';
+import { partsOf, tpmOf } from './devices.ts';
+import { limitsOf } from './limits.ts';
 import { CONTROLLERS, spaceOf, vmOfSpace, type Node } from './node.ts';
+import { membersOf } from './programs/cgroup.ts';
 import { listLinks, NETNS_DIR, parseLinks, type Link } from './programs/ip.ts';
 import { listProcesses, parseProcesses, type Process } from './programs/ps.ts';
 import { parseMountinfo } from './programs/mounts.ts';
@@ -27,6 +29,8 @@ export interface Focus {
   /** Interfaces in the VM's namespace. */
   readonly inside: ReadonlyMap<string, Link>;
   readonly runFiles: ReadonlySet<string>;
+  /** Texts of the files of its cgroups that the plan names, and of their lists of members. */
+  readonly limits: ReadonlyMap<string, string>;
   /** Undefined: there is no such directory. */
   readonly diskFiles?: ReadonlySet<string>;
   readonly hasTpm: boolean;
@@ -77,12 +81,21 @@ export const observe = async (host: Host, node: Node): Promise<Seen> => {
   return { processes, links: byName(links), spaces, cgroups, runDirs };
 };
 
+const readLimits = async (host: Host, node: Node, vm: Vm): Promise<ReadonlyMap<string, string>> => {
+  const { groups } = limitsOf(node, vm, partsOf(vm, node.layout.vm(vm.spec.name)));
+  const paths = groups.flatMap(({ dir, set }) => [membersOf(dir), ...set.map(([file]) => `${dir}/${file}`)]);
+  const texts = await Promise.all(paths.map(async (path) => [path, await host.readFile(path)] as const));
+  return new Map(texts.flatMap(([path, text]) => (text === undefined ? [] : [[path, text] as const])));
+};
+
 /** More about one VM: one process. */
-export const look = async (host: Host, node: Node, { spec }: Vm, seen: Seen): Promise<Focus> => {
+export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<Focus> => {
+  const { spec } = vm;
   const files = node.layout.vm(spec.name);
   const space = spaceOf(spec.name);
-  const [inside, runFiles, diskFiles, tpm, mounts, said] = await Promise.all([
+  const [inside, limits, runFiles, diskFiles, tpm, mounts, said] = await Promise.all([
     seen.spaces.has(space) ? ask(host, listLinks(space)).then(parseLinks) : [],
+    readLimits(host, node, vm),
     names(host, files.run),
     host.list(files.disk),
     host.stat(tpmOf(files).dir),
@@ -92,6 +105,7 @@ export const look = async (host: Host, node: Node, { spec }: Vm, seen: Seen): Pr
   return {
     vm: spec.name,
     inside: byName(inside),
+    limits,
     runFiles,
     hasTpm: tpm?.kind === 'directory',
     mounts: new Set(parseMountinfo(mounts ?? '').flatMap(({ at }) => (at.startsWith(`${files.run}/`) ? [at] : []))),

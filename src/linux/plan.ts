@@ -76,7 +76,7 @@ export const startSteps = (node: Node, vm: Vm, run: string, graceMs: number): St
   const { groups } = limits;
   return [
     runDirStep(node, vm, parts),
-    ...(groups.length > 0 ? [step('cgroup.create', { vm: name, groups })] : []),
+    ...(groups.length > 0 ? [step('cgroup.create', { vm: name, uid: vm.place.uid, groups })] : []),
     step('netns.create', { vm: name }),
     ...nicSteps(vm),
     ...(hasSockets(parts) ? [step('sockets.mount', { vm: name, path: socketsOf(node, name), uid: vm.place.uid })] : []),

@@ -1,4 +1,5 @@
 import type { Controller, ControllerName } from '../node.ts';
+import { renderCpuList } from './system.ts';
 
 interface Mounted {
   readonly type: string;
@@ -27,6 +28,9 @@ export const findController = (name: ControllerName, mounts: string, handedDown:
   const old = parseMounts(mounts).find((each) => each.type === 'cgroup' && each.options.includes(oldName));
   return old && { version: 1, root: old.at };
 };
+
+/** The processes of a group, one a line; one that is written there joins it. */
+export const membersOf = (dir: string): string => `${dir}/cgroup.procs`;
 
 /** A file of a cgroup and what is written into it. */
 export type Setting = readonly [file: string, value: string];
@@ -78,7 +82,14 @@ export const ioLimit = (device: string, rates: IoRates, { version }: Controller)
 
 const PAGE_BYTES = 4096;
 
-/** How the kernel prints a value that it was given; for an audit. Seen: memory is cut to pages, unset rates are `max`. */
+/** Whether a file's text, or its line about the same device, is what the setting made of it. */
+export const isSet = (text: string | undefined, setting: Setting): boolean => {
+  if (text === undefined) return false;
+  const wanted = setting[0] === 'cpuset.cpus' ? renderCpuList(setting[1]) : renderSetting(setting);
+  return text.split('\n').some((line) => line.trim() === wanted);
+};
+
+/** How the kernel prints a value that it was given. Seen: memory is cut to pages, unset rates are `max`. */
 export const renderSetting = ([file, value]: Setting): string => {
   if (file.startsWith('memory.')) return String(Math.floor(Number(value) / PAGE_BYTES) * PAGE_BYTES);
   if (file !== 'io.max') return value;

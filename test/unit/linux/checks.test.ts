@@ -261,6 +261,7 @@ describe('what is live', () => {
     focus: {
       vm: 'web01',
       inside: new Map(),
+      limits: new Map(),
       runFiles: new Set<string>(),
       hasTpm: false,
       mounts: new Set<string>(),
