@@ -81,13 +81,15 @@ export const toView = (
   downgraded: string | undefined,
 ): VmView => {
   const state = stateOf(live, row.trouble, operation);
+  // A stop may be stuck before it came to the VM itself.
+  const isTold = state === 'failed' || row.trouble?.kind === 'stuck';
   const reason =
     row.trouble?.reason ?? (state === 'failed' ? 'its process is gone and its jail is not cleaned up yet' : undefined);
   return {
     name: row.name,
     state,
     ...marksOf(row.spec.unconfined, downgraded, operation),
-    ...((state === 'failed' || state === 'stuck') && reason !== undefined ? { reason } : {}),
+    ...(isTold && reason !== undefined ? { reason } : {}),
     ...(live.pid === undefined ? {} : { pid: live.pid, supervised: live.supervised }),
     ...(live.sinceMs === undefined ? {} : { sinceMs: live.sinceMs }),
     ...(live.rssBytes === undefined ? {} : { rssBytes: live.rssBytes }),
@@ -103,7 +105,7 @@ export const toView = (
     autostart: row.spec.autostart,
     labels: row.spec.labels,
     ...(row.lastEnd === undefined ? {} : { lastEnd: row.lastEnd }),
-    ...(state === 'stuck' && row.trouble?.left ? { left: row.trouble.left } : {}),
+    ...(row.trouble?.left ? { left: row.trouble.left } : {}),
     createdMs: row.createdMs,
   };
 };

@@ -337,6 +337,21 @@ describe('stuck', () => {
     if (verb === 'stop') expect(await world.engine.resolve('web01', operator)).toEqual({ changed: false });
     else expect(world.store.listVms()).toEqual([]);
   });
+
+  test('a stop that got stuck before it came to the VM: it runs, and why it was not stopped is told', async () => {
+    await world.create();
+    await world.engine.start('web01', operator);
+    world.mortal.broken = '/bin/kill';
+    await expect(world.engine.stop('web01', { ...operator, graceMs: 0 })).rejects.toThrow('could not clean up');
+    world.mortal.broken = undefined;
+    expect(await world.engine.show('web01')).toMatchObject({
+      state: 'running',
+      reason: expect.stringContaining('could not clean up') as unknown,
+      left: expect.any(Array) as unknown,
+    });
+    expect(await world.engine.resolve('web01', operator)).toEqual({ changed: true });
+    expect(await world.state('web01')).toBe('defined');
+  });
 });
 
 test('each harder stage of a stop is an event', async () => {
