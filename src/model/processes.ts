@@ -11,6 +11,8 @@ export const SIGNALS: Readonly<Record<string, number>> = {
   SEGV: 11,
   PIPE: 13,
   TERM: 15,
+  STOP: 17,
+  CONT: 19,
 };
 
 /** A new process of root on the host. */
@@ -62,9 +64,29 @@ const endVms = (world: World, pid: number, status: number): void => {
     }
 };
 
+/** Now, or when a stopped process goes on. */
+export const whenOn = (process: Process, work: () => void): void => {
+  if (process.stopped) process.stopped.push(work);
+  else work();
+};
+
+const goOn = (process: Process): void => {
+  const { stopped = [] } = process;
+  delete process.stopped;
+  for (const work of stopped) work();
+};
+
 /** Delivers a signal; what a process does not handle ends it. */
 export const signal = (world: World, process: Process, number: number): void => {
   if (process.pid === 1) return;
-  const handled = number !== SIGNALS['KILL'] && process.onSignal?.(number) === true;
+  if (number === SIGNALS['STOP']) process.stopped ??= [];
+  else if (number === SIGNALS['CONT']) goOn(process);
+  else if (number === SIGNALS['KILL']) endProcess(world, process, 128 + number);
+  else whenOn(process, () => deliver(world, process, number));
+};
+
+const deliver = (world: World, process: Process, number: number): void => {
+  if (!isAlive(world, process)) return;
+  const handled = process.onSignal?.(number) === true;
   if (!handled) endProcess(world, process, 128 + number);
 };

@@ -2,7 +2,7 @@ import { find, newFifo, newFile, put, take } from './files.ts';
 import type { Stdio } from './guest.ts';
 import { launch, parseEntry, parseEnv, parseLaunch, type Entry, type Launch } from './launch.ts';
 import { readFifo, writeFifo } from './pipes.ts';
-import { endProcess, isAlive, signal, SIGNALS, startProcess } from './processes.ts';
+import { endProcess, isAlive, signal, SIGNALS, startProcess, whenOn } from './processes.ts';
 import { must, unknownArgv } from './program.ts';
 import { startTpm } from './tpm.ts';
 import { destroyVm } from './vmm.ts';
@@ -133,7 +133,7 @@ class Supervisor {
     child.onExit.push((status) => {
       for (const fifo of [input, output]) fifo.holders -= 1;
       this.#child = undefined;
-      this.#world.clock.after(REACT_MS, () => this.#ended(status));
+      this.#world.clock.after(REACT_MS, () => whenOn(this.#process, () => this.#ended(status)));
     });
     this.#child = child;
     if (this.#asked) signal(this.#world, child, TERM);

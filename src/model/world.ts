@@ -178,6 +178,8 @@ export interface Process {
   /** True when the process took care of the signal. */
   onSignal?: (signal: number) => boolean;
   readonly onExit: ((status: number) => void)[];
+  /** Stopped by SIGSTOP: what it will do once it goes on. */
+  stopped?: (() => void)[];
 }
 
 /** A machine in vmm(4). */

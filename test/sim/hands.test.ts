@@ -239,6 +239,14 @@ describe('what people do by hand to a running VM that ends it', () => {
     expect(await world.state()).toBe('running');
   });
 
+  test('stops its supervisor: a stop ends the VM, wakes the supervisor, and leaves nothing', async () => {
+    await world.shell('/bin/kill', '-STOP', await supervisorPid());
+    await world.engine.stop('web01', { cause: 'operator', graceMs: 0 });
+    expect(await world.engine.show('web01')).toMatchObject({ state: 'defined' });
+    const stages = world.events.list(0, 1_000, 'web01').filter(({ kind }) => kind === 'step.stage');
+    expect(stages.at(-1)?.data.stage).toBe('SIGCONT of the supervisor');
+  });
+
   test('kills its supervisor: it runs on, and its end is noticed all the same', async () => {
     const { pid } = await world.engine.show('web01');
     await world.shell('/bin/kill', '-KILL', await supervisorPid());

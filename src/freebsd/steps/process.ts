@@ -115,7 +115,11 @@ const stages = (machine: string, pids: readonly number[], supervisor: number | u
     // It hands the signal to a child that was not there yet when we looked.
     ...(supervisor === undefined
       ? []
-      : [stage('SIGTERM of the supervisor', run(kill('TERM', [supervisor])), LIMITS.stopStageMs)]),
+      : [
+          stage('SIGTERM of the supervisor', run(kill('TERM', [supervisor])), LIMITS.stopStageMs),
+          // Somebody stopped it: it has yet to see that its child is gone.
+          stage('SIGCONT of the supervisor', run(kill('CONT', [supervisor])), LIMITS.stopStageMs),
+        ]),
   ];
 };
 

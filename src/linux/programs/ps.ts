@@ -13,8 +13,8 @@ export const killUid = (uid: number): Command => command('/usr/bin/pkill', ['-KI
 /** Whether root runs a command line that begins like this: exit 1 when not. Anybody may write any command line, so root only. */
 export const probeRoot = (start: string): Command => command('/usr/bin/pgrep', ['-u', '0', '-f', `^${escape(start)}`]);
 
-export const terminateRoot = (start: string): Command =>
-  command('/usr/bin/pkill', ['-TERM', '-u', '0', '-f', `^${escape(start)}`]);
+export const signalRoot = (signal: 'TERM' | 'CONT', start: string): Command =>
+  command('/usr/bin/pkill', [`-${signal}`, '-u', '0', '-f', `^${escape(start)}`]);
 
 const escape = (text: string): string => text.replaceAll(/[.[\]{}()*+?^$|\\]/g, '\\$&');
 

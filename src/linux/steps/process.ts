@@ -3,7 +3,7 @@ import type { StepDef } from '../../base/step.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { command, run } from '../../platform/command.ts';
 import type { Seen } from '../observe.ts';
-import { killUid, probeRoot, probeUid, terminateRoot, type Process } from '../programs/ps.ts';
+import { killUid, probeRoot, probeUid, signalRoot, type Process } from '../programs/ps.ts';
 import { POWER_BUTTON, QEMU, QUIT, RUNNING } from '../programs/qemu.ts';
 
 export interface QemuArgs {
@@ -68,11 +68,12 @@ const stages = ({ vm, uid, graceMs, paths }: QemuArgs): Stage[] => {
     ...(graceMs === 0 ? [] : [{ name: 'ACPI power button', effect: say(POWER_BUTTON), waitMs: graceMs }]),
     ...(graceMs === 0 ? [] : [{ name: 'quit', effect: say(QUIT), waitMs: LIMITS.stopStageMs }]),
     { name: 'SIGKILL', effect: run(killUid(uid)), waitMs: LIMITS.stopStageMs },
-    {
-      name: 'SIGTERM of the supervisor',
-      effect: run(terminateRoot(supervisorStart(paths.supervisor, vm))),
+    // Somebody may have stopped it: then it has yet to see that its child is gone.
+    ...(['TERM', 'CONT'] as const).map((signal) => ({
+      name: `SIG${signal} of the supervisor`,
+      effect: run(signalRoot(signal, supervisorStart(paths.supervisor, vm))),
       waitMs: LIMITS.stopStageMs,
-    },
+    })),
   ];
 };
 
