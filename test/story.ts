@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { inventory, isFreebsd, leftovers, run, Stage, UNIT_BASE } from './demo/stage.ts';
@@ -78,6 +78,13 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
       expect(stage.json('plan', 'start', 'one')).toEqual([]);
       ok('stop', 'one');
       expect(view('one')).toMatchObject({ state: 'defined' });
+    });
+
+    test('brigd makes its socket anew when somebody removed it', async () => {
+      rmSync(stage.socket);
+      expect(stage.brig('list').stderr).toContain('brigd is not running');
+      await stage.until('the socket', () => existsSync(stage.socket));
+      expect([statSync(stage.socket).mode & 0o777, view('one').state]).toEqual([0o600, 'defined']);
     });
 
     test('a second start does nothing, and says so', () => {

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
-import { chmod, readFile, unlink } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
+import { chmod, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { pino, type Logger } from 'pino';
 import { Api } from '../api/server.ts';
-import { BrigError, messageOf } from '../base/errors.ts';
+import { messageOf } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { LIMITS } from '../base/limits.ts';
 import { auditVms } from '../engine/audit.ts';
@@ -20,6 +19,7 @@ import { layout, type Layout } from '../platform/layout.ts';
 import type { Finding, Platform } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
 import { Store } from '../store/store.ts';
+import { Door } from './door.ts';
 
 export interface DaemonOptions<Seen> {
   readonly config: Config;
@@ -51,28 +51,8 @@ const prepareFiles = async (host: Host, places: Layout, config: Config): Promise
   await host.writeFile(places.supervisor, script, { mode: 0o500, ...ROOT });
 };
 
-const listen = (server: Server, path: string): Promise<void> =>
-  new Promise((resolve, reject) => {
-    server.once('error', (cause) =>
-      reject(new BrigError('host.failed', `listen ${path}: ${messageOf(cause)}`, { cause })),
-    );
-    // Nobody connects between bind and chmod: the umask makes it root's from the first moment.
-    const old = process.umask(0o177);
-    server.listen({ path, backlog: LIMITS.connectionsQueued }, () => resolve());
-    process.umask(old);
-  });
-
-/** The state directory's lock is held by then, so a socket that is there is a dead brigd's. */
-const serve = async <Seen>(api: Api<Seen>, path: string): Promise<Server> => {
-  const server = createServer(api.handle);
-  server.on('upgrade', api.upgrade);
-  // A console or an event stream lasts as long as it lasts.
-  server.requestTimeout = 0;
-  await unlink(path).catch(() => undefined);
-  await listen(server, path);
-  await chmod(path, 0o600);
-  return server;
-};
+const arePrepared = async (host: Host, places: Layout): Promise<boolean> =>
+  (await host.stat(places.exits)) !== undefined && (await host.stat(places.supervisor)) !== undefined;
 
 /** Consoles follow the VMs: read from the moment they run, so that no guest waits for a reader. */
 const followConsoles = (events: EventLog, consoles: Consoles): (() => void) =>
@@ -133,9 +113,6 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     const policy = config.reconcile;
     const reconciler = new Reconciler({ host, platform, engine, store, events, policy, parallel });
     const boot = new Boot({ host, engine, store, events, layout: places, parallel });
-    const prepare = (): Promise<void> => prepareFiles(host, places, config);
-    const keeper = new Keeper({ host, engine, store, events, layout: places, reconciler, boot, prepare });
-    await keeper.open();
     const api = new Api({
       engine,
       events,
@@ -147,17 +124,32 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       host,
       bases: platform.bases,
     });
-    const server = await serve(api, places.socket);
+    const door = new Door(api, places.socket);
+    const keeper = new Keeper({
+      host,
+      engine,
+      store,
+      events,
+      layout: places,
+      reconciler,
+      boot,
+      isPrepared: async () => (await arePrepared(host, places)) && !door.isLost,
+      prepare: async () => {
+        await prepareFiles(host, places, config);
+        if (door.isLost) await door.open();
+      },
+    });
+    await keeper.open();
+    await door.open();
     log.info({ socket: places.socket, platform: platform.name }, 'brigd.ready');
     const close = async (): Promise<void> => {
       keeper.close();
-      server.close();
+      door.close();
       await drain(engine);
       events.add('brigd.stopped', 'brigd', undefined, { epoch: store.epoch });
       for (const stop of unlisten) stop();
       consoles.closeAll();
-      server.closeAllConnections();
-      await unlink(places.socket).catch(() => undefined);
+      await door.end();
       store.close();
     };
     return { engine, events, keeper, findings, close };

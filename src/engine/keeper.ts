@@ -18,7 +18,9 @@ export interface KeeperOptions<Seen> {
   readonly layout: Layout;
   readonly reconciler: Reconciler<Seen>;
   readonly boot: Boot<Seen>;
-  /** Makes what brigd itself needs below its directories; what is there stays. */
+  /** Whether what brigd itself needs is where it was. */
+  readonly isPrepared: () => Promise<boolean>;
+  /** Makes what brigd itself needs; what is there stays. */
   readonly prepare: () => Promise<void>;
 }
 
@@ -177,9 +179,8 @@ export class Keeper<Seen> {
 
   async #checkExits(): Promise<void> {
     const { host, layout, store } = this.#o;
-    const entries = await host.list(layout.exits);
-    if (!entries || !(await host.stat(layout.supervisor))) await this.#remake();
-    for (const entry of entries ?? []) {
+    if (!(await this.#o.isPrepared())) await this.#remake();
+    for (const entry of (await host.list(layout.exits)) ?? []) {
       const name = entry.replace(/\.resets$/, '');
       const row = store.findVm(name);
       if (!row || row.intent !== 'running') continue;

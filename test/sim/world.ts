@@ -218,6 +218,8 @@ export class World {
       await host.mkdir(places.exits, { mode: 0o700, uid: 0, gid: 0 });
       await host.writeFile(places.supervisor, 'supervise.sh', { mode: 0o500, uid: 0, gid: 0 });
     };
+    const isPrepared = async (): Promise<boolean> =>
+      (await host.stat(places.exits)) !== undefined && (await host.stat(places.supervisor)) !== undefined;
     await prepare();
     await platform.prepare(host);
     this.events = new EventLog(this.#store, () => host.now());
@@ -244,6 +246,7 @@ export class World {
       layout: places,
       boot: this.node,
       prepare,
+      isPrepared,
     });
     await this.keeper.open();
   }
