@@ -59,11 +59,18 @@ describe('the process', () => {
   };
 
   test('is asked, then told, then killed', () => {
-    expect(stages(5_000)).toEqual(['ACPI power button', 'quit', 'SIGKILL', 'SIGTERM of the supervisor', 'SIGKILL']);
+    expect(stages(5_000)).toEqual([
+      'ACPI power button',
+      'quit',
+      'SIGKILL',
+      'SIGTERM of the supervisor',
+      'SIGCONT of the supervisor',
+      'SIGKILL',
+    ]);
   });
 
   test('is killed at once without grace', () => {
-    expect(stages(0)).toEqual(['SIGKILL', 'SIGTERM of the supervisor', 'SIGKILL']);
+    expect(stages(0)).toEqual(['SIGKILL', 'SIGTERM of the supervisor', 'SIGCONT of the supervisor', 'SIGKILL']);
   });
 
   const probes = (seen: Partial<Seen>) =>
