@@ -4,6 +4,10 @@ import { existsSync } from 'node:fs';
 
 const NEEDED: Readonly<Record<string, string>> = {
   '/usr/bin/qemu-system-x86_64': 'qemu-system-x86',
+  '/usr/bin/qemu-img': 'qemu-utils',
+  '/usr/bin/zstd': 'zstd',
+  '/usr/bin/xz': 'xz-utils',
+  '/usr/bin/bzip2': 'bzip2',
   '/usr/bin/bwrap': 'bubblewrap',
   '/usr/sbin/ip': 'iproute2',
   '/usr/bin/ps': 'procps',

@@ -21,6 +21,8 @@ export const keyFiles = (dir: string) => ({
   public: `${dir}/host.pub`,
   /** NAME.pub of everybody else who may sign something here. */
   trusted: `${dir}/trusted`,
+  /** FINGERPRINT.pub of those who may not sign anything here any more. */
+  revoked: `${dir}/revoked`,
 });
 
 /** A key that is trusted here, and the file that says so. */
@@ -32,6 +34,8 @@ export interface TrustedKey extends PublicKey {
 
 export interface Trust {
   readonly keys: readonly TrustedKey[];
+  /** Fingerprints. */
+  readonly revoked: ReadonlySet<string>;
   /** Files that should hold a key and do not: nobody is trusted for them. */
   readonly problems: readonly string[];
 }
@@ -65,6 +69,7 @@ export const openHostKey = async (host: Host, dir: string): Promise<SigningKey> 
   const files = keyFiles(dir);
   await host.mkdir(dir, { mode: 0o700, ...ROOT });
   await host.mkdir(files.trusted, { mode: 0o700, ...ROOT });
+  await host.mkdir(files.revoked, { mode: 0o700, ...ROOT });
   if (!(await host.stat(files.secret))) await host.writeFile(files.secret, renderSecretKey(host.random(32)), SECRET);
   const key = await readSecretKey(host, files.secret);
   const text = renderPublicKey({ bytes: key.publicBytes, rights: RIGHTS });
@@ -96,7 +101,42 @@ export const readTrust = async (host: Host, dir: string): Promise<Trust> => {
     hostKey(host, files.secret).catch(keep),
     ...names.map((name) => trustedKey(host, `${files.trusted}/${name}`, name.slice(0, -'.pub'.length)).catch(keep)),
   ]);
-  return { keys: found.flat(), problems: problems.sort() };
+  const revoked = new Set(((await host.list(files.revoked)) ?? []).map((name) => name.replace(/\.pub$/, '')));
+  return { keys: found.flat().filter(({ id }) => !revoked.has(id)), revoked, problems: problems.sort() };
+};
+
+/** A name for a key, safe in a path. */
+const KEY_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+
+/** From now on this key may sign what its line says. Errors: acl.invalid; acl.denied for one that was revoked. */
+export const trustKey = async (host: Host, dir: string, name: string, text: string): Promise<TrustedKey> => {
+  if (!KEY_NAME.test(name))
+    throw new BrigError('acl.invalid', 'trust key: expected a name of [a-z0-9._-], at most 63 characters, got another');
+  const files = keyFiles(dir);
+  const key = parsePublicKey(text, `key ${name}`);
+  const path = `${files.trusted}/${name}.pub`;
+  const [trust, old] = [await readTrust(host, dir), await host.readFile(path)];
+  const id = fingerprintOf(key.bytes);
+  if (trust.revoked.has(id))
+    throw new BrigError('acl.denied', `trust key ${name}: ${id} was revoked here`, {
+      hint: `remove ${files.revoked}/${id}.pub if that was a mistake`,
+    });
+  if (old !== undefined && old !== renderPublicKey(key))
+    throw new BrigError('acl.denied', `trust key ${name}: another key has that name`, { hint: 'choose another name' });
+  await host.writeFile(path, renderPublicKey(key), OPEN);
+  return { ...key, id, name, path };
+};
+
+/** From now on nothing that this key signed counts. `name`: of the key or its fingerprint. Errors: acl.invalid. */
+export const revokeKey = async (host: Host, dir: string, name: string): Promise<TrustedKey> => {
+  const files = keyFiles(dir);
+  const { keys } = await readTrust(host, dir);
+  const key = keys.find((each) => each.path !== files.secret && (each.name === name || each.id === name));
+  if (!key)
+    throw new BrigError('acl.invalid', `revoke key ${name}: no such key`, { hint: 'brig image trust lists them' });
+  await host.writeFile(`${files.revoked}/${key.id}.pub`, renderPublicKey(key), OPEN);
+  await host.remove(key.path);
+  return key;
 };
 
 /**

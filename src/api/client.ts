@@ -12,22 +12,17 @@ import type { BaseReport, BaseView } from '../platform/bases.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { SignedManifest } from '../spec/manifest.ts';
 import type { EventRow, FindingRow } from '../store/store.ts';
+import type { GcLine, ImageReport, ImageView, KeyView, Piece } from '../platform/images.ts';
+import type { SignedImage } from '../spec/image.ts';
+import { decodeFrames, type Frame } from './frames.ts';
 import { PREFIX, UPGRADE, type Line } from './protocol.ts';
+import { explainConnect, upload } from './upload.ts';
 
 /** Told while an operation goes on. */
 export interface OperationListener {
   begin?(id: string): void;
   event?(event: EventRow): void;
 }
-
-const explainConnect = (socket: string, error: NodeJS.ErrnoException): BrigError => {
-  if (error.code === 'EACCES' || error.code === 'EPERM')
-    return new BrigError('host.denied', `connect ${socket}: permission denied`, { hint: 'be root' });
-  const reason = error.code === 'ENOENT' || error.code === 'ECONNREFUSED' ? 'brigd is not running' : error.message;
-  return new BrigError('daemon.unreachable', `connect ${socket}: ${reason}`, {
-    hint: 'service brigd start, or brigd in the foreground',
-  });
-};
 
 /** More connect at once than the kernel queues: EAGAIN on Linux; FreeBSD says what it says of a dead brigd's socket. */
 const isQueueFull = ({ code, syscall }: NodeJS.ErrnoException): boolean =>
@@ -88,8 +83,8 @@ export class Client {
     });
   }
 
-  async #json<T>(method: string, path: string): Promise<T> {
-    const response = await this.#send(method, path);
+  async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await this.#send(method, path, body);
     const value = JSON.parse(await readAll(response)) as T & { error?: ErrorBody };
     if (response.statusCode !== 200 && value.error) throw fromErrorBody(value.error);
     return value;
@@ -160,6 +155,63 @@ export class Client {
 
   removeBase(name: string): Promise<{ removed: string }> {
     return this.#json('DELETE', `/base/${encodeURIComponent(name)}`);
+  }
+
+  images(): Promise<ImageView[]> {
+    return this.#json('GET', '/images');
+  }
+
+  showImage(ref: string): Promise<SignedImage> {
+    return this.#json('GET', `/images/${encodeURIComponent(ref)}`);
+  }
+
+  verifyImage(ref: string): Promise<ImageReport> {
+    return this.#json('POST', `/images/${encodeURIComponent(ref)}/verify`);
+  }
+
+  /** `keyPath` is a file on the node. */
+  signImage(ref: string, keyPath?: string): Promise<ImageView> {
+    const query = keyPath === undefined ? '' : `?key=${encodeURIComponent(keyPath)}`;
+    return this.#json('POST', `/images/${encodeURIComponent(ref)}/sign${query}`);
+  }
+
+  removeImage(ref: string): Promise<{ removed: string }> {
+    return this.#json('DELETE', `/images/${encodeURIComponent(ref)}`);
+  }
+
+  collectImages(isDry: boolean): Promise<GcLine[]> {
+    return this.#json('POST', `/images/gc${isDry ? '?dry=1' : ''}`);
+  }
+
+  keys(): Promise<KeyView[]> {
+    return this.#json('GET', '/keys');
+  }
+
+  trustKey(name: string, line: string): Promise<KeyView> {
+    return this.#json('PUT', `/keys/${encodeURIComponent(name)}`, line);
+  }
+
+  revokeKey(name: string): Promise<KeyView> {
+    return this.#json('DELETE', `/keys/${encodeURIComponent(name)}`);
+  }
+
+  /** Sends an image: its offer, its disks, what is known at the end; whatever fails here leaves nothing there. */
+  async takeImage(frames: AsyncIterable<Frame>): Promise<ImageView> {
+    const response = await upload(this.#socket, `${PREFIX}/images`, frames);
+    const value = JSON.parse(await readAll(response)) as ImageView & { error?: ErrorBody };
+    if (value.error) throw fromErrorBody(value.error);
+    return value;
+  }
+
+  /** The pieces of an image's disk. */
+  async *readDisk(ref: string, disk: number): AsyncGenerator<Piece> {
+    const response = await this.#send('GET', `/images/${encodeURIComponent(ref)}/disks/${disk}`);
+    if (response.statusCode !== 200)
+      throw fromErrorBody((JSON.parse(await readAll(response)) as { error: ErrorBody }).error);
+    for await (const frame of decodeFrames(response)) {
+      if ('json' in frame) throw fromErrorBody((frame.json as { error: ErrorBody }).error);
+      if (!('end' in frame)) yield frame;
+    }
   }
 
   create(document: unknown, listener: OperationListener = {}): Promise<VmView> {

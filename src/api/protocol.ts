@@ -24,6 +24,17 @@ import type { EventRow } from '../store/store.ts';
  * GET    /v1/base/DIGEST                      SignedManifest; DIGEST may be cut short, or `current`
  * POST   /v1/base/DIGEST/verify               BaseReport
  * DELETE /v1/base/DIGEST                      { removed }
+ * GET    /v1/images                           ImageView[]
+ * POST   /v1/images                           frames (api/frames) -> ImageView: an offer, disks, what is known at the end
+ * GET    /v1/images/REF                       SignedImage; REF is a digest or its beginning, NAME or NAME:VERSION
+ * GET    /v1/images/REF/disks/N               frames
+ * POST   /v1/images/REF/verify                ImageReport
+ * POST   /v1/images/REF/sign?key=FILE         ImageView
+ * DELETE /v1/images/REF                       { removed }
+ * POST   /v1/images/gc?dry=1                  GcLine[]
+ * GET    /v1/keys                             KeyView[]: who may sign here
+ * PUT    /v1/keys/NAME                        the text of a public key, as JSON -> KeyView
+ * DELETE /v1/keys/NAME                        KeyView: revoked
  */
 export const PREFIX = '/v1';
 
@@ -53,6 +64,7 @@ export const httpStatus = (body: ErrorBody): number => {
     case 'vm.exists':
     case 'vm.blocked':
     case 'image.inUse':
+    case 'image.exists':
       return 409;
     default:
       return 500;

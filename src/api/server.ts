@@ -5,8 +5,9 @@ import type { Host } from '../base/host.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Audit } from '../platform/audit.ts';
 import type { Bases } from '../platform/bases.ts';
+import type { Images, Trusting } from '../platform/images.ts';
 import type { Finding } from '../platform/platform.ts';
-import { parseVm } from '../spec/vm.ts';
+import type { VmSpec } from '../spec/vm.ts';
 import type { Boot } from '../engine/boot.ts';
 import type { Consoles } from '../engine/consoles.ts';
 import type { Engine } from '../engine/engine.ts';
@@ -14,6 +15,7 @@ import type { Request } from '../engine/request.ts';
 import type { EventLog } from '../engine/events.ts';
 import { explain } from '../engine/explain.ts';
 import type { Reconciler } from '../engine/reconcile.ts';
+import { sendDisk, takeImage } from './images.ts';
 import { httpStatus, PREFIX, UPGRADE, type Line } from './protocol.ts';
 
 export interface ApiOptions<Seen> {
@@ -26,6 +28,10 @@ export interface ApiOptions<Seen> {
   readonly doctor: () => Promise<readonly Finding[]>;
   readonly host: Host;
   readonly bases: Bases;
+  readonly images: Images;
+  readonly trust: Trusting;
+  /** A document with what its image and this node say in its place. */
+  readonly complete: (document: unknown) => Promise<VmSpec>;
 }
 
 interface Call {
@@ -129,6 +135,38 @@ export class Api<Seen> {
         async (call) => sendJson(call.response, 200, await bases.verify(host, call.name)),
       ],
       [/^DELETE \/base\/([^/]+)$/, (call) => this.#removeBase(call)],
+      ...this.#imageRoutes(options),
+    ];
+  }
+
+  #imageRoutes({ images, host, trust }: ApiOptions<Seen>): [RegExp, Handler][] {
+    const json =
+      (work: (call: Call) => Promise<unknown>): Handler =>
+      async (call) =>
+        sendJson(call.response, 200, await work(call));
+    return [
+      [/^GET \/images$/, json(() => images.list(host))],
+      [/^POST \/images$/, json(({ request }) => takeImage(images, host, request))],
+      [/^POST \/images\/gc$/, json(({ query }) => images.gc(host, query.get('dry') === '1'))],
+      [/^GET \/images\/([^/]+)$/, json(({ name }) => images.show(host, name))],
+      [/^DELETE \/images\/([^/]+)$/, json(({ name }) => images.remove(host, name))],
+      [/^POST \/images\/([^/]+)\/verify$/, json(({ name }) => images.verify(host, name))],
+      [
+        /^POST \/images\/([^/]+)\/sign$/,
+        json(({ name, query }) => images.sign(host, name, query.get('key') ?? undefined)),
+      ],
+      [
+        /^GET \/images\/([^/]+)\/disks\/\d+$/,
+        async ({ name, response, request }) => {
+          const disk = Number(/(\d+)$/.exec(request.url ?? '')?.[1]);
+          // What is not there is told before anything is sent.
+          await images.show(host, name);
+          await sendDisk(images.read(host, name, disk), response);
+        },
+      ],
+      [/^GET \/keys$/, json(() => trust.list(host))],
+      [/^PUT \/keys\/([^/]+)$/, json(async ({ name, request }) => trust.add(host, name, await readBody(request)))],
+      [/^DELETE \/keys\/([^/]+)$/, json(({ name }) => trust.revoke(host, name))],
     ];
   }
 
@@ -152,7 +190,7 @@ export class Api<Seen> {
   }
 
   async #create(call: Call): Promise<void> {
-    const spec = parseVm(await readBody(call.request), 'document');
+    const spec = await this.#o.complete(await readBody(call.request));
     await this.#operate({ ...call, name: spec.name }, (request) => this.#o.engine.create(spec, request));
   }
 

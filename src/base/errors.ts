@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'image.invalid'
   | 'image.unknown'
   | 'image.inUse'
+  | 'image.exists'
   | 'host.failed'
   | 'host.timeout'
   | 'host.missing'
@@ -41,6 +42,7 @@ const EXIT: Record<ErrorCode, number> = {
   'image.invalid': 65,
   'image.unknown': 69,
   'image.inUse': 75,
+  'image.exists': 73,
   'host.failed': 71,
   'host.timeout': 75,
   'host.missing': 69,

@@ -148,6 +148,18 @@ export interface PackEntry {
   readonly from?: string;
 }
 
+/** The bytes of a disk, in a file or a volume. Of a volume, places and lengths are multiples of its blocks. */
+export interface DiskPort {
+  /** Fewer bytes at the end. */
+  read(at: number, bytes: number): Promise<Buffer>;
+  write(at: number, data: Uint8Array): Promise<void>;
+  /** Of a file. */
+  resize(bytes: number): Promise<void>;
+  /** Durable when it resolves. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
 /** Both ends of a VM's serial console. */
 export interface ConsolePort {
   onData(listener: (chunk: Buffer) => void): void;
@@ -191,6 +203,10 @@ export interface Host {
   remove(path: string): Promise<void>;
   /** An empty directory; absent is success. */
   rmdir(path: string): Promise<void>;
+  /** A disk that is there; links are not followed. */
+  openDisk(path: string, mode: 'read' | 'write'): Promise<DiskPort>;
+  /** To a name that is free in the same file system; durable when it resolves. */
+  rename(from: string, to: string): Promise<void>;
   /** In place; absent is an error. */
   set(path: string, text: string): Promise<void>;
   say(path: string, text: string): Promise<void>;

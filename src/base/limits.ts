@@ -93,3 +93,20 @@ export const LIMITS = {
   resets: 10,
   resetWindowSeconds: 60,
 } as const;
+
+/** Bounds and measures of images. Units in the names. */
+export const IMAGE = {
+  /** Digests are of so much: what is wrong is found before it is written. */
+  chunkBytes: 4 * 2 ** 20,
+  /** A frame of an archive that tarfs(5) reads without what comes before it; at most kern.maxphys (FACTS 6.2). */
+  frameBytes: 128 * 2 ** 10,
+  disks: 16,
+  /** 1 TiB: what a manifest of chunks may describe. */
+  diskBytes: 2 ** 40,
+  /** Of the text: some 70 bytes for each chunk, a terabyte of disks. */
+  manifestBytes: 20 * 2 ** 20,
+  /** A disk that grows while it is read, unless --max-size says otherwise: what decompresses to more is a bomb. */
+  importBytes: 2 ** 40,
+  /** zfs(8) wants a volume's size in multiples of its blocks. */
+  volumeBlockBytes: 16 * 2 ** 10,
+} as const;

@@ -6,6 +6,7 @@ import { auditCommand } from './commands/audit.ts';
 import { baseCommand } from './commands/base.ts';
 import { consoleCommand } from './commands/console.ts';
 import { createCommand } from './commands/create.ts';
+import { imageCommand } from './commands/image.ts';
 import { hostCommands } from './commands/host.ts';
 import { vmCommands } from './commands/vms.ts';
 import { nearest } from '../engine/nearest.ts';
@@ -17,6 +18,7 @@ const COMMANDS: Readonly<Record<string, CliCommand>> = {
   audit: auditCommand,
   ...hostCommands,
   base: baseCommand,
+  image: imageCommand,
 };
 
 const SOCKET = '/var/run/brig/brigd.sock';

@@ -14,6 +14,8 @@ import { Engine } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
 import { Reconciler } from '../engine/reconcile.ts';
 import { Keeper } from '../engine/keeper.ts';
+import { ImageStore } from '../image/image-store.ts';
+import { trustIn } from '../image/trusting.ts';
 import { BoundedLog } from '../io/bounded-log.ts';
 import { layout, type Layout } from '../platform/layout.ts';
 import type { Finding, Platform } from '../platform/platform.ts';
@@ -88,6 +90,9 @@ const drain = async <Seen>(engine: Engine<Seen>): Promise<void> => {
   await Promise.race([Promise.allSettled(engine.operations.all().map((operation) => operation.done)), timeout]);
 };
 
+const imagesOf = ({ imageDisks }: Platform, places: Layout, store: Store): ImageStore =>
+  new ImageStore({ ...places, disks: imageDisks, users: (digest) => store.countUsers(digest) });
+
 /**
  * Starts brigd: makes the node ready, recovers what an earlier one left, adopts running VMs, then listens.
  * Errors: store.busy when another brigd has the state directory; host.* when the node cannot be made ready.
@@ -110,9 +115,10 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       new BoundedLog(places.vm(vm).consoleLog, engine.row(vm).spec.console.logBytes);
     const consoles = new Consoles({ host, paths: places.vm, history, replayBytes: LIMITS.consoleReplayBytes });
     const unlisten = [followConsoles(events, consoles), logEvents(events, log)];
-    const policy = config.reconcile;
-    const reconciler = new Reconciler({ host, platform, engine, store, events, policy, parallel });
+    const reconciler = new Reconciler({ host, platform, engine, store, events, policy: config.reconcile, parallel });
     const boot = new Boot({ host, engine, store, events, layout: places, parallel });
+    const images = imagesOf(platform, places, store);
+    const unready = await images.prepare(host);
     const api = new Api({
       engine,
       events,
@@ -123,6 +129,9 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       doctor: () => platform.doctor(host),
       host,
       bases: platform.bases,
+      images,
+      trust: trustIn(places.keysDir),
+      complete: (document) => images.complete(host, document, platform.uefi),
     });
     const door = new Door(api, places.socket);
     const keeper = new Keeper({
@@ -152,7 +161,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       await door.end();
       store.close();
     };
-    return { engine, events, keeper, findings, close };
+    return { engine, events, keeper, findings: [...findings, ...unready], close };
   } catch (error) {
     store.close();
     throw error;

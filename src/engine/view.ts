@@ -1,3 +1,4 @@
+import type { VmSpec } from '../spec/vm.ts';
 import type { Live, Vm } from '../platform/platform.ts';
 import type { LastEnd, Trouble, VmRow } from '../store/store.ts';
 import type { Operation, Verb } from './operation.ts';
@@ -37,6 +38,8 @@ export interface VmView {
   }[];
   readonly autostart: boolean;
   readonly labels: Readonly<Record<string, string>>;
+  /** What its disks were made of. */
+  readonly image?: NonNullable<VmSpec['image']>;
   readonly lastEnd?: LastEnd;
   readonly left?: Trouble['left'];
   readonly createdMs: number;
@@ -104,6 +107,7 @@ export const toView = (
     })),
     autostart: row.spec.autostart,
     labels: row.spec.labels,
+    ...(row.spec.image === undefined ? {} : { image: row.spec.image }),
     ...(row.lastEnd === undefined ? {} : { lastEnd: row.lastEnd }),
     ...(row.trouble?.left ? { left: row.trouble.left } : {}),
     createdMs: row.createdMs,

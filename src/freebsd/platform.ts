@@ -17,6 +17,8 @@ import { basisOf, dataDepth, look, observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
 import { ifconfig } from './programs/ifconfig.ts';
 import { removeJail } from './programs/jail.ts';
+import { fileDisks } from '../image/file-disks.ts';
+import { zfsDisks } from './image-disks.ts';
 import { removeRules } from './programs/rctl.ts';
 import { command } from '../platform/command.ts';
 import { checkHost, prepareHost, probeFeatures } from './probe.ts';
@@ -74,6 +76,12 @@ const checkRoot = ({ manifest }: BaseStore, { spec }: Vm): Finding[] =>
     ? []
     : [{ level: 'problem', what: `${SWTPM} in the jails' root`, got: 'a root without it', mend: 'brig base build' }];
 
+/** Package edk2-bhyve. */
+const UEFI = {
+  code: '/usr/local/share/uefi-firmware/BHYVE_UEFI_CODE.fd',
+  vars: '/usr/local/share/uefi-firmware/BHYVE_UEFI_VARS.fd',
+};
+
 /** The product: every VM in a jail of its own on FreeBSD 15. */
 export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
   const places = layout(options.paths);
@@ -114,6 +122,8 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
       ...(await precheck(host, known(), seen, vm)),
     ],
     bases,
+    imageDisks: options.dataset === undefined ? fileDisks(places.imageDisksDir) : zfsDisks(`${options.dataset}/images`),
+    uefi: UEFI,
     audit: (host, vms) => audit(host, known(), vms, (port, file) => bases.inspect(port, file)),
     doctor: async (host) => [
       ...(await bases.doctor(host)),

@@ -36,8 +36,9 @@ const readSigned = async (host: Host, { manifest }: BaseFiles): Promise<SignedMa
 };
 
 /** The key that a signature names, when it may sign a base here; a text is why not. */
-const findKey = (signed: SignedManifest, { keys, problems }: Trust): TrustedKey | string => {
+const findKey = (signed: SignedManifest, { keys, revoked, problems }: Trust): TrustedKey | string => {
   const { key: id } = signed.signature;
+  if (revoked.has(id)) return `signed by key ${id}, which was revoked here`;
   const named = keys.filter((key) => key.id === id);
   if (named.length === 0)
     return `signed by key ${id}, which is not trusted here${problems.map((p) => ` (${p})`).join('')}`;

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host } from '../base/host.ts';
 import { pack, readArchive } from './archive.ts';
 import { connects } from './connect.ts';
+import { openDisk, rename } from './disk.ts';
 import { openConsole, say } from './console.ts';
 import { run, spawn } from './exec.ts';
 import * as files from './files.ts';
@@ -26,6 +27,8 @@ export const realHost: Host = {
   mkdir: files.makeDirectory,
   remove: files.remove,
   rmdir: files.removeEmpty,
+  openDisk,
+  rename,
   set: files.set,
   say: (path, text) => Promise.resolve().then(() => say(path, text)),
   console: (inPath, outPath) => Promise.resolve().then(() => openConsole(inPath, outPath)),

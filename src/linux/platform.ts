@@ -7,6 +7,7 @@ import { layout, type Layout } from '../platform/layout.ts';
 import type { Finding, Live, Platform, Trace, Vm } from '../platform/platform.ts';
 import { Traces } from '../platform/traces.ts';
 import { audit } from './audit/audit.ts';
+import { fileDisks } from '../image/file-disks.ts';
 import { precheck } from './checks.ts';
 import { checkHardening } from './hardening.ts';
 import { vmOfSpace, type Node } from './node.ts';
@@ -74,6 +75,9 @@ const commonOf = ({ file, manifest }: BaseStore): Pick<Node, 'sandbox' | 'common
   common: manifest ? bindsOf(manifest) : [],
 });
 
+/** Package ovmf. */
+const UEFI = { code: '/usr/share/OVMF/OVMF_CODE_4M.fd', vars: '/usr/share/OVMF/OVMF_VARS_4M.fd' };
+
 /** Real VMs where there is no FreeBSD: QEMU in bubblewrap, in a network namespace, under the same engine. */
 export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
   const places = layout(options.paths);
@@ -118,6 +122,8 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     owned: (seen) => owned(places, seen),
     precheck: async (host, seen, vm) => [...(await bases.precheck(host)), ...(await precheck(host, known(), seen, vm))],
     bases,
+    imageDisks: fileDisks(places.imageDisksDir),
+    uefi: UEFI,
     audit: (host, vms) => audit(host, known(), vms),
     doctor: async (host) => [
       ...(await bases.doctor(host)),

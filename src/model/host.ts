@@ -1,5 +1,6 @@
 import type { Command, Host, Result } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
+import { openDisk, rename } from './disk.ts';
 import { openConsole, sayTo } from './console.ts';
 import * as effects from './effects.ts';
 import { listNames, normal } from './files.ts';
@@ -140,6 +141,17 @@ export const createHost = (world: World, faults: Faults, meter: Meter): Host => 
     mkdir: (path, access) => effect('mkdir', path, () => effects.mkdir(world, path, access)),
     remove: (path) => effect('remove', path, () => effects.remove(world, path)),
     rmdir: (path) => effect('rmdir', path, () => effects.rmdir(world, path)),
+    openDisk: async (path, mode) => {
+      const disk = await effect('openDisk', path, () => openDisk(world, path));
+      if (mode === 'read') return disk;
+      return {
+        ...disk,
+        write: (at, data) => effect('writeDisk', path, () => disk.write(at, data)),
+        resize: (bytes) => effect('resizeDisk', path, () => disk.resize(bytes)),
+        sync: () => effect('syncDisk', path, () => disk.sync()),
+      };
+    },
+    rename: (from, to) => effect('rename', to, () => rename(world, from, to)),
     set: (path) => Promise.reject(new BrigError('model.argv', `set ${path}: not known on FreeBSD`)),
     say: (path, text) => effect('say', path, () => sayTo(world, path, text)),
     console: (inPath, outPath) => soon(() => openConsole(world, inPath, outPath)),

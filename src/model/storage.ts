@@ -37,6 +37,7 @@ interface NewDataset {
   readonly properties?: ReadonlyMap<string, string>;
   readonly origin?: string;
   readonly volumeBytes?: number;
+  readonly content?: Uint8Array;
 }
 
 export const createDataset = (world: World, what: NewDataset): Dataset => {
@@ -45,6 +46,7 @@ export const createDataset = (world: World, what: NewDataset): Dataset => {
     type: what.type,
     properties: new Map(what.properties),
     volumeBytes: what.volumeBytes ?? 0,
+    content: what.content ?? new Uint8Array(),
     createdMs: world.clock.now(),
     txg: world.nextTxg(),
     holds: new Map(),

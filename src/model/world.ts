@@ -200,6 +200,8 @@ export interface Dataset {
   readonly properties: Map<string, string>;
   readonly origin?: string;
   volumeBytes: number;
+  /** What was written to a volume; a snapshot and its clones share it until one of them is written to. */
+  content: Uint8Array;
   readonly createdMs: number;
   readonly txg: number;
   readonly holds: Map<string, number>;

@@ -16,6 +16,9 @@ export const layout = (paths: Paths) => ({
   /** A directory for each VM that is defined. */
   statesDir: `${paths.stateDir}/vms`,
   baseDir: `${paths.stateDir}/base`,
+  /** Manifests of images, and below `disks` their disks where these are files. */
+  imagesDir: `${paths.stateDir}/images`,
+  imageDisksDir: `${paths.stateDir}/images/disks`,
   keysDir: `${paths.stateDir}/keys`,
   vm: (name: string) => {
     const run = `${paths.runDir}/vms/${name}`;

@@ -4,6 +4,7 @@ import type { Catalogue, Step } from '../base/step.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Audit } from './audit.ts';
 import type { Bases } from './bases.ts';
+import type { ImageDisks } from './images.ts';
 
 /** A VM with everything leased: enough to name all it is made of. */
 export interface Vm {
@@ -69,6 +70,10 @@ export interface Platform<Seen = unknown> {
   precheck(host: Host, seen: Seen, vm: Vm): Promise<readonly Finding[]>;
   /** What every VM's root is made of. */
   readonly bases: Bases;
+  /** Where this node keeps the disks of images. */
+  readonly imageDisks: ImageDisks;
+  /** UEFI firmware as this kind of host installs it. */
+  readonly uefi: { readonly code: string; readonly vars: string };
   /** Measures the sandboxes of running VMs: O(1) processes for the host, O(1) more for each VM. In the order given. */
   audit(host: Host, vms: readonly Vm[]): Promise<readonly Audit[]>;
   doctor(host: Host): Promise<readonly Finding[]>;

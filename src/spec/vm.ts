@@ -34,13 +34,14 @@ const dataset = z
   .max(120)
   .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]+)*@?[A-Za-z0-9_.-]*$/, expected('a dataset or snapshot name'));
 
+const firmwareExpected = expected('uefi, or one of {builtin: test}, {rom: PATH}, {uefi: {code: PATH, vars: PATH}}');
 const firmware = z.union(
   [
     z.strictObject({ builtin: z.literal('test') }),
     z.strictObject({ rom: path }),
     z.strictObject({ uefi: z.strictObject({ code: path, vars: path }) }),
   ],
-  expected('one of {builtin: test}, {rom: PATH}, {uefi: {code: PATH, vars: PATH}}'),
+  firmwareExpected,
 );
 
 const MIB = 2 ** 20;
@@ -55,6 +56,21 @@ const disk = z.union(
   ],
   expected('one of {zvol: {size}}, {file: {size}}, {image: PATH}'),
 );
+
+/** A new disk where this node keeps disks: of an image's, or empty. */
+const anyDisk = z.strictObject({ size: diskSize.optional(), device: writableDevice });
+const documentDisk = z.union(
+  [...disk.options, anyDisk],
+  expected('one of {size}, {zvol: {size}}, {file: {size}}, {image: PATH}'),
+);
+
+/** NAME, NAME:VERSION or a digest's beginning. */
+const imageRef = z
+  .string(expected('an image'))
+  .regex(
+    /^[a-z0-9][a-z0-9._-]{0,62}(:[A-Za-z0-9][A-Za-z0-9._+~-]{0,62})?$/,
+    expected('NAME, NAME:VERSION or a digest'),
+  );
 
 const nic = z.strictObject({
   network: name.default('default'),
@@ -165,28 +181,33 @@ const boot = z.strictObject({
 
 const label = z.string().max(100);
 
-/** The VM document. Unknown keys are errors. Source: docs/brig.yaml.5. */
-const vmDocument = z
-  .strictObject({
-    name,
-    cpus: count(1, 256).default(1),
-    memory: bytes(MIB, 'a size of at least 1M, such as 512M').default(256 * MIB),
-    /** Guest memory is never paged out. */
-    wired: z.boolean().default(false),
-    firmware,
-    disks: z.array(disk).max(16).default([]),
-    nics: z.array(nic).max(8).default([]),
-    devices: devices.prefault({}),
-    /** Accepts that the guest may leave the sandbox: needed by passthru, shown in every listing. */
-    unconfined: z.boolean().default(false),
-    console: z.strictObject({ logBytes: count(4096, 64 * MIB).default(LIMITS.consoleLogBytes) }).prefault({}),
-    limits: limits.default({}),
-    restart: restart.prefault({}),
-    autostart: z.boolean().default(false),
-    boot: boot.prefault({}),
-    labels: z
-      .record(z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, expected('a label key of [a-z0-9._/-]')), label)
-      .default({}),
+/** Unknown keys are errors. Source: docs/brig.yaml.5. */
+const vm = z.strictObject({
+  name,
+  cpus: count(1, 256).default(1),
+  memory: bytes(MIB, 'a size of at least 1M, such as 512M').default(256 * MIB),
+  /** Guest memory is never paged out. */
+  wired: z.boolean().default(false),
+  firmware,
+  disks: z.array(disk).max(16).default([]),
+  nics: z.array(nic).max(8).default([]),
+  devices: devices.prefault({}),
+  /** Accepts that the guest may leave the sandbox: needed by passthru, shown in every listing. */
+  unconfined: z.boolean().default(false),
+  console: z.strictObject({ logBytes: count(4096, 64 * MIB).default(LIMITS.consoleLogBytes) }).prefault({}),
+  limits: limits.default({}),
+  restart: restart.prefault({}),
+  autostart: z.boolean().default(false),
+  boot: boot.prefault({}),
+  labels: z
+    .record(z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, expected('a label key of [a-z0-9._/-]')), label)
+    .default({}),
+});
+
+const vmSpec = vm
+  .extend({
+    /** What its first disks were made of. */
+    image: z.strictObject({ name: z.string(), version: z.string(), digest: z.string() }).optional(),
   })
   .refine((vm) => vm.unconfined || vm.devices.passthru.length === 0, {
     path: ['unconfined'],
@@ -197,11 +218,25 @@ const vmDocument = z
     ...expected('other VMs: none waits for itself'),
   });
 
-/** What a VM shall be: every default filled in, sizes in bytes. */
-export type VmSpec = z.output<typeof vmDocument>;
+/** What an image or this node may say in the document's place. */
+const vmDocument = vm.extend({
+  image: imageRef.optional(),
+  firmware: z.union([...firmware.options, z.literal('uefi')], firmwareExpected).optional(),
+  disks: z.array(documentDisk).max(16).default([]),
+});
 
-/** Errors: spec.invalid with every problem at once. */
+/** What a VM shall be: every default filled in, sizes in bytes. */
+export type VmSpec = z.output<typeof vmSpec>;
+/** What somebody asks for. */
+export type VmDocument = z.output<typeof vmDocument>;
+export type DocumentDisk = VmDocument['disks'][number];
+
+/** A VM with everything said. Errors: spec.invalid with every problem at once. */
 export const parseVm = (value: unknown, source = 'document'): VmSpec =>
+  parseWith(vmSpec, value, source, 'spec.invalid');
+
+/** A document that may leave things to its image and to the node. Errors: as above. */
+export const parseVmDocument = (value: unknown, source = 'document'): VmDocument =>
   parseWith(vmDocument, value, source, 'spec.invalid');
 
 export const parseVmText = (text: string, source: string): VmSpec => parseVm(parseText(text, source), source);

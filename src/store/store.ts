@@ -174,6 +174,12 @@ export class Store {
     return [...this.#sorted];
   }
 
+  /** How many VMs were made of an image. */
+  countUsers(digest: string): number {
+    const row = this.#sql(`select count(*) n from vms where json_extract(spec, '$.image.digest') = ?`).get(digest);
+    return Number(row?.n ?? 0);
+  }
+
   findVm(name: string): VmRow | undefined {
     return this.#rows().get(name);
   }

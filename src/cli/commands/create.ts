@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { BrigError, messageOf } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
+import { parseBytes } from '../../base/units.ts';
 import { printJson, type Call, type CliCommand, type Values } from '../command.ts';
 import { withProgress } from '../progress.ts';
 
@@ -12,10 +13,11 @@ const asNumber = (text: string | undefined): unknown =>
 const given = (entries: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
 
-/** `zvol:20G`, `file:20G` or a path of a read-only image. */
+/** `20G`, `zvol:20G`, `file:20G` or a path of a read-only image. */
 const toDisk = (text: string): unknown => {
   const match = /^(zvol|file):(.+)$/.exec(text);
-  return match ? { [match[1] ?? '']: { size: match[2] } } : { image: resolve(text) };
+  if (match) return { [match[1] ?? '']: { size: match[2] } };
+  return parseBytes(text) === undefined ? { image: resolve(text) } : { size: text };
 };
 
 /** `NETWORK` or `NETWORK:direct`. */
@@ -42,9 +44,10 @@ export const toDocument = (name: string, values: Values): unknown =>
     name,
     cpus: asNumber(asText(values.cpus)),
     memory: asText(values.memory),
+    image: asText(values.image),
     firmware: toFirmware(values),
-    disks: asList(values.disk).map(toDisk),
-    nics: asList(values.nic).map(toNic),
+    disks: values.disk === undefined ? undefined : asList(values.disk).map(toDisk),
+    nics: values.nic === undefined ? undefined : asList(values.nic).map(toNic),
     restart: values.restart === undefined ? undefined : { policy: values.restart },
     autostart: values.autostart,
     labels: Object.fromEntries(asList(values.label).map(toLabel)),
@@ -63,7 +66,10 @@ const readDocument = async (path: string): Promise<string> => {
 
 /** Checked here as well as by brigd: problems show without a daemon, with the file's name. */
 const parse = async (call: Call): Promise<unknown> => {
-  const { parseVm, parseVmText } = await import('../../spec/vm.ts');
+  const [{ parseVmDocument }, { parseText }] = await Promise.all([
+    import('../../spec/vm.ts'),
+    import('../../spec/document.ts'),
+  ]);
   const file = asText(call.values.file);
   const name = call.operands[0];
   if (file === undefined && name === undefined)
@@ -74,19 +80,20 @@ const parse = async (call: Call): Promise<unknown> => {
     throw new BrigError('usage.invalid', 'read arguments: expected -f FILE or NAME, got both', {
       hint: `usage: ${createCommand.usage}`,
     });
-  return file === undefined
-    ? parseVm(toDocument(name ?? '', call.values), 'flags')
-    : parseVmText(await readDocument(file), file);
+  const document = file === undefined ? toDocument(name ?? '', call.values) : parseText(await readDocument(file), file);
+  parseVmDocument(document, file ?? 'flags');
+  return document;
 };
 
 const multiple = { type: 'string', multiple: true } as const;
 
 export const createCommand: CliCommand = {
   usage:
-    'brig create -f FILE | NAME --rom FILE|--uefi CODE --uefi-vars VARS|--test-rom [--cpus N] [--memory 1G] [--disk zvol:20G|file:20G|IMAGE]... [--nic NETWORK[:direct]]... [--restart never|on-failure|always] [--autostart] [--label K=V]...',
+    'brig create -f FILE | NAME --image IMAGE|--rom FILE|--uefi CODE --uefi-vars VARS|--test-rom [--cpus N] [--memory 1G] [--disk 20G|zvol:20G|file:20G|FILE]... [--nic NETWORK[:direct]]... [--restart never|on-failure|always] [--autostart] [--label K=V]...',
   summary: 'define a VM from a document or from flags, and make its disks',
   options: {
     file: { type: 'string', short: 'f' },
+    image: { type: 'string' },
     cpus: { type: 'string' },
     memory: { type: 'string' },
     rom: { type: 'string' },

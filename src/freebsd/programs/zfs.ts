@@ -23,6 +23,38 @@ export const growVolume = (dataset: string, bytes: number): Command => zfs('set'
 
 export const destroyDataset = (dataset: string): Command => zfs('destroy', dataset);
 
+/** Parent of images, or of one image's volumes; its owner is in the property. */
+export const createImageDataset = (dataset: string, id = 'all'): Command =>
+  zfs('create', '-p', '-o', 'canmount=off', '-o', `brig:image=${id}`, dataset);
+
+export const createImageVolume = (dataset: string, bytes: number, id: string): Command =>
+  zfs('create', '-s', '-V', String(bytes), '-o', 'volmode=dev', '-o', `brig:image=${id}`, dataset);
+
+/** Nobody writes to an image. */
+export const sealVolume = (dataset: string): Command => zfs('set', 'readonly=on', dataset);
+export const markImage = (dataset: string, id: string): Command => zfs('set', `brig:image=${id}`, dataset);
+
+/** All at the same moment. Source: zfs-snapshot(8). */
+export const snapshot = (names: readonly string[]): Command => zfs('snapshot', ...names);
+export const renameDataset = (from: string, to: string): Command => zfs('rename', from, to);
+
+/** What is held nobody destroys by mistake. */
+const TAG = 'brig';
+export const hold = (snapshots: readonly string[]): Command => zfs('hold', TAG, ...snapshots);
+export const release = (name: string): Command => zfs('release', TAG, name);
+
+export const cloneForReading = (from: string, dataset: string): Command =>
+  zfs('clone', '-o', 'volmode=dev', '-o', 'readonly=on', '-o', 'brig:image=reading', from, dataset);
+
+export const destroyAll = (dataset: string): Command => zfs('destroy', '-r', dataset);
+
+export const listImages = (parent: string): Command =>
+  zfs('list', '-Hp', '-r', '-t', 'filesystem,volume', '-o', 'name', parent);
+
+/** Snapshots with how often they are held. */
+export const listSnapshots = (dataset: string): Command =>
+  zfs('list', '-Hp', '-r', '-t', 'snapshot', '-o', 'name,userrefs', dataset);
+
 /** Everything below a dataset with its owner, in bytes. `-Hp` works on every release; JSON only on 15. */
 export const listDatasets = (parent: string): Command =>
   zfs('list', '-Hp', '-r', '-t', 'filesystem,volume', '-o', 'name,type,origin,volsize,brig:vm', parent);
@@ -31,6 +63,13 @@ export const listDatasets = (parent: string): Command =>
 export const NO_DATASET: Tolerance = { status: 1, stderr: 'dataset does not exist' };
 /** Seen: `cannot destroy 'X': dataset is busy`: passes when bhyve's last descriptor is closed. */
 export const DATASET_BUSY: Tolerance = { status: 1, stderr: 'dataset is busy' };
+
+/** Seen: `cannot destroy 'X': filesystem has dependent clones`. */
+export const DEPENDENT_CLONES = 'dependent clones';
+/** Seen: `cannot destroy snapshot X: it's being held.` */
+export const HELD = "it's being held";
+/** unrecorded; libzfs: `no such tag on this dataset` */
+export const NO_HOLD: Tolerance = { status: 1, stderr: 'no such tag' };
 
 export interface Dataset {
   readonly name: string;

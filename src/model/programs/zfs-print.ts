@@ -35,6 +35,8 @@ const PROPERTIES: Readonly<Record<string, (dataset: Dataset, world: World) => st
   volsize: (dataset, world) => volumeBytes(world, dataset),
   volmode: (dataset) => ofVolume(dataset, dataset.properties.get('volmode') ?? 'default'),
   canmount: (dataset) => ofFilesystem(dataset, dataset.properties.get('canmount') ?? 'on'),
+  userrefs: (dataset) => (dataset.type === 'snapshot' ? String(dataset.holds.size) : '-'),
+  readonly: (dataset) => dataset.properties.get('readonly') ?? 'off',
   receive_resume_token: () => '-',
 };
 

@@ -3,6 +3,7 @@ import { done, fail, lines, must, unknownArgv, type Answer, type Program } from 
 import { byName, createDataset, parentDataset } from '../storage.ts';
 import type { Dataset, World } from '../world.ts';
 import { destroy } from './zfs-destroy.ts';
+import { rename } from './zfs-rename.ts';
 import { localProperties, sourceOf, valueOf } from './zfs-print.ts';
 
 const PROGRAM = 'zfs';
@@ -35,7 +36,7 @@ const one = (args: readonly string[], { operands }: Request): string => {
 };
 
 const SETTABLE =
-  /^(volmode|volblocksize|canmount|volsize|mountpoint|compression|refreservation|[a-z0-9_.]+:[a-z0-9_.]+)$/;
+  /^(volmode|volblocksize|canmount|volsize|mountpoint|compression|refreservation|readonly|[a-z0-9_.]+:[a-z0-9_.]+)$/;
 
 const properties = (args: readonly string[], words: readonly string[] = []): Map<string, string> => {
   const found = new Map<string, string>();
@@ -106,7 +107,14 @@ const clone = (world: World, args: readonly string[]): Answer => {
   if (problem !== undefined) return cannotCreate(name, problem);
   const type = world.datasets.get(origin.split('@')[0] ?? '')?.type ?? 'volume';
   const given = properties(args, request.values.get('-o'));
-  createDataset(world, { name, type, properties: given, origin, volumeBytes: snapshot.volumeBytes });
+  createDataset(world, {
+    name,
+    type,
+    properties: given,
+    origin,
+    volumeBytes: snapshot.volumeBytes,
+    content: snapshot.content,
+  });
   return done();
 };
 
@@ -122,19 +130,26 @@ const SNAPSHOT_USAGE = [
   'For further help on a command or topic, run: zfs help [<topic>]',
 ].join('\n');
 
+const sourcesOf = (world: World, name: string, recursive: boolean): Dataset[] =>
+  [...world.datasets.values()].filter(
+    (each) => each.type !== 'snapshot' && (each.name === name || (recursive && each.name.startsWith(`${name}/`))),
+  );
+
+/** All of them or none, at the same moment. */
 const snapshot = (world: World, args: readonly string[]): Answer => {
-  const request = parseRequest(args, ['-r']);
-  const name = one(args, request);
-  const [top = '', tag] = name.split('@');
-  if (tag === undefined || tag === '') throw unknownArgv(PROGRAM, args, 'expected DATASET@NAME');
-  if (!world.datasets.has(top)) return fail(`cannot open '${top}': dataset does not exist\n${SNAPSHOT_USAGE}`, 2);
-  const isBelow = (each: Dataset): boolean =>
-    each.name === top || (request.flags.has('-r') && each.name.startsWith(`${top}/`));
-  const sources = [...world.datasets.values()].filter((each) => each.type !== 'snapshot' && isBelow(each));
-  const taken = sources.find((each) => world.datasets.has(`${each.name}@${tag}`));
-  if (taken) return fail(`cannot create snapshot '${taken.name}@${tag}': dataset already exists`);
-  for (const source of sources)
-    createDataset(world, { name: `${source.name}@${tag}`, type: 'snapshot', volumeBytes: source.volumeBytes });
+  const { flags, operands } = parseRequest(args, ['-r']);
+  if (operands.length === 0 || operands.some((name) => !/^[^@]+@[^@]+$/.test(name)))
+    throw unknownArgv(PROGRAM, args, 'expected DATASET@NAME');
+  const wanted = operands.map((name) => name.split('@'));
+  const absent = wanted.find(([top = '']) => !world.datasets.has(top));
+  if (absent) return fail(`cannot open '${absent[0] ?? ''}': dataset does not exist\n${SNAPSHOT_USAGE}`, 2);
+  const sources = wanted.flatMap(([top = '', tag = '']) =>
+    sourcesOf(world, top, flags.has('-r')).map((source) => ({ source, name: `${source.name}@${tag}` })),
+  );
+  const taken = sources.find(({ name }) => world.datasets.has(name));
+  if (taken) return fail(`cannot create snapshot '${taken.name}': dataset already exists`);
+  for (const { source, name } of sources)
+    createDataset(world, { name, type: 'snapshot', volumeBytes: source.volumeBytes, content: source.content });
   return done();
 };
 
@@ -212,17 +227,19 @@ const set = (world: World, args: readonly string[]): Answer => {
 };
 
 const hold = (world: World, args: readonly string[]): Answer => {
-  const [tag = '', name = '', ...more] = args.slice(1);
-  if (more.length > 0 || tag.startsWith('-')) throw unknownArgv(PROGRAM, args, 'expected a tag and a snapshot');
-  const dataset = world.datasets.get(name);
-  if (!dataset) return missing(name);
-  // unrecorded: both texts
-  if (args[0] === 'hold' && dataset.holds.has(tag))
-    return fail(`cannot hold snapshot '${name}': tag already exists on this dataset`);
-  if (args[0] === 'release' && !dataset.holds.has(tag))
-    return fail(`cannot release hold from snapshot '${name}': no such tag on this dataset`);
-  if (args[0] === 'hold') dataset.holds.set(tag, world.clock.now());
-  else dataset.holds.delete(tag);
+  const [tag = '', ...names] = args.slice(1);
+  if (names.length === 0 || tag.startsWith('-')) throw unknownArgv(PROGRAM, args, 'expected a tag and snapshots');
+  for (const name of names) {
+    const dataset = world.datasets.get(name);
+    if (!dataset) return missing(name);
+    // unrecorded: both texts
+    if (args[0] === 'hold' && dataset.holds.has(tag))
+      return fail(`cannot hold snapshot '${name}': tag already exists on this dataset`);
+    if (args[0] === 'release' && !dataset.holds.has(tag))
+      return fail(`cannot release hold from snapshot '${name}': no such tag on this dataset`);
+    if (args[0] === 'hold') dataset.holds.set(tag, world.clock.now());
+    else dataset.holds.delete(tag);
+  }
   return done();
 };
 
@@ -248,6 +265,7 @@ const rollback = (world: World, args: readonly string[]): Answer => {
   // unrecorded
   if (newer) return fail(`cannot rollback to '${name}': more recent snapshots or bookmarks exist`);
   dataset.volumeBytes = target.volumeBytes;
+  dataset.content = target.content;
   dataset.rollbacks += 1;
   return done();
 };
@@ -255,6 +273,13 @@ const rollback = (world: World, args: readonly string[]): Answer => {
 const destroyNamed = (world: World, args: readonly string[]): Answer => {
   const request = parseRequest(args, ['-r']);
   return destroy(world, one(args, request), request.flags.has('-r'));
+};
+
+const renameNamed = (world: World, args: readonly string[]): Answer => {
+  const [from = '', to = '', ...more] = args.slice(1);
+  if (more.length > 0 || from.startsWith('-') || !NAME.test(to))
+    throw unknownArgv(PROGRAM, args, 'expected two datasets');
+  return rename(world, from, to);
 };
 
 const VERBS: Readonly<Record<string, (world: World, args: readonly string[]) => Answer>> = {
@@ -269,6 +294,7 @@ const VERBS: Readonly<Record<string, (world: World, args: readonly string[]) => 
   release: hold,
   holds,
   rollback,
+  rename: renameNamed,
 };
 
 /** zfs(8), as far as volumes, snapshots and clones go. */

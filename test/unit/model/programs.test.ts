@@ -45,7 +45,7 @@ describe('the model', () => {
     'zfs list -H -o name',
     'zfs list -Hp -o name,available',
     'zfs create -o mystery=1 tank/a',
-    'zfs rename tank/a tank/b',
+    'zfs rename -f tank/a tank/b',
     'kldload -v vmm',
     'sysctl -a',
     'mkfifo /x',

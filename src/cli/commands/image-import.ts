@@ -1,0 +1,154 @@
+import { readFile, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import type { Frame } from '../../api/frames.ts';
+import { BrigError, messageOf } from '../../base/errors.ts';
+import { Inbox } from '../../base/inbox.ts';
+import { IMAGE } from '../../base/limits.ts';
+import { parseBytes } from '../../base/units.ts';
+import { openSource, type Opened } from '../../io/image-source.ts';
+import type { ImageView } from '../../platform/images.ts';
+import type { ImageOfferInput, Provenance } from '../../spec/image.ts';
+import type { Call, Values } from '../command.ts';
+import { Transfer } from '../transfer.ts';
+
+const text = (values: Values, key: string): string | undefined => {
+  const value = values[key];
+  return typeof value === 'string' ? value : undefined;
+};
+
+const usage = (reason: string, hint: string): BrigError =>
+  new BrigError('usage.invalid', `read arguments: ${reason}`, { hint });
+
+/** Pieces of whole chunks; a chunk of zeros is told, not sent. */
+const toPieces = async function* (data: AsyncIterable<Buffer>): AsyncGenerator<Frame> {
+  const zeros = Buffer.alloc(IMAGE.chunkBytes);
+  const inbox = new Inbox(data);
+  for (;;) {
+    const chunk = await inbox.take(IMAGE.chunkBytes);
+    if (chunk.length === 0) return;
+    yield zeros.subarray(0, chunk.length).equals(chunk) ? { zeros: chunk.length } : { data: chunk };
+  }
+};
+
+const diskFrames = async function* (data: AsyncIterable<Buffer>): AsyncGenerator<Frame> {
+  yield* toPieces(data);
+  yield { end: 'disk' };
+};
+
+const maxBytesOf = (values: Values): number => {
+  const given = text(values, 'max-size');
+  const bytes = given === undefined ? IMAGE.importBytes : parseBytes(given);
+  if (bytes === undefined || bytes > IMAGE.diskBytes)
+    throw usage(`expected --max-size of at most 1T, got ${given}`, '');
+  return bytes;
+};
+
+/** What the importer vouches for. */
+const provenanceOf = (values: Values, source: string): Provenance | undefined => {
+  const sha256 = text(values, 'sha256')?.toLowerCase();
+  if (sha256 !== undefined && !/^[0-9a-f]{64}$/.test(sha256))
+    throw usage(`expected --sha256 of 64 hexadecimal digits, got ${sha256}`, 'the digest of the file as it comes');
+  const shown = source.replaceAll(/[^\x20-\x7e]/g, '?').slice(-300);
+  if (sha256 !== undefined) return { source: shown, sha256, verified: 'sha256' };
+  return values.insecure === true ? { source: shown, verified: 'none' } : undefined;
+};
+
+const checkDigest = (opened: Opened, provenance: Provenance | undefined): string => {
+  const got = opened.sha256();
+  if (provenance?.sha256 !== undefined && provenance.sha256 !== got)
+    throw new BrigError('image.invalid', `import ${opened.name}: expected sha-256 ${provenance.sha256}, got ${got}`);
+  return got;
+};
+
+const about = (values: Values): { name: string; version: string } & Record<string, unknown> => {
+  const [name, version] = [text(values, 'name'), text(values, 'version')];
+  if (name === undefined || version === undefined)
+    throw usage('expected --name and --version for a disk, got neither or one', 'an archive brings its own');
+  const more = { arch: text(values, 'arch'), os: text(values, 'os'), firmware: text(values, 'firmware') };
+  const given = Object.fromEntries(Object.entries(more).filter(([, value]) => value !== undefined));
+  return { name, version, ...given, cloudInit: values['cloud-init'] === true };
+};
+
+/** Frames of an archive or of one disk. */
+const framesOf = async function* (opened: Opened, values: Values): AsyncGenerator<Frame> {
+  const provenance = provenanceOf(values, opened.name);
+  const { source } = opened;
+  if (source.kind === 'archive') {
+    const { manifest, disks } = source.content;
+    yield { json: { manifest, ...(provenance ? { provenance } : {}) } satisfies ImageOfferInput };
+    for await (const { data } of disks()) yield* diskFrames(data);
+  } else {
+    if (!provenance)
+      throw usage(
+        'expected --sha256 or --insecure for a disk that nobody signed, got neither',
+        'what is taken --insecure is marked for ever',
+      );
+    yield { json: { about: about(values), provenance } };
+    yield* diskFrames(source.data);
+  }
+  yield { json: { sha256: checkDigest(opened, provenance) } };
+  yield { end: 'all' };
+};
+
+/** Ends what is on its way: brigd keeps nothing of it. */
+const interruptible = async <T>(what: string, work: Promise<T>): Promise<T> => {
+  const interrupted = Promise.withResolvers<never>();
+  const stop = (): void =>
+    interrupted.reject(new BrigError('saga.cancelled', `${what}: interrupted; nothing is left of it`));
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+  try {
+    return await Promise.race([work, interrupted.promise]);
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+  }
+};
+
+export const importImage = async ({ client, values }: Call, from: string): Promise<ImageView> => {
+  const transfer = new Transfer(`import ${from}`);
+  const onRead = (done: number, total: number | undefined): void => transfer.tell(done, total);
+  const opened = await openSource({ from, maxBytes: maxBytesOf(values), onRead });
+  try {
+    return await interruptible(`import ${from}`, client.takeImage(framesOf(opened, values)));
+  } finally {
+    transfer.end();
+    await opened.close();
+  }
+};
+
+/** Frames of an image whose disks are local files, plain or packed. */
+const buildFrames = async function* (path: string, values: Values, transfer: Transfer): AsyncGenerator<Frame> {
+  const [{ parseImageDocument }, { parseText }] = await Promise.all([
+    import('../../spec/image.ts'),
+    import('../../spec/document.ts'),
+  ]);
+  const { disks, ...rest } = parseImageDocument(parseText(await readFile(path, 'utf8'), path), path);
+  yield {
+    json: { about: rest, provenance: { source: 'brig image build', verified: 'built' } } satisfies ImageOfferInput,
+  };
+  for (const disk of disks) {
+    const from = resolve(dirname(path), disk);
+    const onRead = (done: number, total: number | undefined): void => transfer.tell(done, total);
+    const opened = await openSource({ from, maxBytes: maxBytesOf(values), onRead });
+    try {
+      if (opened.source.kind === 'archive')
+        throw new BrigError('image.invalid', `build ${path}: ${disk} is an archive, not a disk`);
+      yield* diskFrames(opened.source.data);
+    } finally {
+      await opened.close();
+    }
+  }
+  yield { json: {} };
+  yield { end: 'all' };
+};
+
+export const buildImage = async ({ client, values }: Call, path: string): Promise<ImageView> => {
+  await stat(path).catch((error: unknown) => {
+    throw new BrigError('image.invalid', `build ${path}: ${messageOf(error).split(', ')[0]}`);
+  });
+  const transfer = new Transfer(`build ${path}`);
+  try {
+    return await interruptible(`build ${path}`, client.takeImage(buildFrames(path, values, transfer)));
+  } finally {
+    transfer.end();
+  }
+};
