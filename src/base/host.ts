@@ -151,13 +151,13 @@ export interface PackEntry {
 /** The bytes of a disk, in a file or a volume. Of a volume, places and lengths are multiples of its blocks. */
 export interface DiskPort {
   /** Fewer bytes at the end. */
-  read(at: number, bytes: number): Promise<Buffer>;
-  write(at: number, data: Uint8Array): Promise<void>;
+  readonly read: (at: number, bytes: number) => Promise<Buffer>;
+  readonly write: (at: number, data: Uint8Array) => Promise<void>;
   /** Of a file. */
-  resize(bytes: number): Promise<void>;
+  readonly resize: (bytes: number) => Promise<void>;
   /** Durable when it resolves. */
-  sync(): Promise<void>;
-  close(): Promise<void>;
+  readonly sync: () => Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** Both ends of a VM's serial console. */

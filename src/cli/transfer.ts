@@ -16,7 +16,7 @@ const round = (bytes: number): string => {
 };
 
 /** `640.0M of 2.0G, 310.0M/s, 5 s left`. Units: bytes, milliseconds. */
-export const renderTransfer = (done: number, total: number | undefined, ms: number): string => {
+const renderTransfer = (done: number, total: number | undefined, ms: number): string => {
   const rate = ms > 0 ? (done * 1000) / ms : 0;
   const left = total === undefined || rate === 0 ? undefined : Math.ceil((total - done) / rate);
   return [

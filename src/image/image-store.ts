@@ -272,7 +272,8 @@ export class ImageStore implements Images {
         );
       return await this.#keep(host, id, manifest, admitted.signed);
     } finally {
-      await this.#drop(host, id);
+      // What stays is told by gc, and goes with it or with the next brigd.
+      await this.#drop(host, id).catch(() => undefined);
       this.#coming.delete(id);
     }
   }

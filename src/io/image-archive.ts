@@ -24,6 +24,7 @@ const headerOf = (name: string, size: number): Pick<Header, 'name' | 'size' | 'm
 const fill = async (tar: Pack, name: string, size: number, data: AsyncIterable<Buffer>): Promise<void> => {
   const ended = Promise.withResolvers<undefined>();
   const entry = tar.entry(headerOf(name, size), (error) => (error ? ended.reject(error) : ended.resolve(undefined)));
+  entry.on('error', (error: Error) => ended.reject(error));
   // Told where it is awaited.
   ended.promise.catch(() => undefined);
   for await (const chunk of data)

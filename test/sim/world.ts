@@ -1,7 +1,8 @@
+import { strict as assert } from 'node:assert';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Command, Host, Result } from '../../src/base/host.ts';
+import type { Command, DiskPort, Host, Result } from '../../src/base/host.ts';
 import { BrigError } from '../../src/base/errors.ts';
 import { auditVms } from '../../src/engine/audit.ts';
 import { Boot } from '../../src/engine/boot.ts';
@@ -16,6 +17,7 @@ import { createModel, type Model } from '../../src/model/model.ts';
 import type { ModelOptions, Node } from '../../src/model/world.ts';
 import type { Audit } from '../../src/platform/audit.ts';
 import type { Platform } from '../../src/platform/platform.ts';
+import { ImageStore } from '../../src/image/image-store.ts';
 import { layout } from '../../src/platform/layout.ts';
 import { parseConfig, type Config } from '../../src/spec/config.ts';
 import { parseVm, type VmSpec } from '../../src/spec/vm.ts';
@@ -52,6 +54,7 @@ const EFFECTS = [
   'remove',
   'rmdir',
   'say',
+  'rename',
 ] as const;
 
 /** A host whose nth effect goes wrong, and whose user may die: then nothing that was asked for ever returns. */
@@ -72,9 +75,30 @@ export class Mortal {
       const effect = real[name].bind(real) as (...args: unknown[]) => Promise<unknown>;
       host[name] = (...args: unknown[]) => this.#perform(name, effect, args);
     }
+    host.openDisk = async (path: string, mode: 'read' | 'write'): Promise<DiskPort> =>
+      this.#wrapDisk(
+        (await this.#perform('openDisk', (...args) => real.openDisk(...(args as [string, typeof mode])), [
+          path,
+          mode,
+        ])) as DiskPort,
+      );
     host.sleep = (ms: number) => (this.dead ? never : real.sleep(ms).then(() => (this.dead ? never : undefined)));
     host.watch = (path: string, onChange: () => void) => real.watch(path, () => (this.dead ? undefined : onChange()));
     this.host = host as unknown as Host;
+  }
+
+  /** Each write is an effect of its own. */
+  #wrapDisk(disk: DiskPort): DiskPort {
+    const effect =
+      <A extends unknown[]>(name: string, work: (...args: A) => Promise<void>) =>
+      (...args: A): Promise<void> =>
+        this.#perform(name, (...given) => work(...(given as A)), args) as Promise<void>;
+    return {
+      ...disk,
+      write: effect('write', disk.write),
+      resize: effect('resize', disk.resize),
+      sync: effect('sync', disk.sync),
+    };
   }
 
   arm(fault: Fault | undefined, onDeath?: () => void): void {
@@ -168,7 +192,8 @@ export class World {
 
   /** The pool's dataset, as an administrator makes it. */
   async prepare(root: 'own' | 'shared' = 'own'): Promise<this> {
-    await this.shell('/sbin/zfs', 'create', '-p', this.config.dataset ?? '');
+    const { dataset } = this.config;
+    if (dataset !== undefined) await this.shell('/sbin/zfs', 'create', '-p', dataset);
     if (root === 'own') return await this.boot();
     await this.#shareRoot(() => this.boot());
     return this;
@@ -249,6 +274,19 @@ export class World {
       isPrepared,
     });
     await this.keeper.open();
+  }
+
+  /** The store of images, as brigd opens it when it starts. */
+  async openImages(): Promise<ImageStore> {
+    const { host } = this.mortal;
+    const store = this.#store;
+    const images = new ImageStore({
+      ...layout(this.config),
+      disks: this.platform.imageDisks,
+      users: (digest) => store.countUsers(digest),
+    });
+    assert.deepEqual(await images.prepare(host), []);
+    return images;
   }
 
   /** kill -9 of brigd: whatever it waits for never comes. */
