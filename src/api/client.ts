@@ -14,6 +14,7 @@ import type { SignedManifest } from '../spec/manifest.ts';
 import type { EventRow, FindingRow } from '../store/store.ts';
 import type { GcLine, ImageReport, ImageView, KeyView, Piece } from '../platform/images.ts';
 import type { SignedImage } from '../spec/image.ts';
+import { Inbox } from '../base/inbox.ts';
 import { decodeFrames, type Frame } from './frames.ts';
 import { PREFIX, UPGRADE, type Line } from './protocol.ts';
 import { explainConnect, upload } from './upload.ts';
@@ -196,8 +197,8 @@ export class Client {
   }
 
   /** Sends an image: its offer, its disks, what is known at the end; whatever fails here leaves nothing there. */
-  async takeImage(frames: AsyncIterable<Frame>): Promise<ImageView> {
-    const response = await upload(this.#socket, `${PREFIX}/images`, frames);
+  async takeImage(frames: AsyncIterable<Frame>, signal?: AbortSignal): Promise<ImageView> {
+    const response = await upload(this.#socket, `${PREFIX}/images`, frames, signal);
     const value = JSON.parse(await readAll(response)) as ImageView & { error?: ErrorBody };
     if (value.error) throw fromErrorBody(value.error);
     return value;
@@ -208,7 +209,7 @@ export class Client {
     const response = await this.#send('GET', `/images/${encodeURIComponent(ref)}/disks/${disk}`);
     if (response.statusCode !== 200)
       throw fromErrorBody((JSON.parse(await readAll(response)) as { error: ErrorBody }).error);
-    for await (const frame of decodeFrames(response)) {
+    for await (const frame of decodeFrames(new Inbox(response))) {
       if ('json' in frame) throw fromErrorBody((frame.json as { error: ErrorBody }).error);
       if (!('end' in frame)) yield frame;
     }

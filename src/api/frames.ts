@@ -58,8 +58,7 @@ const toFrame = async (inbox: Inbox, kind: string, length: number): Promise<Fram
 };
 
 /** Errors: api.invalid for whatever is no frame, and when the sender goes away before the last one. */
-export const decodeFrames = async function* (source: AsyncIterable<Uint8Array>): AsyncGenerator<Frame> {
-  const inbox = new Inbox(source);
+export const decodeFrames = async function* (inbox: Inbox): AsyncGenerator<Frame> {
   for (;;) {
     const head = await exactly(inbox, HEADER_BYTES);
     const frame = await toFrame(inbox, head.toString('latin1', 0, 1), head.readUInt32LE(1));

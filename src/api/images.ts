@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { BrigError, toErrorBody } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
-import type { ImageView, Images, Incoming, Piece } from '../platform/images.ts';
+import { Inbox } from '../base/inbox.ts';
+import type { Images, Incoming, Piece } from '../platform/images.ts';
 import { decodeFrames, encodeFrame, type Frame } from './frames.ts';
+import { httpStatus } from './protocol.ts';
 
 type Frames = AsyncGenerator<Frame>;
 
@@ -50,14 +52,40 @@ const toIncoming = async (frames: Frames): Promise<Incoming> => {
   };
 };
 
+/** What is left of a request that is answered already: who still sends would not hear the answer otherwise. */
+const drain = async (inbox: Inbox): Promise<void> => {
+  try {
+    const rest = inbox.rest();
+    while (!(await rest.next()).done);
+  } catch {
+    // Its sender is gone.
+  }
+};
+
 /** Takes an image in; who goes away before its end has brought nothing. */
-export const takeImage = async (images: Images, host: Host, request: IncomingMessage): Promise<ImageView> => {
-  const frames = decodeFrames(request);
+export const takeImage = async (
+  images: Images,
+  host: Host,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> => {
+  const inbox = new Inbox(request);
   const gone = new AbortController();
   request.once('close', () => {
     if (!request.complete) gone.abort(new BrigError('saga.cancelled', 'import image: its sender went away'));
   });
-  return await images.take(host, await toIncoming(frames), gone.signal);
+  const answer = (status: number, body: unknown): void => {
+    response.writeHead(status, { 'content-type': 'application/json' });
+    response.write(`${JSON.stringify(body)}\n`);
+  };
+  try {
+    answer(200, await images.take(host, await toIncoming(decodeFrames(inbox)), gone.signal));
+  } catch (error) {
+    const body = toErrorBody(error);
+    answer(httpStatus(body), { error: body });
+  }
+  await drain(inbox);
+  response.end();
 };
 
 const send = async (response: ServerResponse, frame: Frame): Promise<void> => {

@@ -146,7 +146,7 @@ export class Api<Seen> {
         sendJson(call.response, 200, await work(call));
     return [
       [/^GET \/images$/, json(() => images.list(host))],
-      [/^POST \/images$/, json(({ request }) => takeImage(images, host, request))],
+      [/^POST \/images$/, ({ request, response }) => takeImage(images, host, request, response)],
       [/^POST \/images\/gc$/, json(({ query }) => images.gc(host, query.get('dry') === '1'))],
       [/^GET \/images\/([^/]+)$/, json(({ name }) => images.show(host, name))],
       [/^DELETE \/images\/([^/]+)$/, json(({ name }) => images.remove(host, name))],

@@ -11,14 +11,22 @@ export const explainConnect = (socket: string, error: NodeJS.ErrnoException): Br
   });
 };
 
+const cancelled = (signal: AbortSignal | undefined): Promise<never> =>
+  new Promise((_, reject) => {
+    const cancel = (): void => reject(signal?.reason instanceof Error ? signal.reason : new Error('cancelled'));
+    if (signal?.aborted) cancel();
+    else signal?.addEventListener('abort', cancel, { once: true });
+  });
+
 /**
  * Sends frames for as long as nobody answers: an answer before the end is one that needs no more.
- * Errors: those of the frames, after which the other side hears of no end; daemon.unreachable.
+ * Errors: those of the frames and of the signal, after which the other side hears of no end; daemon.unreachable.
  */
 export const upload = async (
   socketPath: string,
   path: string,
   frames: AsyncIterable<Frame>,
+  signal?: AbortSignal,
 ): Promise<IncomingMessage> => {
   const request = httpRequest({ socketPath, method: 'POST', path, headers: { host: 'brigd' }, agent: false });
   let response: IncomingMessage | undefined;
@@ -26,19 +34,22 @@ export const upload = async (
     request.on('response', (came) => resolve((response = came)));
     request.on('error', (error) => reject(explainConnect(socketPath, error)));
   });
-  // Told where it is awaited.
-  answered.catch(() => undefined);
-  const room = (): Promise<unknown> =>
-    Promise.race([new Promise<void>((resolve) => request.once('drain', () => resolve())), answered]);
-  try {
+  const drained = (): Promise<void> => new Promise((resolve) => request.once('drain', () => resolve()));
+  const send = async (): Promise<IncomingMessage> => {
     for await (const frame of frames) {
-      for (const bytes of encodeFrame(frame)) if (!request.write(bytes)) await room();
-      if (response) break;
+      for (const bytes of encodeFrame(frame)) if (!request.write(bytes)) await Promise.race([drained(), answered]);
+      // A frame that was waited for when the request was given up is nobody's.
+      if (response || request.destroyed) break;
     }
     request.end();
     return await answered;
+  };
+  try {
+    return await Promise.race([send(), cancelled(signal)]);
   } catch (error) {
     request.destroy();
+    // Told already.
+    answered.catch(() => undefined);
     throw error;
   }
 };

@@ -146,13 +146,18 @@ export class Stage {
     await gone;
   }
 
+  /** Arguments of node(1) that make it brig. */
+  get command(): string[] {
+    return [...NODE_FLAGS, ...this.#programs.brig, '--socket', this.socket];
+  }
+
   brig(...args: string[]): Ran {
-    return run(process.execPath, [...NODE_FLAGS, ...this.#programs.brig, '--socket', this.socket, ...args]);
+    return run(process.execPath, [...this.command, ...args]);
   }
 
   /** The same without waiting, for things at once. */
   brigLater(...args: string[]): Promise<Ran> {
-    const child = spawn(process.execPath, [...NODE_FLAGS, ...this.#programs.brig, '--socket', this.socket, ...args]);
+    const child = spawn(process.execPath, [...this.command, ...args]);
     let [stdout, stderr] = ['', ''];
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
@@ -160,8 +165,7 @@ export class Stage {
   }
 
   type(vm: string, text: string): string {
-    const args = [...NODE_FLAGS, ...this.#programs.brig, '--socket', this.socket, 'console', vm];
-    return run(process.execPath, args, text).stdout;
+    return run(process.execPath, [...this.command, 'console', vm], text).stdout;
   }
 
   // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller knows the shape

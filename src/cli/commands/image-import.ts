@@ -90,14 +90,14 @@ const framesOf = async function* (opened: Opened, values: Values): AsyncGenerato
   yield { end: 'all' };
 };
 
-/** Ends what is on its way: brigd keeps nothing of it. */
-const interruptible = async <T>(what: string, work: Promise<T>): Promise<T> => {
-  const interrupted = Promise.withResolvers<never>();
+/** Whoever interrupts it: brigd hears of no end, and keeps nothing. */
+const interruptible = async <T>(what: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+  const controller = new AbortController();
   const stop = (): void =>
-    interrupted.reject(new BrigError('saga.cancelled', `${what}: interrupted; nothing is left of it`));
+    controller.abort(new BrigError('saga.cancelled', `${what}: interrupted; nothing is left of it`));
   process.on('SIGINT', stop).on('SIGTERM', stop);
   try {
-    return await Promise.race([work, interrupted.promise]);
+    return await work(controller.signal);
   } finally {
     process.off('SIGINT', stop).off('SIGTERM', stop);
   }
@@ -108,7 +108,7 @@ export const importImage = async ({ client, values }: Call, from: string): Promi
   const onRead = (done: number, total: number | undefined): void => transfer.tell(done, total);
   const opened = await openSource({ from, maxBytes: maxBytesOf(values), onRead });
   try {
-    return await interruptible(`import ${from}`, client.takeImage(framesOf(opened, values)));
+    return await interruptible(`import ${from}`, (signal) => client.takeImage(framesOf(opened, values), signal));
   } finally {
     transfer.end();
     await opened.close();
@@ -147,7 +147,9 @@ export const buildImage = async ({ client, values }: Call, path: string): Promis
   });
   const transfer = new Transfer(`build ${path}`);
   try {
-    return await interruptible(`build ${path}`, client.takeImage(buildFrames(path, values, transfer)));
+    return await interruptible(`build ${path}`, (signal) =>
+      client.takeImage(buildFrames(path, values, transfer), signal),
+    );
   } finally {
     transfer.end();
   }

@@ -84,8 +84,8 @@ describe('an archive', () => {
     const disks = async function* () {
       yield { bytes, data: stream(noise(2 ** 22)) };
     };
-    const { value } = await packImage({ manifest: '{}', disks }).next();
-    const listing = spawnSync('/usr/bin/tar', ['-tvf', '-'], { input: unzstd(value ?? Buffer.of()) });
+    const first = await packImage({ manifest: '{}', disks }).next();
+    const listing = spawnSync('/usr/bin/tar', ['-tvf', '-'], { input: unzstd(first.done ? Buffer.of() : first.value) });
     expect(listing.stdout.toString()).toMatch(new RegExp(` ${bytes} .* disk0.raw`));
   });
 
