@@ -1,5 +1,5 @@
 import { BrigError } from '../base/errors.ts';
-import { Inbox } from '../base/inbox.ts';
+import { Inbox, Rooms } from '../base/inbox.ts';
 import { IMAGE } from '../base/limits.ts';
 import type { Piece } from '../platform/images.ts';
 
@@ -33,22 +33,25 @@ export const encodeFrame = (frame: Frame): Buffer[] => {
   return frames;
 };
 
+/** Frames that their receiver, a queue or two and the next one have at once. */
+const IN_HANDS = 6;
+
 const wrong = (expected: string, got: string): BrigError =>
   new BrigError('api.invalid', `read disks: expected ${expected}, got ${got}`);
 
-const exactly = async (inbox: Inbox, bytes: number): Promise<Buffer> => {
-  const got = await inbox.take(bytes);
-  if (got.length < bytes) throw wrong(`${bytes} bytes`, `the end after ${got.length}`);
-  return got;
+const exactly = async (inbox: Inbox, buffer: Buffer): Promise<Buffer> => {
+  const got = await inbox.takeInto(buffer);
+  if (got < buffer.length) throw wrong(`${buffer.length} bytes`, `the end after ${got}`);
+  return buffer;
 };
 
-const toFrame = async (inbox: Inbox, kind: string, length: number): Promise<Frame> => {
+const toFrame = async (inbox: Inbox, kind: string, length: number, rooms: Rooms): Promise<Frame> => {
   if (kind === 'E' || kind === 'C') return { end: kind === 'E' ? 'disk' : 'all' };
   if (kind === 'Z') return { zeros: length };
   const most = kind === 'J' ? 2 * IMAGE.manifestBytes : IMAGE.chunkBytes;
   if ((kind !== 'D' && kind !== 'J') || length > most)
     throw wrong('a frame', `kind ${JSON.stringify(kind)}, ${length} bytes`);
-  const data = await exactly(inbox, length);
+  const data = await exactly(inbox, kind === 'D' ? rooms.next(length) : Buffer.alloc(length));
   if (kind === 'D') return { data };
   try {
     return { json: JSON.parse(data.toString('utf8')) as unknown };
@@ -57,11 +60,15 @@ const toFrame = async (inbox: Inbox, kind: string, length: number): Promise<Fram
   }
 };
 
-/** Errors: api.invalid for whatever is no frame, and when the sender goes away before the last one. */
+/**
+ * The data of a frame is the receiver's until IN_HANDS more have come.
+ * Errors: api.invalid for whatever is no frame, and when the sender goes away before the last one.
+ */
 export const decodeFrames = async function* (inbox: Inbox): AsyncGenerator<Frame> {
+  const rooms = new Rooms(IMAGE.chunkBytes, IN_HANDS);
   for (;;) {
-    const head = await exactly(inbox, HEADER_BYTES);
-    const frame = await toFrame(inbox, head.toString('latin1', 0, 1), head.readUInt32LE(1));
+    const head = await exactly(inbox, Buffer.alloc(HEADER_BYTES));
+    const frame = await toFrame(inbox, head.toString('latin1', 0, 1), head.readUInt32LE(1), rooms);
     yield frame;
     if ('end' in frame && frame.end === 'all') return;
   }

@@ -150,8 +150,8 @@ export interface PackEntry {
 
 /** The bytes of a disk, in a file or a volume. Of a volume, places and lengths are multiples of its blocks. */
 export interface DiskPort {
-  /** Fewer bytes at the end. */
-  readonly read: (at: number, bytes: number) => Promise<Buffer>;
+  /** Fills the buffer, and answers how far: less than all of it only at the end. */
+  readonly read: (at: number, buffer: Buffer) => Promise<number>;
   readonly write: (at: number, data: Uint8Array) => Promise<void>;
   /** Of a file. */
   readonly resize: (bytes: number) => Promise<void>;

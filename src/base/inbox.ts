@@ -30,6 +30,22 @@ export class Inbox {
     return all.subarray(0, bytes);
   }
 
+  /** As many bytes as the buffer has, copied into it: nothing else is allocated. Answers how many came. */
+  async takeInto(buffer: Buffer): Promise<number> {
+    let done = 0;
+    while (done < buffer.length) {
+      await this.#fill(1);
+      const chunk = this.#chunks[0];
+      if (!chunk || chunk.length === 0) break;
+      const copied = chunk.copy(buffer, done);
+      done += copied;
+      this.#bytes -= copied;
+      if (copied < chunk.length) this.#chunks[0] = chunk.subarray(copied);
+      else this.#chunks.shift();
+    }
+    return done;
+  }
+
   /** Fewer bytes only at the end. */
   async take(bytes: number): Promise<Buffer> {
     await this.#fill(bytes);
@@ -50,5 +66,24 @@ export class Inbox {
     this.#bytes = 0;
     for (let next = await this.#source.next(); !next.done; next = await this.#source.next())
       yield Buffer.from(next.value.buffer, next.value.byteOffset, next.value.length);
+  }
+}
+
+/** A few buffers that take turns: what passes by is no garbage. Each is its user's until it has been round. */
+export class Rooms {
+  readonly #buffers: (Buffer<ArrayBuffer> | undefined)[];
+  readonly #bytes: number;
+  #turn = 0;
+
+  /** `bytes`: of the largest; `count`: how many are in somebody's hands at once, and one more. */
+  constructor(bytes: number, count = 4) {
+    this.#bytes = bytes;
+    this.#buffers = Array.from({ length: count });
+  }
+
+  next(bytes: number): Buffer<ArrayBuffer> {
+    const i = this.#turn++ % this.#buffers.length;
+    const buffer = (this.#buffers[i] ??= Buffer.allocUnsafeSlow(this.#bytes));
+    return buffer.subarray(0, bytes);
   }
 }

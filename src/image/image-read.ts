@@ -1,5 +1,6 @@
 import { BrigError, messageOf } from '../base/errors.ts';
 import type { DiskPort } from '../base/host.ts';
+import { Rooms } from '../base/inbox.ts';
 import { IMAGE } from '../base/limits.ts';
 import type { Piece } from '../platform/images.ts';
 import type { ImageDisk } from '../spec/image.ts';
@@ -8,13 +9,14 @@ import { DiskHash, isZero } from './receive.ts';
 
 type Open = () => Promise<DiskPort>;
 
-/** A disk chunk by chunk; volumes are read by whole blocks. */
+/** A disk chunk by chunk, each its reader's for the next three; volumes are read by whole blocks. */
 const chunksOf = async function* (bytes: number, open: Open): AsyncGenerator<Buffer<ArrayBuffer>> {
   const port = await open();
+  const rooms = new Rooms(IMAGE.chunkBytes);
   try {
     for (let at = 0; at < bytes; at += IMAGE.chunkBytes) {
-      const chunk = await port.read(at, Math.min(IMAGE.chunkBytes, volumeBytes(bytes - at)));
-      yield chunk.subarray(0, bytes - at) as Buffer<ArrayBuffer>;
+      const room = rooms.next(Math.min(IMAGE.chunkBytes, volumeBytes(bytes - at)));
+      yield room.subarray(0, Math.min(await port.read(at, room), bytes - at));
     }
   } finally {
     await port.close();

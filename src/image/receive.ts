@@ -6,11 +6,12 @@ import type { ImageDisk } from '../spec/image.ts';
 
 const ZEROS = Buffer.alloc(IMAGE.chunkBytes);
 const hex = (digest: ArrayBuffer): string => Buffer.from(digest).toString('hex');
-/** Beside the main thread, which hashes the whole meanwhile. */
-const digestOf = async (data: Uint8Array<ArrayBuffer>): Promise<string> =>
-  hex(await webcrypto.subtle.digest('SHA-256', data));
-
 export const isZero = (data: Uint8Array): boolean => ZEROS.subarray(0, data.length).equals(data);
+
+const ZERO_DIGEST = createHash('sha256').update(ZEROS).digest('hex');
+/** Beside the main thread, which hashes the whole meanwhile. */
+const digestOf = async (data: Buffer<ArrayBuffer>): Promise<string> =>
+  data.length === ZEROS.length && isZero(data) ? ZERO_DIGEST : hex(await webcrypto.subtle.digest('SHA-256', data));
 
 /** Pieces as they come, cut into chunks: zeros share one buffer. */
 const toChunks = async function* (pieces: AsyncIterable<Piece>): AsyncGenerator<Buffer<ArrayBuffer>> {

@@ -9,15 +9,14 @@ const failed = (attempt: string, cause: unknown): BrigError =>
 
 const FLAGS = { read: constants.O_RDONLY, write: constants.O_RDWR } as const;
 
-const readAll = async (file: FileHandle, at: number, bytes: number): Promise<Buffer> => {
-  const buffer = Buffer.allocUnsafe(bytes);
+const readAll = async (file: FileHandle, at: number, buffer: Buffer): Promise<number> => {
   let done = 0;
-  while (done < bytes) {
-    const { bytesRead } = await file.read(buffer, done, bytes - done, at + done);
+  while (done < buffer.length) {
+    const { bytesRead } = await file.read(buffer, done, buffer.length - done, at + done);
     if (bytesRead === 0) break;
     done += bytesRead;
   }
-  return buffer.subarray(0, done);
+  return done;
 };
 
 const writeAll = async (file: FileHandle, at: number, data: Uint8Array): Promise<void> => {
@@ -35,7 +34,7 @@ export const openDisk = async (path: string, mode: 'read' | 'write'): Promise<Di
       throw failed(`${attempt} ${path}`, error);
     });
   return {
-    read: (at, bytes) => must('read', readAll(file, at, bytes)),
+    read: (at, buffer) => must('read', readAll(file, at, buffer)),
     write: (at, data) => must('write', writeAll(file, at, data)),
     resize: (bytes) => must('size', file.truncate(bytes)),
     sync: () => must('sync', file.sync()),

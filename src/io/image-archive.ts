@@ -2,7 +2,7 @@ import { promisify } from 'node:util';
 import { constants, zstdCompress } from 'node:zlib';
 import { extract as extractTar, pack as packTar, type Header, type Pack } from 'tar-stream';
 import { BrigError, messageOf } from '../base/errors.ts';
-import { Inbox } from '../base/inbox.ts';
+import { Inbox, Rooms } from '../base/inbox.ts';
 import { IMAGE } from '../base/limits.ts';
 
 const BLOCK = 512;
@@ -51,7 +51,7 @@ const fillAll = async (tar: Pack, content: ArchiveContent): Promise<void> => {
 const LEVEL = { params: { [constants.ZSTD_c_compressionLevel]: 3, [constants.ZSTD_c_checksumFlag]: 0 } };
 const compress = promisify(zstdCompress) as (data: Buffer, options: typeof LEVEL) => Promise<Buffer>;
 /** Frames that are compressed beside each other. */
-const PARALLEL = 8;
+const PARALLEL = 4;
 
 /**
  * A tar in zstd frames of IMAGE.frameBytes: tarfs(5) mounts it and reads any place of a disk. The same content gives
@@ -65,10 +65,12 @@ export const packImage = async function* (content: ArchiveContent): AsyncGenerat
   });
   filling.catch(() => undefined);
   const inbox = new Inbox(tar as unknown as AsyncIterable<Uint8Array>);
+  const rooms = new Rooms(IMAGE.frameBytes, PARALLEL + 2);
   const waiting: Promise<Buffer>[] = [];
   for (;;) {
-    const frame = await inbox.take(IMAGE.frameBytes);
-    if (frame.length > 0) waiting.push(compress(Buffer.from(frame), LEVEL));
+    const room = rooms.next(IMAGE.frameBytes);
+    const frame = room.subarray(0, await inbox.takeInto(room));
+    if (frame.length > 0) waiting.push(compress(frame, LEVEL));
     if (waiting.length > PARALLEL || (frame.length === 0 && waiting.length > 0)) yield (await waiting.shift()) ?? frame;
     if (frame.length === 0 && waiting.length === 0) break;
   }

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { chmod, chown, mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
 import { BrigError, messageOf } from '../base/errors.ts';
-import { Inbox } from '../base/inbox.ts';
+import { Inbox, Rooms } from '../base/inbox.ts';
 import { IMAGE } from '../base/limits.ts';
 import { escapeControls } from '../base/units.ts';
 import { download } from './fetch.ts';
@@ -37,7 +37,7 @@ export interface OpenOptions {
   readonly onRead: (done: number, total: number | undefined) => void;
 }
 
-const PIECE_BYTES = 2 ** 20;
+const PIECE_BYTES = 2 ** 18;
 /** Enough for the magic numbers below, and for a tar's header. */
 const HEAD_BYTES = 4096;
 
@@ -79,6 +79,22 @@ const refuseOthers = (name: string, head: Buffer, format: string): void => {
     throw bad(name, `this ${format} needs another file: give it whole, for example by qemu-img convert -O raw`);
 };
 
+/** A file from front to back. */
+const readFileThrough = async function* (path: string): AsyncGenerator<Buffer> {
+  const file = await open(path);
+  const rooms = new Rooms(PIECE_BYTES, 6);
+  try {
+    for (;;) {
+      const room = rooms.next(PIECE_BYTES);
+      const { bytesRead } = await file.read(room, 0, room.length);
+      if (bytesRead === 0) return;
+      yield room.subarray(0, bytesRead);
+    }
+  } finally {
+    await file.close();
+  }
+};
+
 const counted = async function* (
   source: AsyncIterable<Uint8Array>,
   hash: { update(data: Uint8Array): unknown },
@@ -112,7 +128,7 @@ const openStream = async (from: string): Promise<{ name: string; bytes?: number;
   return {
     name: basename(from),
     ...(found.isFile() ? { bytes: found.size } : {}),
-    data: createReadStream(from, { highWaterMark: PIECE_BYTES }),
+    data: readFileThrough(from),
   };
 };
 
@@ -187,7 +203,7 @@ const convert = async function* (
       throw bad(name, `expected a disk of at most ${maxBytes} bytes, got ${size}: --max-size allows it`);
     await qemuImg(name, ['convert', '-f', format, '-O', 'raw', given, raw]);
     await rm(given);
-    for await (const chunk of createReadStream(raw, { highWaterMark: PIECE_BYTES })) yield chunk as Buffer;
+    yield* readFileThrough(raw);
   } finally {
     await rm(room, { recursive: true, force: true });
   }
@@ -211,7 +227,7 @@ const openDirectory = async (directory: string, onRead: OpenOptions['onRead']): 
           const found = await stat(path).catch(() => undefined);
           if (!found) return;
           const before = done;
-          const data = createReadStream(path, { highWaterMark: PIECE_BYTES });
+          const data = readFileThrough(path);
           yield { bytes: found.size, data: counted(data, hash, (bytes) => onRead((done = before + bytes), undefined)) };
         }
       },

@@ -17,10 +17,10 @@ const written = ({ content }: Bytes, at: number, data: Uint8Array): Uint8Array =
   return grown;
 };
 
-const read = ({ content }: Bytes, size: number, at: number, bytes: number): Buffer => {
-  const found = Buffer.alloc(Math.max(0, Math.min(bytes, size - at)));
-  found.set(content.subarray(at, at + found.length));
-  return found;
+const read = ({ content }: Bytes, size: number, at: number, buffer: Buffer): number => {
+  const bytes = Math.max(0, Math.min(buffer.length, size - at));
+  buffer.fill(0, 0, bytes).set(content.subarray(at, at + bytes));
+  return bytes;
 };
 
 const failed = (attempt: string, reason: string): BrigError => new BrigError('host.failed', `${attempt}: ${reason}`);
@@ -31,7 +31,7 @@ export const openDisk = (world: World, path: string): DiskPort => {
   if (!node) throw failed(`open ${path}`, 'ENOENT: no such file or directory');
   if (node.kind === 'file')
     return {
-      read: (at, bytes) => Promise.resolve(read(node, node.bytes, at, bytes)),
+      read: (at, buffer) => Promise.resolve(read(node, node.bytes, at, buffer)),
       write: (at, data) => {
         node.content = written(node, at, data);
         node.bytes = Math.max(node.bytes, node.content.length);
@@ -54,10 +54,10 @@ export const openDisk = (world: World, path: string): DiskPort => {
     if (at + bytes > volume.volumeBytes && attempt === 'write') throw failed(`write ${path}`, 'EIO: i/o error');
   };
   return {
-    read: async (at, bytes) => {
+    read: async (at, buffer) => {
       await Promise.resolve();
-      check('read', at, bytes);
-      return read(volume, volume.volumeBytes, at, bytes);
+      check('read', at, buffer.length);
+      return read(volume, volume.volumeBytes, at, buffer);
     },
     write: async (at, data) => {
       await Promise.resolve();

@@ -29,7 +29,9 @@ const vm = { name: 'web01', image: 'alpha', memory: '64M', nics: [] };
 /** The first bytes of a VM's disk. */
 const head = async (path: string): Promise<string> => {
   const disk = await world.model.host.openDisk(path, 'read');
-  return (await disk.read(0, 512)).toString('latin1', 0, 7);
+  const buffer = Buffer.alloc(512);
+  await disk.read(0, buffer);
+  return buffer.toString('latin1', 0, 7);
 };
 
 describe.each(['zfs', 'files'] as const)('an image kept in %s', (kind) => {

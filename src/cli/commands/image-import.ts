@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Frame } from '../../api/frames.ts';
 import { BrigError, messageOf } from '../../base/errors.ts';
-import { Inbox } from '../../base/inbox.ts';
+import { Inbox, Rooms } from '../../base/inbox.ts';
 import { IMAGE } from '../../base/limits.ts';
 import { parseBytes } from '../../base/units.ts';
 import { openSource, type Opened } from '../../io/image-source.ts';
@@ -23,8 +23,10 @@ const usage = (reason: string, hint: string): BrigError =>
 const toPieces = async function* (data: AsyncIterable<Buffer>): AsyncGenerator<Frame> {
   const zeros = Buffer.alloc(IMAGE.chunkBytes);
   const inbox = new Inbox(data);
+  const rooms = new Rooms(IMAGE.chunkBytes);
   for (;;) {
-    const chunk = await inbox.take(IMAGE.chunkBytes);
+    const room = rooms.next(IMAGE.chunkBytes);
+    const chunk = room.subarray(0, await inbox.takeInto(room));
     if (chunk.length === 0) return;
     yield zeros.subarray(0, chunk.length).equals(chunk) ? { zeros: chunk.length } : { data: chunk };
   }

@@ -3,6 +3,7 @@ import { readFile, rename, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { BrigError, messageOf } from '../../base/errors.ts';
+import { IMAGE } from '../../base/limits.ts';
 import { escapeControls } from '../../base/units.ts';
 import type { KeyView } from '../../platform/images.ts';
 import { print, printJson, type Call, type CliCommand } from '../command.ts';
@@ -21,6 +22,11 @@ const show = <T>(call: Call, value: T, render: (value: T) => string): void => {
 const came = (call: Call, view: { digest: string; name?: string; version?: string }): void =>
   show(call, view, ({ digest, name, version }) => `${name}:${version}  ${short(digest)}`);
 
+function* zeros(bytes: number): Generator<Buffer> {
+  const chunk = Buffer.alloc(IMAGE.frameBytes);
+  for (let left = bytes; left > 0; left -= chunk.length) yield chunk.subarray(0, left);
+}
+
 /** Bytes of an image's archive. */
 const archiveOf = async function* (call: Call, ref: string): AsyncGenerator<Buffer> {
   const [{ packImage }, { renderImage: renderText }] = await Promise.all([
@@ -34,9 +40,10 @@ const archiveOf = async function* (call: Call, ref: string): AsyncGenerator<Buff
   let done = 0;
   const dataOf = async function* (disk: number): AsyncGenerator<Buffer> {
     for await (const piece of client.readDisk(ref, disk)) {
-      const data = 'data' in piece ? piece.data : Buffer.alloc(piece.zeros);
-      transfer.tell((done += data.length), total);
-      yield data;
+      for (const data of 'data' in piece ? [piece.data] : zeros(piece.zeros)) {
+        transfer.tell((done += data.length), total);
+        yield data;
+      }
     }
   };
   const disks = async function* () {
