@@ -82,7 +82,6 @@ export const tellStory = (config: Record<string, unknown> = {}): void => {
 
     test('brigd makes its socket anew when somebody removed it', async () => {
       rmSync(stage.socket);
-      expect(stage.brig('list').stderr).toContain('brigd is not running');
       await stage.until('the socket', () => existsSync(stage.socket));
       expect([statSync(stage.socket).mode & 0o777, view('one').state]).toEqual([0o600, 'defined']);
     });

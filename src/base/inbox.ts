@@ -1,58 +1,50 @@
-/** Bytes that come in pieces of any size, taken out in pieces of the taker's. */
+/**
+ * Bytes that come in pieces of any size, taken out in pieces of the taker's. A piece may be its source's own, used again
+ * for the next: no more than one is kept.
+ */
 export class Inbox {
   readonly #source: AsyncIterator<Uint8Array>;
+  /** What was looked at, or is left of the last piece. */
   #chunks: Buffer[] = [];
-  #bytes = 0;
 
   constructor(source: AsyncIterable<Uint8Array>) {
     this.#source = source[Symbol.asyncIterator]();
   }
 
-  async #fill(bytes: number): Promise<void> {
-    while (this.#bytes < bytes) {
+  /** The next bytes as they came, at most so many; none only at the end. */
+  async some(most: number): Promise<Buffer> {
+    let chunk = this.#chunks.shift();
+    while (!chunk || chunk.length === 0) {
       const next = await this.#source.next();
-      if (next.done) return;
-      this.#chunks.push(Buffer.from(next.value.buffer, next.value.byteOffset, next.value.length));
-      this.#bytes += next.value.length;
+      if (next.done) return Buffer.alloc(0);
+      chunk = Buffer.from(next.value.buffer, next.value.byteOffset, next.value.length);
     }
+    if (chunk.length > most) this.#chunks.unshift(chunk.subarray(most));
+    return chunk.subarray(0, most);
   }
 
-  #joined(): Buffer {
-    const all = this.#chunks.length === 1 ? this.#chunks[0] : Buffer.concat(this.#chunks);
-    return all ?? Buffer.alloc(0);
-  }
-
-  /** What comes first, which stays: fewer bytes only at the end. */
-  async peek(bytes: number): Promise<Buffer> {
-    await this.#fill(bytes);
-    const all = this.#joined();
-    this.#chunks = [all];
-    return all.subarray(0, bytes);
-  }
-
-  /** As many bytes as the buffer has, copied into it: nothing else is allocated. Answers how many came. */
+  /** As many bytes as the buffer has, copied into it; answers how many came: fewer only at the end. */
   async takeInto(buffer: Buffer): Promise<number> {
     let done = 0;
     while (done < buffer.length) {
-      await this.#fill(1);
-      const chunk = this.#chunks[0];
-      if (!chunk || chunk.length === 0) break;
-      const copied = chunk.copy(buffer, done);
-      done += copied;
-      this.#bytes -= copied;
-      if (copied < chunk.length) this.#chunks[0] = chunk.subarray(copied);
-      else this.#chunks.shift();
+      const chunk = await this.some(buffer.length - done);
+      if (chunk.length === 0) break;
+      done += chunk.copy(buffer, done);
     }
     return done;
   }
 
-  /** Fewer bytes only at the end. */
+  /** A copy. Fewer bytes only at the end. */
   async take(bytes: number): Promise<Buffer> {
-    await this.#fill(bytes);
-    const all = this.#joined();
-    this.#chunks = all.length > bytes ? [all.subarray(bytes)] : [];
-    this.#bytes = Math.max(0, all.length - bytes);
-    return all.subarray(0, bytes);
+    const buffer = Buffer.alloc(bytes);
+    return buffer.subarray(0, await this.takeInto(buffer));
+  }
+
+  /** What comes first, which stays: fewer bytes only at the end. */
+  async peek(bytes: number): Promise<Buffer> {
+    const head = await this.take(bytes);
+    this.#chunks.unshift(head);
+    return head;
   }
 
   /** Nobody reads the rest: the source may let go of what it has. */
@@ -62,10 +54,11 @@ export class Inbox {
 
   /** All that is left, in pieces as they come. */
   async *rest(): AsyncGenerator<Buffer> {
-    yield* this.#chunks.splice(0);
-    this.#bytes = 0;
-    for (let next = await this.#source.next(); !next.done; next = await this.#source.next())
-      yield Buffer.from(next.value.buffer, next.value.byteOffset, next.value.length);
+    for (;;) {
+      const chunk = await this.some(Infinity);
+      if (chunk.length === 0) return;
+      yield chunk;
+    }
   }
 }
 

@@ -7,6 +7,7 @@ import { baseCommand } from './commands/base.ts';
 import { consoleCommand } from './commands/console.ts';
 import { createCommand } from './commands/create.ts';
 import { imageCommand } from './commands/image.ts';
+import { templateCommand } from './commands/template.ts';
 import { hostCommands } from './commands/host.ts';
 import { vmCommands } from './commands/vms.ts';
 import { nearest } from '../engine/nearest.ts';
@@ -19,7 +20,11 @@ const COMMANDS: Readonly<Record<string, CliCommand>> = {
   ...hostCommands,
   base: baseCommand,
   image: imageCommand,
+  template: templateCommand,
 };
+
+/** EX_SOFTWARE of sysexits(3). */
+const BUG = 70;
 
 const SOCKET = '/var/run/brig/brigd.sock';
 
@@ -79,4 +84,13 @@ const fail = (error: unknown): void => {
 
 // A reader that went away (brig list | head) is no error.
 process.stdout.on('error', () => process.exit(0));
-main(process.argv.slice(2)).catch(fail);
+let isOver = false;
+process.once('exit', (status) => {
+  // Nothing was left to wait for, and nobody answered: never a success.
+  if (status !== 0 || isOver) return;
+  process.stderr.write('brig: ended without an answer: this is a bug of brig\n');
+  process.exitCode = BUG;
+});
+main(process.argv.slice(2))
+  .catch(fail)
+  .finally(() => (isOver = true));

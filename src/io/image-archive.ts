@@ -131,7 +131,7 @@ const skipPadding = async (inbox: Inbox, size: number): Promise<void> => {
 
 const body = async function* (inbox: Inbox, size: number): AsyncGenerator<Buffer> {
   for (let left = size; left > 0;) {
-    const chunk = await inbox.take(Math.min(left, IMAGE.chunkBytes));
+    const chunk = await inbox.some(left);
     if (chunk.length === 0) throw bad('it is cut short');
     left -= chunk.length;
     yield chunk;

@@ -55,6 +55,17 @@ const toProblems = (issue: z.core.$ZodIssue, root: unknown): Problem[] => {
     const branch = meantBranch(issue, root);
     if (branch) return branch.flatMap((inner) => toProblems({ ...inner, path: [...issue.path, ...inner.path] }, root));
   }
+  if (issue.code === 'invalid_key') {
+    const [inner] = issue.issues;
+    const key = issue.path.at(-1);
+    return [
+      {
+        path: renderPath(issue.path.slice(0, -1)),
+        expected: inner ? expectedOf(inner) : 'another key',
+        got: render(key),
+      },
+    ];
+  }
   return [{ path: renderPath(issue.path), expected: expectedOf(issue), got: render(at(root, issue.path)) }];
 };
 

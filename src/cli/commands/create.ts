@@ -50,7 +50,7 @@ export const toDocument = (name: string, values: Values): unknown =>
     nics: values.nic === undefined ? undefined : asList(values.nic).map(toNic),
     restart: values.restart === undefined ? undefined : { policy: values.restart },
     autostart: values.autostart,
-    labels: Object.fromEntries(asList(values.label).map(toLabel)),
+    labels: values.label === undefined ? undefined : Object.fromEntries(asList(values.label).map(toLabel)),
   });
 
 const readDocument = async (path: string): Promise<string> => {
@@ -64,35 +64,65 @@ const readDocument = async (path: string): Promise<string> => {
   }
 };
 
-/** Checked here as well as by brigd: problems show without a daemon, with the file's name. */
-const parse = async (call: Call): Promise<unknown> => {
-  const [{ parseVmDocument }, { parseText }] = await Promise.all([
-    import('../../spec/vm.ts'),
+const usage = (reason: string): BrigError =>
+  new BrigError('usage.invalid', `read arguments: ${reason}`, { hint: `usage: ${createCommand.usage}` });
+
+/** A document, and what to say when its image is not here. */
+interface Asked {
+  readonly document: unknown;
+  readonly hint?: string;
+}
+
+/** A template as it stands makes a VM of its own name. */
+const fromFile = async (file: string, values: Values): Promise<Asked> => {
+  const [{ isTemplate }, { parseText }] = await Promise.all([
+    import('../../spec/template.ts'),
     import('../../spec/document.ts'),
   ]);
-  const file = asText(call.values.file);
-  const name = call.operands[0];
-  if (file === undefined && name === undefined)
-    throw new BrigError('usage.invalid', 'read arguments: expected -f FILE or NAME, got neither', {
-      hint: `usage: ${createCommand.usage}`,
-    });
-  if (file !== undefined && name !== undefined)
-    throw new BrigError('usage.invalid', 'read arguments: expected -f FILE or NAME, got both', {
-      hint: `usage: ${createCommand.usage}`,
-    });
-  const document = file === undefined ? toDocument(name ?? '', call.values) : parseText(await readDocument(file), file);
-  parseVmDocument(document, file ?? 'flags');
-  return document;
+  const document = parseText(await readDocument(file), file);
+  if (!isTemplate(document)) {
+    if (values.set !== undefined) throw usage('expected a template with --set, got a VM document');
+    return { document };
+  }
+  const { documentOf, openTemplate } = await import('../template.ts');
+  const path = resolve(file);
+  return await documentOf(path, (await openTemplate(path)).template, values);
+};
+
+/** Flags say more than the template does. */
+const fromFlags = async (name: string, values: Values): Promise<Asked> => {
+  const template = asText(values.template);
+  const flags = toDocument(name, values);
+  if (template === undefined) {
+    if (values.set !== undefined) throw usage('expected --template with --set, got none');
+    return { document: flags };
+  }
+  const { document, ...hint } = await (await import('../template.ts')).documentOf(template, name, values);
+  return { document: { ...(document as object), ...(flags as object) }, ...hint };
+};
+
+/** Checked here as well as by brigd: problems show without a daemon, with the file's name. */
+const parse = async ({ values, operands }: Call): Promise<Asked> => {
+  const { parseVmDocument } = await import('../../spec/vm.ts');
+  const file = asText(values.file);
+  const name = operands[0];
+  if (file === undefined && name === undefined) throw usage('expected -f FILE or NAME, got neither');
+  if (file !== undefined && name !== undefined) throw usage('expected -f FILE or NAME, got both');
+  const asked = file === undefined ? await fromFlags(name ?? '', values) : await fromFile(file, values);
+  parseVmDocument(asked.document, file ?? 'flags');
+  return asked;
 };
 
 const multiple = { type: 'string', multiple: true } as const;
 
 export const createCommand: CliCommand = {
   usage:
-    'brig create -f FILE | NAME --image IMAGE|--rom FILE|--uefi CODE --uefi-vars VARS|--test-rom [--cpus N] [--memory 1G] [--disk 20G|zvol:20G|file:20G|FILE]... [--nic NETWORK[:direct]]... [--restart never|on-failure|always] [--autostart] [--label K=V]...',
+    'brig create -f FILE | NAME --template TEMPLATE [--set KEY=VALUE]...|--image IMAGE|--rom FILE|--uefi CODE --uefi-vars VARS|--test-rom [--cpus N] [--memory 1G] [--disk 20G|zvol:20G|file:20G|FILE]... [--nic NETWORK[:direct]]... [--restart never|on-failure|always] [--autostart] [--label K=V]...',
   summary: 'define a VM from a document or from flags, and make its disks',
   options: {
     file: { type: 'string', short: 'f' },
+    template: { type: 'string' },
+    set: multiple,
     image: { type: 'string' },
     cpus: { type: 'string' },
     memory: { type: 'string' },
@@ -108,8 +138,13 @@ export const createCommand: CliCommand = {
   },
   operands: [0, 1],
   run: async (call) => {
-    const spec = (await parse(call)) as { name: string };
-    const vm = await withProgress(call.client, `create ${spec.name}`, true, (on) => call.client.create(spec, on));
+    const { document, hint } = await parse(call);
+    const what = `create ${(document as { name: string }).name}`;
+    const made = withProgress(call.client, what, true, (on) => call.client.create(document, on));
+    const vm = await made.catch((error: unknown) => {
+      if (hint === undefined || !(error instanceof BrigError) || error.code !== 'image.unknown') throw error;
+      throw new BrigError(error.code, error.message, { hint });
+    });
     if (call.json) printJson(vm);
   },
 };

@@ -1,5 +1,3 @@
-import { globSync, readFileSync } from 'node:fs';
-import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { BrigError } from '../../../src/base/errors.ts';
 import { parseConfig } from '../../../src/spec/config.ts';
@@ -170,10 +168,6 @@ describe('a VM document', () => {
       .join('\n')}`;
     expect(() => parseVmText(bomb, 'bomb.yaml')).toThrow();
   });
-});
-
-test.each(globSync('templates/*.yaml'))('%s is a document', (path) => {
-  expect(parseVmText(readFileSync(path, 'utf8'), path).name).toBe(basename(path, '.yaml'));
 });
 
 describe('the configuration', () => {

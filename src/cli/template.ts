@@ -1,0 +1,43 @@
+import { BrigError } from '../base/errors.ts';
+import { findTemplate } from '../io/templates.ts';
+import { parseTemplate, renderTemplate, type Template } from '../spec/template.ts';
+import type { Values } from './command.ts';
+
+/** `KEY=VALUE` of each --set. Errors: usage.invalid. */
+export const settingsOf = (values: Values): Map<string, string> => {
+  const given = Array.isArray(values.set) ? values.set.map(String) : [];
+  const settings = new Map<string, string>();
+  for (const text of given) {
+    const at = text.indexOf('=');
+    const key = text.slice(0, Math.max(at, 0));
+    if (at < 1 || settings.has(key))
+      throw new BrigError('usage.invalid', `read arguments: expected --set KEY=VALUE, each key once, got ${text}`);
+    settings.set(key, text.slice(at + 1));
+  }
+  return settings;
+};
+
+export const openTemplate = async (name: string): Promise<Template> => {
+  const { text, path } = await findTemplate(name);
+  return parseTemplate(text, path);
+};
+
+/** The command that brings in a template's image. */
+export const importLine = ({ source }: Template): string | undefined =>
+  source?.url === undefined || source.options === undefined
+    ? undefined
+    : `brig image import ${source.url} ${source.options} --sha256 DIGEST`;
+
+/** A document, and what to say when its image is not here. */
+export const documentOf = async (
+  template: string,
+  name: string,
+  values: Values,
+): Promise<{ readonly document: unknown; readonly hint?: string }> => {
+  const opened = await openTemplate(template);
+  const hint = importLine(opened);
+  return {
+    document: renderTemplate(opened, name, settingsOf(values)),
+    ...(hint === undefined ? {} : { hint: `${hint}; brig template show ${opened.template} says how to verify it` }),
+  };
+};
