@@ -6,9 +6,10 @@ import type { Piece } from '../platform/images.ts';
 /**
  * Disks on the wire, one after the other.
  * Shape:  a byte of kind, four of length (little-endian), then as many bytes: D of data; J of JSON. Z has no bytes after
- *         it: its length counts zeros. E ends a disk and C all of it; their lengths are 0.
+ *         it: its length counts zeros. E ends a disk, C all of it, X gives it up; their
+ *         lengths are 0.
  */
-export type Frame = Piece | { readonly end: 'disk' | 'all' } | { readonly json: unknown };
+export type Frame = Piece | { readonly end: 'disk' | 'all' | 'nothing' } | { readonly json: unknown };
 
 const HEADER_BYTES = 5;
 /** Zeros that fit a length, in whole chunks. */
@@ -21,9 +22,11 @@ const header = (kind: string, length: number): Buffer => {
   return bytes;
 };
 
+const ENDS = { disk: 'E', all: 'C', nothing: 'X' } as const;
+
 export const encodeFrame = (frame: Frame): Buffer[] => {
   if ('data' in frame) return [header('D', frame.data.length), frame.data];
-  if ('end' in frame) return [header(frame.end === 'disk' ? 'E' : 'C', 0)];
+  if ('end' in frame) return [header(ENDS[frame.end], 0)];
   if ('json' in frame) {
     const text = Buffer.from(JSON.stringify(frame.json));
     return [header('J', text.length), text];
@@ -47,6 +50,7 @@ const exactly = async (inbox: Inbox, buffer: Buffer): Promise<Buffer> => {
 
 const toFrame = async (inbox: Inbox, kind: string, length: number, rooms: Rooms): Promise<Frame> => {
   if (kind === 'E' || kind === 'C') return { end: kind === 'E' ? 'disk' : 'all' };
+  if (kind === 'X') throw new BrigError('saga.cancelled', 'import image: its sender gave it up');
   if (kind === 'Z') return { zeros: length };
   const most = kind === 'J' ? 2 * IMAGE.manifestBytes : IMAGE.chunkBytes;
   if ((kind !== 'D' && kind !== 'J') || length > most)

@@ -1,4 +1,5 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BrigError } from '../base/errors.ts';
 import { encodeFrame, type Frame } from './frames.ts';
 
@@ -10,6 +11,9 @@ export const explainConnect = (socket: string, error: NodeJS.ErrnoException): Br
     hint: 'service brigd start, or brigd in the foreground',
   });
 };
+
+/** For the other side to clean up. */
+const PATIENCE_MS = 5_000;
 
 const cancelled = (signal: AbortSignal | undefined): Promise<never> =>
   new Promise((_, reject) => {
@@ -37,9 +41,9 @@ export const upload = async (
   const drained = (): Promise<void> => new Promise((resolve) => request.once('drain', () => resolve()));
   const send = async (): Promise<IncomingMessage> => {
     for await (const frame of frames) {
-      for (const bytes of encodeFrame(frame)) if (!request.write(bytes)) await Promise.race([drained(), answered]);
       // A frame that was waited for when the request was given up is nobody's.
-      if (response || request.destroyed) break;
+      if (response || request.destroyed || request.writableEnded) break;
+      for (const bytes of encodeFrame(frame)) if (!request.write(bytes)) await Promise.race([drained(), answered]);
     }
     request.end();
     return await answered;
@@ -47,9 +51,13 @@ export const upload = async (
   try {
     return await Promise.race([send(), cancelled(signal)]);
   } catch (error) {
+    // What is left of it is gone when the other side has answered.
+    if (!request.writableEnded) {
+      for (const bytes of encodeFrame({ end: 'nothing' })) request.write(bytes);
+      request.end();
+    }
+    await Promise.race([answered.catch(() => undefined), sleep(PATIENCE_MS, undefined, { ref: false })]);
     request.destroy();
-    // Told already.
-    answered.catch(() => undefined);
     throw error;
   }
 };

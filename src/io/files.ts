@@ -177,6 +177,37 @@ export const writeText = (path: string, content: string | Uint8Array, access: Ac
     }),
   );
 
+/** Piece by piece, and zeros not at all: holes stay holes whatever the file system can do. */
+const copySparsely = async (from: string, to: string): Promise<void> => {
+  const [source, target] = [await open(from), await open(to, 'wx', 0o600)];
+  try {
+    const room = Buffer.allocUnsafeSlow(COPY_BYTES);
+    const zeros = Buffer.alloc(COPY_BYTES);
+    for (let at = 0; ;) {
+      const { bytesRead } = await source.read(room, 0, room.length, at);
+      if (bytesRead === 0) return await target.truncate(at);
+      const piece = room.subarray(0, bytesRead);
+      const end = piece.equals(zeros.subarray(0, bytesRead)) ? 0 : bytesRead;
+      for (let done = 0; done < end;) done += (await target.write(piece, done, end - done, at + done)).bytesWritten;
+      at += bytesRead;
+    }
+  } finally {
+    await source.close();
+    await target.close();
+  }
+};
+const COPY_BYTES = 2 ** 20;
+
+/** Instant where the file system can share blocks. */
+const copyContent = async (from: string, to: string): Promise<void> => {
+  try {
+    await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
+  } catch {
+    await rm(to, { force: true });
+    await copySparsely(from, to);
+  }
+};
+
 /** A copy, instant where the file system can share blocks; grown to a size when one is given. */
 export const copy = (from: string, to: string, access: Access, growTo?: number): Promise<void> =>
   must(
@@ -184,7 +215,7 @@ export const copy = (from: string, to: string, access: Access, growTo?: number):
     replace(to, access, async (temporary) => {
       const { size } = await lstat(from);
       if (growTo !== undefined && size > growTo) throw new Error(`expected at most ${growTo} bytes, got ${size}`);
-      await copyFile(from, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+      await copyContent(from, temporary);
       if (growTo !== undefined) await truncate(temporary, growTo);
     }),
   );

@@ -1,8 +1,7 @@
-import { promisify } from 'node:util';
-import { constants, zstdCompress } from 'node:zlib';
+import { constants, createZstdCompress } from 'node:zlib';
 import { extract as extractTar, pack as packTar, type Header, type Pack } from 'tar-stream';
 import { BrigError, messageOf } from '../base/errors.ts';
-import { Inbox, Rooms } from '../base/inbox.ts';
+import { Inbox } from '../base/inbox.ts';
 import { IMAGE } from '../base/limits.ts';
 
 const BLOCK = 512;
@@ -47,11 +46,38 @@ const fillAll = async (tar: Pack, content: ArchiveContent): Promise<void> => {
   tar.finalize();
 };
 
-/** Written out, so that a zstd with another default gives the same bytes. */
-const LEVEL = { params: { [constants.ZSTD_c_compressionLevel]: 3, [constants.ZSTD_c_checksumFlag]: 0 } };
-const compress = promisify(zstdCompress) as (data: Buffer, options: typeof LEVEL) => Promise<Buffer>;
-/** Frames that are compressed beside each other. */
-const PARALLEL = 4;
+/** Written out, so that a zstd with other defaults gives the same bytes; no frame needs a larger window. */
+const OPTIONS = {
+  params: {
+    [constants.ZSTD_c_compressionLevel]: 3,
+    [constants.ZSTD_c_windowLog]: 17,
+    [constants.ZSTD_c_checksumFlag]: 0,
+  },
+  chunkSize: 2 * IMAGE.frameBytes,
+  readableHighWaterMark: 4 * IMAGE.frameBytes,
+};
+
+/** Frames by one compressor: one for each frame would be much garbage. */
+class Framer {
+  readonly #zstd = createZstdCompress(OPTIONS);
+
+  async add(data: Buffer): Promise<Buffer> {
+    const ended = Promise.withResolvers<undefined>();
+    this.#zstd.once('error', ended.reject);
+    this.#zstd.write(data);
+    this.#zstd.flush(constants.ZSTD_e_end, () => ended.resolve(undefined));
+    await ended.promise;
+    this.#zstd.off('error', ended.reject);
+    const pieces: Buffer[] = [];
+    for (let piece = this.#zstd.read() as Buffer | null; piece; piece = this.#zstd.read() as Buffer | null)
+      pieces.push(piece);
+    return Buffer.concat(pieces);
+  }
+
+  close(): void {
+    this.#zstd.close();
+  }
+}
 
 /**
  * A tar in zstd frames of IMAGE.frameBytes: tarfs(5) mounts it and reads any place of a disk. The same content gives
@@ -65,14 +91,13 @@ export const packImage = async function* (content: ArchiveContent): AsyncGenerat
   });
   filling.catch(() => undefined);
   const inbox = new Inbox(tar as unknown as AsyncIterable<Uint8Array>);
-  const rooms = new Rooms(IMAGE.frameBytes, PARALLEL + 2);
-  const waiting: Promise<Buffer>[] = [];
-  for (;;) {
-    const room = rooms.next(IMAGE.frameBytes);
-    const frame = room.subarray(0, await inbox.takeInto(room));
-    if (frame.length > 0) waiting.push(compress(frame, LEVEL));
-    if (waiting.length > PARALLEL || (frame.length === 0 && waiting.length > 0)) yield (await waiting.shift()) ?? frame;
-    if (frame.length === 0 && waiting.length === 0) break;
+  const framer = new Framer();
+  const room = Buffer.alloc(IMAGE.frameBytes);
+  try {
+    for (let bytes = await inbox.takeInto(room); bytes > 0; bytes = await inbox.takeInto(room))
+      yield await framer.add(room.subarray(0, bytes));
+  } finally {
+    framer.close();
   }
   await filling;
 };

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { chmod, chown, mkdtemp, open, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
@@ -134,7 +133,8 @@ const openStream = async (from: string): Promise<{ name: string; bytes?: number;
 
 /** A place of its own that only nobody and root enter. */
 const makeRoom = async (): Promise<string> => {
-  const room = await mkdtemp(join(tmpdir(), 'brig-import-'));
+  // A disk may be larger than a /tmp in memory.
+  const room = await mkdtemp(join(process.env.TMPDIR ?? '/var/tmp', 'brig-import-'));
   const nobody = asNobody();
   if (nobody) await chown(room, nobody.uid, nobody.gid);
   await chmod(room, 0o700);

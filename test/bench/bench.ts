@@ -6,6 +6,7 @@ import { Stage } from '../demo/stage.ts';
 import { auditCost } from './audit.ts';
 import { modelRatio } from './model.ts';
 import { timeToNotice } from '../soak/notice.ts';
+import { importCost, manyCost } from './images.ts';
 import { journalCost } from './journal.ts';
 import { linuxReference } from './linux.ts';
 import { rush, scale } from './scale.ts';
@@ -102,12 +103,24 @@ const thousands = async (): Promise<void> => {
   row('... that failed or timed out', failed, 0, '', '0');
 };
 
+const images = async (stage: Stage): Promise<void> => {
+  const { ms, referenceMs, peakMiB } = await importCost(stage);
+  row('import of an archive, against zstd -dc | sha256sum', ms, referenceMs, 'ms', '1.25x');
+  row('brigd with one VM, at most meanwhile', peakMiB, 0, 'MiB', '150 MiB');
+  const few = await manyCost(100);
+  const many = await manyCost(MANY);
+  row(`list of images of ${MANY} VMs, against 100`, many.listMs, few.listMs, 'ms', '2x');
+  row(`gc --dry-run with ${MANY} VMs, against 100`, many.gcMs, few.gcMs, 'ms', '2x');
+  row(`create of one more with ${MANY} VMs, against 100`, many.createMs, few.createMs, 'ms', '2x');
+};
+
 const main = async (): Promise<void> => {
   const stage = new Stage('bench', { accel: 'tcg' }, 'built');
   try {
     await stage.up();
     await realVms(stage);
     await coldStart(stage);
+    await images(stage);
   } finally {
     await stage.close();
   }

@@ -66,7 +66,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'node:stream': ['api', 'cli'],
   'node:timers/promises': ['api', 'io'],
   'node:path': ['io', 'cli'],
-  'node:util': ['cli', 'daemon', 'io'],
+  'node:util': ['cli', 'daemon'],
   'node:url': ['io'],
   'node:assert': ['freebsd', 'linux', 'model', 'saga', 'image'],
   'node:crypto': ['platform', 'net', 'daemon', 'acl', 'image', 'io', 'model'],

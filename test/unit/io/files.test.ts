@@ -1,5 +1,15 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execFileSync } from 'node:child_process';
@@ -49,6 +59,17 @@ describe('files', () => {
     expect(statSync(path).size).toBe(2 ** 30);
     expect(statSync(path).blocks).toBe(0);
     await expect(files.allocate(path, 1, access)).rejects.toThrow('exist');
+  });
+
+  test('a copy has the holes of what it was made of', async () => {
+    const [source, target] = [join(dir, 'holes'), join(dir, 'copied')];
+    writeFileSync(source, 'begin');
+    truncateSync(source, 2 ** 28 + 5);
+    appendFileSync(source, 'end');
+    await files.copy(source, target, access);
+    expect(statSync(target).size).toBe(2 ** 28 + 8);
+    expect(statSync(target).blocks * 512).toBeLessThan(4 * 2 ** 20);
+    expect((await files.digest(target))?.sha256).toBe((await files.digest(source))?.sha256);
   });
 
   test('a copy grows to its size, and never loses what it was made of', async () => {
