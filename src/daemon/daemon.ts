@@ -20,6 +20,7 @@ import { BoundedLog } from '../io/bounded-log.ts';
 import { layout, type Layout } from '../platform/layout.ts';
 import type { Finding, Platform } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
+import type { VmSpec } from '../spec/vm.ts';
 import { Store } from '../store/store.ts';
 import { Door } from './door.ts';
 
@@ -93,6 +94,13 @@ const drain = async <Seen>(engine: Engine<Seen>): Promise<void> => {
 const imagesOf = ({ imageDisks }: Platform, places: Layout, store: Store): ImageStore =>
   new ImageStore({ ...places, disks: imageDisks, users: (digest) => store.countUsers(digest) });
 
+const complete = async <Seen>(
+  images: ImageStore,
+  host: Host,
+  { uefi, arch }: Platform<Seen>,
+  document: unknown,
+): Promise<VmSpec> => images.complete(host, document, { uefi, arch: await arch(host) });
+
 /**
  * Starts brigd: makes the node ready, recovers what an earlier one left, adopts running VMs, then listens.
  * Errors: store.busy when another brigd has the state directory; host.* when the node cannot be made ready.
@@ -131,7 +139,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       bases: platform.bases,
       images,
       trust: trustIn(places.keysDir),
-      complete: (document) => images.complete(host, document, platform.uefi),
+      complete: (document) => complete(images, host, platform, document),
     });
     const door = new Door(api, places.socket);
     const keeper = new Keeper({

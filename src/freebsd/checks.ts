@@ -126,6 +126,10 @@ const checkFiles = async (host: Host, vm: Vm): Promise<Finding[]> => {
   ];
   const found = await Promise.all(files.map(async (path) => ({ path, stat: await host.stat(path) })));
   return found.flatMap(({ path, stat }) =>
-    stat?.kind === 'file' ? [] : [problem(`file ${path}`, stat ? `a ${stat.kind}` : 'nothing there')],
+    stat?.kind === 'file' ? [] : [problem(`file ${path}`, stat ? `a ${stat.kind}` : 'nothing there', installOf(path))],
   );
 };
+
+/** What a file comes with, where somebody else makes it. */
+const installOf = (path: string): string | undefined =>
+  path.startsWith('/usr/local/share/uefi-firmware/') ? 'pkg install edk2-bhyve' : undefined;

@@ -67,17 +67,18 @@ class VolumeSink implements DiskSink {
   readonly #host: Host;
   readonly #dataset: string;
   #port: DiskPort;
-  #bytes = FIRST_BYTES;
+  #bytes: number;
 
-  private constructor(host: Host, dataset: string, port: DiskPort) {
+  private constructor(host: Host, dataset: string, port: DiskPort, bytes: number) {
     this.#host = host;
     this.#dataset = dataset;
     this.#port = port;
+    this.#bytes = bytes;
   }
 
-  static async create(host: Host, dataset: string, id: string): Promise<VolumeSink> {
-    await must(host, createImageVolume(dataset, FIRST_BYTES, id));
-    return new VolumeSink(host, dataset, await openVolume(host, dataset, 'write'));
+  static async create(host: Host, dataset: string, id: string, bytes: number): Promise<VolumeSink> {
+    await must(host, createImageVolume(dataset, bytes, id));
+    return new VolumeSink(host, dataset, await openVolume(host, dataset, 'write'), bytes);
   }
 
   async #size(bytes: number): Promise<void> {
@@ -133,7 +134,8 @@ export const zfsDisks = (parent: string): ImageDisks => {
       await must(host, createImageDataset(parent));
       await must(host, createImageDataset(datasetOf(id), id));
     },
-    create: (host, id, disk) => VolumeSink.create(host, volumeOf(id, disk), id),
+    create: (host, id, disk, bytes = FIRST_BYTES) =>
+      VolumeSink.create(host, volumeOf(id, disk), id, volumeBytes(bytes)),
     settle: async (host, id, digest, disks) => {
       const numbers = Array.from({ length: disks }, (_, i) => i);
       for (const i of numbers) await must(host, sealVolume(volumeOf(id, i)));

@@ -123,6 +123,7 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     ],
     bases,
     imageDisks: options.dataset === undefined ? fileDisks(places.imageDisksDir) : zfsDisks(`${options.dataset}/images`),
+    arch: (host) => bases.arch(host),
     uefi: UEFI,
     audit: (host, vms) => audit(host, known(), vms, (port, file) => bases.inspect(port, file)),
     doctor: async (host) => [

@@ -50,6 +50,11 @@ export class BaseStore implements Bases {
     return this.#files(this.#current ?? 'none').file;
   }
 
+  /** This host's architecture in the words of a manifest. */
+  arch(host: Host): Promise<string> {
+    return this.#kind.arch(host);
+  }
+
   /** Of the current base, as it was when it became that; undefined where there is none. */
   get manifest(): Manifest | undefined {
     return this.#manifest;

@@ -9,6 +9,8 @@ import { volumeBytes } from './file-disks.ts';
 export interface NodeDefaults {
   readonly disks: ImageDisks;
   readonly uefi: { readonly code: string; readonly vars: string };
+  /** In the words of a manifest. */
+  readonly arch: string;
 }
 
 /** The image that a document names. */
@@ -68,6 +70,8 @@ const firmwareOf = (document: VmDocument, merged: VmDocument, used: Used | undef
  */
 export const completeDocument = (value: unknown, used: Used | undefined, node: NodeDefaults): VmSpec => {
   const document = parseVmDocument(value);
+  if (used && used.manifest.arch !== node.arch)
+    throw wrong('image', `one for ${node.arch}, as this host is`, `${used.manifest.name} for ${used.manifest.arch}`);
   const fragment = used?.manifest.spec ?? {};
   const stated = value as Record<string, unknown>;
   const all = { ...fragment, ...stated };

@@ -178,10 +178,10 @@ export class ImageStore implements Images {
   }
 
   /** A document with what its image and this node say in its place. Errors: spec.invalid, image.*. */
-  async complete(host: Host, document: unknown, uefi: NodeDefaults['uefi']): Promise<VmSpec> {
+  async complete(host: Host, document: unknown, node: Omit<NodeDefaults, 'disks'>): Promise<VmSpec> {
     const { image } = parseVmDocument(document);
     const used = image === undefined ? undefined : await this.use(host, image);
-    return completeDocument(document, used, { disks: this.#o.disks, uefi });
+    return completeDocument(document, used, { ...node, disks: this.#o.disks });
   }
 
   /** One that a VM may be made of. Errors: image.unknown; image.invalid with why not. */
@@ -259,7 +259,7 @@ export class ImageStore implements Images {
         const expected = admitted.manifest?.disks[found.length];
         if (found.length >= (admitted.manifest?.disks.length ?? IMAGE.disks))
           throw new BrigError('image.invalid', `import ${admitted.key}: expected ${found.length} disks, got more`);
-        const sink = await disks.create(host, id, found.length);
+        const sink = await disks.create(host, id, found.length, expected?.bytes);
         found.push(await receiveDisk(pieces, sink, expected, signal));
       }
       const { sha256 } = await incoming.end();

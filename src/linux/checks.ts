@@ -270,7 +270,8 @@ const checkFiles = async (host: Host, { spec }: Vm): Promise<Finding[]> => {
 
 const checkFile = async (host: Host, path: string, byEverybody: boolean): Promise<Finding[]> => {
   const stat = await host.stat(path);
-  if (stat?.kind !== 'file') return [problem(`file ${path}`, stat ? `a ${stat.kind}` : 'nothing there')];
+  const mend = path.startsWith('/usr/share/OVMF/') ? 'apt-get install ovmf' : undefined;
+  if (stat?.kind !== 'file') return [problem(`file ${path}`, stat ? `a ${stat.kind}` : 'nothing there', mend)];
   return byEverybody && (stat.mode & 0o004) === 0
     ? [problem(`file ${path} readable for everybody`, `mode ${stat.mode.toString(8)}`, `chmod a+r ${path}`)]
     : [];

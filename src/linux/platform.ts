@@ -123,6 +123,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     precheck: async (host, seen, vm) => [...(await bases.precheck(host)), ...(await precheck(host, known(), seen, vm))],
     bases,
     imageDisks: fileDisks(places.imageDisksDir),
+    arch: (host) => bases.arch(host),
     uefi: UEFI,
     audit: (host, vms) => audit(host, known(), vms),
     doctor: async (host) => [

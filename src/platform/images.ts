@@ -25,7 +25,8 @@ export interface ImageDisks {
   /** Digests and names on their way. */
   list(host: Host): Promise<string[]>;
   begin(host: Host, id: string): Promise<void>;
-  create(host: Host, id: string, disk: number): Promise<DiskSink>;
+  /** `bytes`: of the whole disk, where that is known. */
+  create(host: Host, id: string, disk: number, bytes?: number): Promise<DiskSink>;
   /** From now on they are this image's, and nobody changes them. */
   settle(host: Host, id: string, digest: string, disks: number): Promise<void>;
   open(host: Host, digest: string, disk: number): Promise<DiskPort>;

@@ -72,6 +72,8 @@ export interface Platform<Seen = unknown> {
   readonly bases: Bases;
   /** Where this node keeps the disks of images. */
   readonly imageDisks: ImageDisks;
+  /** This host's architecture in the words of a manifest. */
+  readonly arch: (host: Host) => Promise<string>;
   /** UEFI firmware as this kind of host installs it. */
   readonly uefi: { readonly code: string; readonly vars: string };
   /** Measures the sandboxes of running VMs: O(1) processes for the host, O(1) more for each VM. In the order given. */

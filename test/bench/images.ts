@@ -61,7 +61,7 @@ export const manyCost = async (vms: number): Promise<ManyCost> => {
     const { host } = world.mortal;
     await images.take(host, bring([diskOf(2 ** 20)]));
     const document = (i: number): unknown => ({ name: `vm${i}`, image: 'alpha', memory: '64M' });
-    const complete = (i: number) => images.complete(host, document(i), world.platform.uefi);
+    const complete = (i: number) => images.complete(host, document(i), { uefi: world.platform.uefi, arch: 'amd64' });
     const spec = await complete(0);
     for (let i = 0; i < vms; i++) world.store.addVm({ ...spec, name: `vm${i}` }, 0);
     const [lists, gcs, creates]: [number[], number[], number[]] = [[], [], []];

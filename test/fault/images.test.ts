@@ -4,7 +4,7 @@ import { bring, CHUNK, diskOf } from '../sim/brought.ts';
 import { World, type FaultKind } from '../sim/world.ts';
 
 const DISKS = [diskOf(CHUNK + 100_000, 'a'), diskOf(2 ** 20, 'b')];
-const UEFI = { code: '/fw/code', vars: '/fw/vars' };
+const NODE = { uefi: { code: '/fw/code', vars: '/fw/vars' }, arch: 'amd64' };
 const VM = { name: 'web01', image: 'alpha', memory: '64M' };
 
 interface Story {
@@ -29,7 +29,7 @@ const STORIES: Readonly<Record<string, Story>> = {
   'a create': {
     prepare: take,
     act: async (world, images) =>
-      world.engine.create(await images.complete(world.mortal.host, VM, UEFI), { cause: 'operator' }),
+      world.engine.create(await images.complete(world.mortal.host, VM, NODE), { cause: 'operator' }),
   },
 };
 

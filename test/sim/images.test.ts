@@ -5,7 +5,7 @@ import { bring, CHUNK, diskOf } from './brought.ts';
 import { World } from './world.ts';
 
 const operator = { cause: 'operator' } as const;
-const UEFI = { code: '/fw/code', vars: '/fw/vars' };
+const NODE = { uefi: { code: '/fw/code', vars: '/fw/vars' }, arch: 'amd64' };
 const DISK = diskOf(CHUNK + 100_000);
 
 let world: World;
@@ -23,7 +23,7 @@ const zfs = async (...args: string[]): Promise<string[]> =>
 const datasets = (): Promise<string[]> =>
   zfs('list', '-Hp', '-r', '-t', 'filesystem,volume,snapshot', '-o', 'name', 'tank');
 const create = async (document: Record<string, unknown>): Promise<unknown> =>
-  world.engine.create(await images.complete(host(), document, UEFI), operator);
+  world.engine.create(await images.complete(host(), document, NODE), operator);
 const vm = { name: 'web01', image: 'alpha', memory: '64M', nics: [] };
 
 /** The first bytes of a VM's disk. */
@@ -70,6 +70,13 @@ describe.each(['zfs', 'files'] as const)('an image kept in %s', (kind) => {
     const [first, second] = await Promise.all([images.take(host(), bring([DISK])), images.take(host(), bring([DISK]))]);
     expect(first.digest).toBe(second.digest);
     expect((await images.list(host())).length).toBe(1);
+  });
+
+  test('for another architecture is no VM here', async () => {
+    await open(kind);
+    await images.take(host(), bring([DISK], { about: { arch: 'aarch64' } }));
+    expect(await world.platform.arch(host())).toBe(NODE.arch);
+    await expect(create(vm)).rejects.toThrow('image: expected one for amd64, as this host is, got alpha for aarch64');
   });
 
   test('of several disks gives all of them, in their order', async () => {
