@@ -2,7 +2,9 @@
 export { BrigError, exitStatusOf, type ErrorBody, type ErrorCode, type Retry } from './base/errors.ts';
 export type { Access, Command, ConsolePort, Effect, FileStat, Host, Result, Until } from './base/host.ts';
 export type { Action, Catalogue, Holds, Repair, Step, StepDef } from './base/step.ts';
-export { parseVm, parseVmText, type VmSpec } from './spec/vm.ts';
+export { parseVm, parseVmDocument, parseVmText, type VmDocument, type VmSpec } from './spec/vm.ts';
+export { parseTemplate, renderTemplate, type Template } from './spec/template.ts';
+export type { ImageManifest, SignedImage } from './spec/image.ts';
 export { parseConfig, type Config } from './spec/config.ts';
 export type { Finding, Live, Platform, Vm } from './platform/platform.ts';
 export { renderExit, toExit, type Exit } from './platform/exit.ts';
@@ -17,4 +19,5 @@ export { Store, type EventRow, type FindingRow, type LastEnd, type Trouble, type
 export { Client, type OperationListener } from './api/client.ts';
 export { startDaemon, type Daemon, type DaemonOptions } from './daemon/daemon.ts';
 export type { BaseReport, Bases, BaseView } from './platform/bases.ts';
+export type { GcLine, ImageReport, Images, ImageView, KeyView, Piece } from './platform/images.ts';
 export { chooseHost } from './daemon/host.ts';
