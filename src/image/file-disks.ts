@@ -1,11 +1,50 @@
-import type { Host } from '../base/host.ts';
+import type { DiskPort, Host } from '../base/host.ts';
 import { IMAGE } from '../base/limits.ts';
-import type { ImageDisks } from '../platform/images.ts';
+import type { DiskSink, ImageDisks } from '../platform/images.ts';
 
 const ROOT = { uid: 0, gid: 0 };
 /** Nobody but root enters; what is in it every VM's process may read, once root has shown it to it. */
 const PRIVATE = { mode: 0o700, ...ROOT };
 const DISK = { mode: 0o444, ...ROOT };
+
+/** The disk of the machine begins early: what is written must be durable in the end, and waits for nobody. */
+const SYNC_BYTES = 64 * 2 ** 20;
+
+class FileSink implements DiskSink {
+  readonly #port: DiskPort;
+  #unsynced = 0;
+  #syncing: Promise<unknown> | undefined;
+  #trouble: unknown;
+
+  constructor(port: DiskPort) {
+    this.#port = port;
+  }
+
+  async write(at: number, data: Uint8Array): Promise<void> {
+    await this.#port.write(at, data);
+    this.#unsynced += data.length;
+    if (this.#unsynced < SYNC_BYTES || this.#syncing) return;
+    this.#unsynced = 0;
+    // The kernel tells of a failure once only.
+    this.#syncing = this.#port
+      .sync()
+      .catch((error: unknown) => (this.#trouble ??= error))
+      .finally(() => (this.#syncing = undefined));
+  }
+
+  async finish(bytes: number): Promise<void> {
+    await this.#syncing;
+    if (this.#trouble instanceof Error) throw this.#trouble;
+    await this.#port.resize(bytes);
+    await this.#port.sync();
+    await this.#port.close();
+  }
+
+  async abandon(): Promise<void> {
+    await this.#syncing;
+    await this.#port.close();
+  }
+}
 
 /** Disks of images as sparse files: DIRECTORY/DIGEST/diskN.raw. */
 export const fileDisks = (directory: string): ImageDisks => {
@@ -18,16 +57,7 @@ export const fileDisks = (directory: string): ImageDisks => {
     create: async (host, id, disk) => {
       const path = pathOf(id, disk);
       await host.allocate(path, 0, DISK);
-      const port = await host.openDisk(path, 'write');
-      return {
-        write: (at, data) => port.write(at, data),
-        finish: async (bytes) => {
-          await port.resize(bytes);
-          await port.sync();
-          await port.close();
-        },
-        abandon: () => port.close(),
-      };
+      return new FileSink(await host.openDisk(path, 'write'));
     },
     settle: (host, id, digest) => host.rename(`${directory}/${id}`, `${directory}/${digest}`),
     open: (host, digest, disk) => host.openDisk(pathOf(digest, disk), 'read'),

@@ -51,12 +51,8 @@ const SCHEMA_4 = `
   drop table vms;
   alter table vms_4 rename to vms;
 `;
-/** Which VMs were made of an image. */
-const SCHEMA_5 = `
-  create index vms_image on vms (json_extract(spec, '$.image.digest'));
-`;
 /** The nth brings a store of version n - 1 to version n. */
-const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5];
+const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
 
 /** Opens the store's file, made or brought to this version, and begins an epoch. Errors: store.busy, store.failed. */
 export const openDatabase = (path: string): DatabaseSync => {

@@ -134,6 +134,8 @@ export class Store {
   #events = 0;
   #vms: Map<string, VmRow> | undefined;
   #sorted: VmRow[] | undefined;
+  /** VMs by the digest of the image that they were made of. */
+  readonly #users = new Map<string, number>();
 
   constructor(path: string) {
     this.#db = openDatabase(path);
@@ -176,8 +178,8 @@ export class Store {
 
   /** How many VMs were made of an image. */
   countUsers(digest: string): number {
-    const row = this.#sql(`select count(*) n from vms where json_extract(spec, '$.image.digest') = ?`).get(digest);
-    return Number(row?.n ?? 0);
+    this.#rows();
+    return this.#users.get(digest) ?? 0;
   }
 
   findVm(name: string): VmRow | undefined {
@@ -189,7 +191,13 @@ export class Store {
     if (this.#vms) return this.#vms;
     const leased = this.#leases.all();
     const rows = this.#all('select * from vms').map((row) => fromVmRow(row, leased(String(row.name))));
+    for (const row of rows) this.#count(row, 1);
     return (this.#vms = new Map(rows.map((row) => [row.name, row])));
+  }
+
+  #count({ spec }: VmRow, by: number): void {
+    const digest = spec.image?.digest;
+    if (digest !== undefined) this.#users.set(digest, (this.#users.get(digest) ?? 0) + by);
   }
 
   /** Reads a VM again after something about it was written. */
@@ -197,8 +205,14 @@ export class Store {
     this.version++;
     const rows = this.#rows();
     const row = this.#sql('select * from vms where name = ?').get(name) as Row | undefined;
-    if (row) rows.set(name, fromVmRow(row, this.#leases.of(name)));
-    else rows.delete(name);
+    const old = rows.get(name);
+    if (old) this.#count(old, -1);
+    rows.delete(name);
+    if (row) {
+      const fresh = fromVmRow(row, this.#leases.of(name));
+      rows.set(name, fresh);
+      this.#count(fresh, 1);
+    }
     this.#sorted = undefined;
   }
 
