@@ -12,6 +12,13 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/usr/sbin/ip': 'iproute2',
   '/usr/bin/ps': 'procps',
   '/usr/bin/swtpm': 'swtpm',
+  '/usr/bin/xorrisofs': 'xorriso',
+  '/usr/share/OVMF/OVMF_CODE_4M.fd': 'ovmf',
+  '/usr/bin/mformat': 'mtools',
+  '/usr/bin/objcopy': 'binutils',
+  '/usr/lib/systemd/boot/efi/linuxx64.efi.stub': 'systemd-boot-efi',
+  '/usr/bin/cpio': 'cpio',
+  '/bin/busybox': 'busybox-static',
   '/usr/bin/cc': 'gcc',
   '/usr/include/stdio.h': 'libc6-dev',
 };

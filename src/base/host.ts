@@ -49,7 +49,16 @@ export type Effect =
       /** Answers that are retried until `retryMs` has passed. */
       readonly retry?: { readonly on: Tolerance; readonly forMs: number };
     }
-  | { readonly do: 'write'; readonly path: string; readonly text: string; readonly access: Access }
+  | {
+      readonly do: 'write';
+      readonly path: string;
+      readonly text: string;
+      readonly access: Access;
+      /** What `text` is of bytes that are no text. */
+      readonly encoding?: 'base64';
+      /** No plan and no error shows it. */
+      readonly isSecret?: true;
+    }
   | {
       readonly do: 'copy';
       readonly from: string;

@@ -2,6 +2,7 @@ import type { Host } from '../base/host.ts';
 import { renderBytes } from '../base/units.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
 import { checkDevices } from './devicechecks.ts';
+import { MAKEFS } from './programs/makefs.ts';
 import { jailOf, machineOf, markOf, networkMark, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 
@@ -116,8 +117,9 @@ const checkDisks = (node: Node, seen: Seen, vm: Vm): Finding[] => {
 };
 
 const checkFiles = async (host: Host, vm: Vm): Promise<Finding[]> => {
-  const { firmware, disks } = vm.spec;
+  const { firmware, disks, cloudInit } = vm.spec;
   const files = [
+    ...(cloudInit ? [MAKEFS] : []),
     ...('rom' in firmware ? [firmware.rom] : []),
     ...('uefi' in firmware ? [firmware.uefi.code, firmware.uefi.vars] : []),
     ...disks.flatMap((disk) =>

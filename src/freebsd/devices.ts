@@ -1,3 +1,4 @@
+import { SEED } from '../platform/seed.ts';
 import type { Vm } from '../platform/platform.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Use } from './fragments.ts';
@@ -125,6 +126,13 @@ const diskParts = (
     ];
   });
 
+/** Of the cloud-init seed, after all disks: theirs must not move when it comes. */
+const SEED_NODE = 'pci.0.19.0';
+const seedPath = `/vm/${SEED}`;
+
+const seedParts = (vm: Vm, name: string, keys: readonly string[]): Omit<Part, 'device'>[] =>
+  vm.spec.cloudInit?.device === name ? [{ keys, uses: [], opens: [{ path: seedPath, rights: RIGHTS.disk }] }] : [];
+
 const nicParts = (vm: Vm, name: string): Omit<Part, 'device'>[] =>
   vm.place.nics.flatMap((nic, i) => {
     if (vm.spec.nics[i]?.device !== name) return [];
@@ -143,6 +151,12 @@ const plain = (...keys: string[]): Omit<Part, 'device'> => ({ keys, uses: [], op
 const simpleDisk = (node: string, name: string, path: string): string[] => [
   `${node}.device=${name}`,
   `${node}.path=${path}`,
+];
+
+const ahciDisk = (node: string, name: string, path: string): string[] => [
+  `${node}.device=ahci`,
+  `${node}.port.0.type=${name.slice('ahci-'.length)}`,
+  `${node}.port.0.path=${path}`,
 ];
 
 const valuesOf = (vm: Vm, where: Where, more: Record<string, string> = {}): Record<string, string> => ({
@@ -177,10 +191,13 @@ export const DEVICES: Readonly<Record<DeviceName, Row>> = {
   hostbridge: { slots: '0', threads: 0, files: 0, parts: () => [plain('pci.0.0.0.device=hostbridge')] },
   lpc: { slots: '31', threads: 1, files: 2, parts: () => [plain('lpc.com1.path=stdio', 'pci.0.31.0.device=lpc')] },
   'virtio-blk': {
-    slots: '3-18',
+    slots: '3-19',
     threads: 8,
     files: 1,
-    parts: (vm, where) => diskParts(vm, where, ['virtio-blk'], simpleDisk),
+    parts: (vm, where) => [
+      ...diskParts(vm, where, ['virtio-blk'], simpleDisk),
+      ...seedParts(vm, 'virtio-blk', [...simpleDisk(SEED_NODE, 'virtio-blk', seedPath), `${SEED_NODE}.ro=true`]),
+    ],
   },
   nvme: {
     slots: '3-18',
@@ -189,16 +206,14 @@ export const DEVICES: Readonly<Record<DeviceName, Row>> = {
     parts: (vm, where) => diskParts(vm, where, ['nvme'], simpleDisk),
   },
   ahci: {
-    slots: '3-18',
+    slots: '3-19',
     threads: 8,
     files: 1,
     // `ahci-cd` and `ahci-hd` are names of -s; in the configuration a port has a type (FACTS 1.2).
-    parts: (vm, where) =>
-      diskParts(vm, where, ['ahci-hd', 'ahci-cd'], (node, name, path) => [
-        `${node}.device=ahci`,
-        `${node}.port.0.type=${name.slice('ahci-'.length)}`,
-        `${node}.port.0.path=${path}`,
-      ]),
+    parts: (vm, where) => [
+      ...diskParts(vm, where, ['ahci-hd', 'ahci-cd'], ahciDisk),
+      ...seedParts(vm, 'ahci-cd', [...ahciDisk(SEED_NODE, 'ahci-cd', seedPath), `${SEED_NODE}.port.0.ro=true`]),
+    ],
   },
   'virtio-net': { slots: '20-27', threads: 2, files: 1, parts: (vm) => nicParts(vm, 'virtio-net') },
   e1000: {

@@ -1,3 +1,4 @@
+import { seed, seedsOf } from '../platform/seed.ts';
 import { firmwareVars } from '../platform/vars.ts';
 import { asUser, bhyveCommand, renderConfig } from './programs/bhyve.ts';
 import type { Step, StepDef } from '../base/step.ts';
@@ -18,6 +19,7 @@ import { parametersOf } from './jail.ts';
 import { jailOf, machineOf, runsAsRoot, whereOf, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 import type { Rule } from './programs/devfs.ts';
+import { makeSeed } from './programs/makefs.ts';
 import { tpmCommand } from './programs/swtpm.ts';
 import { rulesFor } from './programs/rctl.ts';
 import { fileDisk, runDir, stateDir } from './steps/files.ts';
@@ -30,6 +32,7 @@ import { dataset, volume } from './steps/storage.ts';
 /** Every kind of step on FreeBSD. */
 export const catalogue = {
   'run-dir.create': runDir,
+  'seed.make': seed,
   'state-dir.create': stateDir,
   'disk.create': fileDisk,
   'vars.copy': firmwareVars,
@@ -108,6 +111,7 @@ export const startSteps = (node: Node, vm: Vm, run: string, graceMs: number): St
   const name = vm.spec.name;
   return [
     runDirStep(node, vm),
+    ...seedsOf(vm, node.layout.vm(name), makeSeed).map((args) => step('seed.make', args)),
     ...limitSteps(node, vm),
     step('devfs.load', {
       vm: name,

@@ -64,6 +64,11 @@ const firmwareOf = (document: VmDocument, merged: VmDocument, used: Used | undef
   return firmware === 'test' ? { builtin: 'test' } : firmware === 'none' ? undefined : firmware;
 };
 
+const imageOf = ({ digest, manifest: { name, version, os } }: Used): VmSpec['image'] => ({
+  ...{ name, version, digest },
+  ...(os === undefined ? {} : { os }),
+});
+
 /**
  * A document with what its image and this node say where it is silent: the document counts before the image, the
  * image before the node. Errors: spec.invalid.
@@ -81,6 +86,7 @@ export const completeDocument = (value: unknown, used: Used | undefined, node: N
     return used && i < used.manifest.disks.length ? imageDisk(disk, i, used, node) : newDisk(disk, `disks[${i}]`, node);
   });
   const firmware = firmwareOf(document, merged, used, node);
-  const image = used && { name: used.manifest.name, version: used.manifest.version, digest: used.digest };
-  return parseVm({ ...all, image, firmware, disks });
+  const image = used && imageOf(used);
+  const cloudInit = document.cloudInit ?? (used?.manifest.cloudInit ? {} : undefined);
+  return parseVm({ ...all, image, firmware, disks, cloudInit: cloudInit === false ? undefined : cloudInit });
 };

@@ -6,6 +6,7 @@ import { blockDevices, leastThreads, overheadBytes } from './limits.ts';
 import { markOf, networkMark, nicNames, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 import { QEMU_IMG } from './programs/qemu-img.ts';
+import { XORRISOFS } from './programs/xorrisofs.ts';
 import { parseCpuList, parseMemory, parsePasswd } from './programs/system.ts';
 import { ownsLink } from './steps/network.ts';
 import { qemuOf } from './steps/process.ts';
@@ -263,7 +264,8 @@ const checkFiles = async (host: Host, { spec }: Vm): Promise<Finding[]> => {
     // QEMU opens these itself, as the VM's uid.
     ...[...bases, ...shown].map((path) => checkFile(host, path, true)),
     ...spec.devices['virtio-9p'].map(({ path }) => checkShare(host, path)),
-    ...(bases.length > 0 ? [checkQemuImg(host)] : []),
+    ...(bases.length > 0 ? [checkTool(host, QEMU_IMG, 'a disk with from', 'qemu-utils')] : []),
+    ...(spec.cloudInit ? [checkTool(host, XORRISOFS, 'cloudInit', 'xorriso')] : []),
   ]);
   return found.flat();
 };
@@ -302,7 +304,5 @@ const checkShare = async (host: Host, path: string): Promise<Finding[]> => {
     : [problem(`directory ${path} open to everybody`, `mode ${stat.mode.toString(8)}`, `chmod a+rx ${path}`)];
 };
 
-const checkQemuImg = async (host: Host): Promise<Finding[]> =>
-  (await host.stat(QEMU_IMG))
-    ? []
-    : [problem(`${QEMU_IMG} for a disk with from`, 'nothing there', 'apt-get install qemu-utils')];
+const checkTool = async (host: Host, path: string, what: string, from: string): Promise<Finding[]> =>
+  (await host.stat(path)) ? [] : [problem(`${path} for ${what}`, 'nothing there', `apt-get install ${from}`)];

@@ -1,3 +1,4 @@
+import { SEED } from '../platform/seed.ts';
 import type { Layout } from '../platform/layout.ts';
 import type { Vm } from '../platform/platform.ts';
 import { nicNames } from './node.ts';
@@ -76,11 +77,13 @@ export const largestFile = ({ spec }: Vm): number | undefined =>
         }),
       );
 
+/** A broken QEMU could lock an image against every other VM that reads it; nobody writes to it. */
+const readOnlyFile = (filename: string) => ({ driver: 'file', filename, locking: 'off' }) as const;
+
 /** A node of QEMU's block layer; every format is told, none is guessed. */
 const blockdev = (disk: Disk, index: number, direct: boolean): string[] => {
   const cache = direct ? { cache: { direct } } : {};
-  // A broken QEMU could lock an image against every other VM that reads it; nobody writes to it.
-  const readOnlyFile = (filename: string) => ({ driver: 'file', filename, locking: 'off', ...cache });
+  const imageFile = (filename: string) => ({ ...readOnlyFile(filename), ...cache });
   const node = (driver: string, file: Record<string, unknown>, extra: Record<string, unknown>) => ({
     driver,
     'node-name': `disk${index}`,
@@ -89,12 +92,12 @@ const blockdev = (disk: Disk, index: number, direct: boolean): string[] => {
     ...extra,
   });
   if ('image' in disk)
-    return ['-blockdev', JSON.stringify(node('raw', readOnlyFile(INSIDE.image(index)), { 'read-only': true }))];
+    return ['-blockdev', JSON.stringify(node('raw', imageFile(INSIDE.image(index)), { 'read-only': true }))];
   if (!('file' in disk)) return [];
   const { from } = disk.file;
   const file = { driver: 'file', filename: INSIDE.disk(diskFile(disk, index)), ...cache };
   if (from === undefined) return ['-blockdev', JSON.stringify(node('raw', file, { discard: 'unmap' }))];
-  const backing = { driver: formatOf(from), 'read-only': true, file: readOnlyFile(INSIDE.base(index)), ...cache };
+  const backing = { driver: formatOf(from), 'read-only': true, file: imageFile(INSIDE.base(index)), ...cache };
   return ['-blockdev', JSON.stringify(node('qcow2', file, { discard: 'unmap', backing }))];
 };
 
@@ -225,6 +228,21 @@ const tpm: Row['parts'] = ({ spec }, files) =>
       ]
     : [];
 
+/** Of cloud-init. */
+const seed =
+  (name: string, attach: readonly string[]): Row['parts'] =>
+  (vm, { config }) => {
+    if (vm.spec.cloudInit?.device !== name) return [];
+    const node = { driver: 'raw', 'node-name': 'seed', file: readOnlyFile(INSIDE.seed), 'read-only': true };
+    return [
+      {
+        args: ['-blockdev', JSON.stringify(node), ...attach],
+        binds: [readOnly(`${config}/${SEED}`, INSIDE.seed)],
+        files: queueFiles(vm, 2),
+      },
+    ];
+  };
+
 /** Every kind of device, in the order of the guest's PCI slots. Source: qemu-system-x86_64(1) "-device help". */
 export const DEVICES: readonly Row[] = [
   {
@@ -242,6 +260,13 @@ export const DEVICES: readonly Row[] = [
   { name: 'fbuf', models: ['bochs-display', 'qemu-xhci', 'usb-tablet'], parts: screen },
   { name: 'tpm', models: ['tpm-crb'], parts: tpm },
   { name: 'virtio-rnd', models: ['virtio-rng-pci'], parts: random },
+  // Last: no other device moves when it comes.
+  { name: 'seed', models: ['virtio-blk-pci'], parts: seed('virtio-blk', ['-device', 'virtio-blk-pci,drive=seed']) },
+  {
+    name: 'seed on ahci-cd',
+    models: ['ich9-ahci', 'ide-cd'],
+    parts: seed('ahci-cd', ['-device', 'ich9-ahci,id=ahciseed', '-device', 'ide-cd,drive=seed,bus=ahciseed.0']),
+  },
 ];
 
 /** All devices of a VM. */

@@ -29,6 +29,7 @@ export interface Focus {
   /** Interfaces in the VM's namespace. */
   readonly inside: ReadonlyMap<string, Link>;
   readonly runFiles: ReadonlySet<string>;
+  readonly configFiles: ReadonlySet<string>;
   /** Texts of the files of its cgroups that the plan names, and of their lists of members. */
   readonly limits: ReadonlyMap<string, string>;
   /** Undefined: there is no such directory. */
@@ -93,10 +94,11 @@ export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<
   const { spec } = vm;
   const files = node.layout.vm(spec.name);
   const space = spaceOf(spec.name);
-  const [inside, limits, runFiles, diskFiles, tpm, mounts, said] = await Promise.all([
+  const [inside, limits, runFiles, configFiles, diskFiles, tpm, mounts, said] = await Promise.all([
     seen.spaces.has(space) ? ask(host, listLinks(space)).then(parseLinks) : [],
     readLimits(host, node, vm),
     names(host, files.run),
+    names(host, files.config),
     host.list(files.disk),
     host.stat(tpmOf(files).dir),
     host.readFile('/proc/self/mountinfo'),
@@ -107,6 +109,7 @@ export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<
     inside: byName(inside),
     limits,
     runFiles,
+    configFiles,
     hasTpm: tpm?.kind === 'directory',
     mounts: new Set(parseMountinfo(mounts ?? '').flatMap(({ at }) => (at.startsWith(`${files.run}/`) ? [at] : []))),
     // A process without that file has lost it to somebody.

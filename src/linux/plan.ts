@@ -1,3 +1,4 @@
+import { seed, seedsOf } from '../platform/seed.ts';
 import { firmwareVars } from '../platform/vars.ts';
 import type { Step, StepDef } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
@@ -8,6 +9,7 @@ import type { Seen } from './observe.ts';
 import { confine, device, readOnly, writable, type Bind } from './programs/bwrap.ts';
 import { NETNS_DIR } from './programs/ip.ts';
 import { INSIDE, qemuCommand } from './programs/qemu.ts';
+import { makeSeed } from './programs/xorrisofs.ts';
 import { cgroup } from './steps/cgroup.ts';
 import { diskDir, fileDisk, RUN_FILES, runDir } from './steps/files.ts';
 import { bridge, inside, netns, tap, veth, vethMember } from './steps/network.ts';
@@ -18,6 +20,7 @@ import { BESIDE, withTpm } from './tpm.ts';
 /** Every kind of step on Linux. */
 export const catalogue = {
   'run-dir.create': runDir,
+  'seed.make': seed,
   'disk-dir.create': diskDir,
   'disk.create': fileDisk,
   'vars.copy': firmwareVars,
@@ -76,6 +79,7 @@ export const startSteps = (node: Node, vm: Vm, run: string, graceMs: number): St
   const { groups } = limits;
   return [
     runDirStep(node, vm, parts),
+    ...seedsOf(vm, node.layout.vm(name), makeSeed).map((args) => step('seed.make', args)),
     ...(groups.length > 0 ? [step('cgroup.create', { vm: name, uid: vm.place.uid, groups })] : []),
     step('netns.create', { vm: name }),
     ...nicSteps(vm),

@@ -67,6 +67,7 @@ const PROGRAMS: readonly string[] = [
   '/usr/sbin/jail',
   '/usr/sbin/jexec',
   '/usr/sbin/jls',
+  '/usr/sbin/makefs',
   '/usr/sbin/service',
   '/libexec/ld-elf.so.1',
 ];

@@ -35,6 +35,9 @@ export const layout = (paths: Paths) => ({
       err: `${run}/err`,
       /** Its presence tells the supervisor not to restart. */
       stop: `${run}/stop`,
+      /** Where a cloud-init seed is put together, and made. */
+      seed: `${run}/seed`,
+      newSeed: `${run}/seed.iso`,
       exit: `${paths.runDir}/exits/${name}`,
       resets: `${paths.runDir}/exits/${name}.resets`,
       state,

@@ -22,7 +22,7 @@ export const perform = async (host: Host, effect: Effect, watch: Watch = {}): Pr
     case 'escalate':
       return await performEscalate(host, effect, watch.onStage);
     case 'write':
-      return await host.writeFile(effect.path, effect.text, effect.access);
+      return await host.writeFile(effect.path, Buffer.from(effect.text, effect.encoding ?? 'utf8'), effect.access);
     case 'copy':
       if (effect.keep && (await host.stat(effect.to))) return;
       return await host.copyFile(effect.from, effect.to, effect.access, effect.growTo);

@@ -18,6 +18,10 @@ export const renderEffect = (effect: Effect): string[] => {
         ? [renderCommand(effect.command)]
         : [`${renderCommand(effect.command)} <<.`, ...effect.command.stdin.trimEnd().split('\n'), '.'];
     case 'write':
+      if (effect.isSecret)
+        return [
+          `install ${owner(effect.access)} /dev/stdin ${effect.path} # ${effect.text.length} characters, not shown`,
+        ];
       return [
         `install ${owner(effect.access)} /dev/stdin ${effect.path} <<.`,
         ...effect.text.trimEnd().split('\n'),

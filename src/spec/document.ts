@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { parseDocument } from 'yaml';
+import { parseDocument, stringify } from 'yaml';
 import { BrigError, type ErrorCode } from '../base/errors.ts';
 import { escapeControls } from '../base/units.ts';
 
@@ -27,6 +27,9 @@ export const parseText = (text: string, source: string): unknown => {
   // 50 aliases are more than any document needs and less than an expansion bomb.
   return document.toJS({ maxAliasCount: 50 });
 };
+
+/** Plain YAML that small readers understand: no aliases, no folded lines. */
+export const renderYaml = (value: unknown): string => stringify(value, { aliasDuplicateObjects: false, lineWidth: 0 });
 
 /** `value` checked against a schema: all problems at once. Errors: `code` with `details.problems`. */
 export const parseWith = <S extends z.ZodType>(
@@ -66,8 +69,21 @@ const toProblems = (issue: z.core.$ZodIssue, root: unknown): Problem[] => {
       },
     ];
   }
-  return [{ path: renderPath(issue.path), expected: expectedOf(issue), got: render(at(root, issue.path)) }];
+  const got = at(root, issue.path);
+  const isSecret = issue.path.some((key) => SECRET.has(key));
+  return [{ path: renderPath(issue.path), expected: expectedOf(issue), got: isSecret ? kindOf(got) : render(got) }];
 };
+
+/** Passwords and keys are in them: no error shows what came. */
+const SECRET: ReadonlySet<PropertyKey> = new Set(['userData', 'vendorData', 'sshKeys']);
+const kindOf = (value: unknown): string =>
+  value === undefined
+    ? 'nothing'
+    : typeof value === 'string'
+      ? 'another text'
+      : Array.isArray(value)
+        ? 'a list'
+        : `a ${typeof value}`;
 
 type Branch = readonly z.core.$ZodIssue[];
 

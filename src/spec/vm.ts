@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { LIMITS } from '../base/limits.ts';
 import { parseBytes } from '../base/units.ts';
+import { addressing, cloudInit, isIpv6 } from './cloud-init.ts';
 import { parseText, parseWith } from './document.ts';
 
 /** VM names are safe in paths, jail names, dataset names, interface descriptions and devfs patterns. */
@@ -82,6 +83,7 @@ const nic = z.strictObject({
     .refine((mac) => mac !== '00:00:00:00:00:00', expected('a MAC address that is not zero'))
     .optional(),
   mode: z.enum(['vnet', 'direct']).default('vnet'),
+  ...addressing,
 });
 
 const cpuList = z.string().regex(/^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*$/, expected('a CPU list like 0-3,8'));
@@ -194,6 +196,8 @@ const vm = z.strictObject({
   devices: devices.prefault({}),
   /** Accepts that the guest may leave the sandbox: needed by passthru, shown in every listing. */
   unconfined: z.boolean().default(false),
+  /** A seed that tells the guest its name, keys and addresses. */
+  cloudInit: cloudInit.optional(),
   console: z.strictObject({ logBytes: count(4096, 64 * MIB).default(LIMITS.consoleLogBytes) }).prefault({}),
   limits: limits.default({}),
   restart: restart.prefault({}),
@@ -204,11 +208,21 @@ const vm = z.strictObject({
     .default({}),
 });
 
+type Nics = z.output<typeof vm>['nics'];
+const hasOneEach = ({ gateways }: Nics[number]): boolean => new Set(gateways.map(isIpv6)).size === gateways.length;
+
 const vmSpec = vm
   .extend({
     /** What its first disks were made of. */
-    image: z.strictObject({ name: z.string(), version: z.string(), digest: z.string() }).optional(),
+    image: z
+      .strictObject({ name: z.string(), version: z.string(), digest: z.string(), os: z.string().optional() })
+      .optional(),
   })
+  .refine((vm) => vm.cloudInit !== undefined || vm.nics.every(({ addresses }) => addresses.length === 0), {
+    path: ['cloudInit'],
+    ...expected('an object such as {}, because nobody else tells the guest the addresses of its nics'),
+  })
+  .refine((vm) => vm.nics.every(hasOneEach), { path: ['nics'], ...expected('one gateway of each family for a nic') })
   .refine((vm) => vm.unconfined || vm.devices.passthru.length === 0, {
     path: ['unconfined'],
     ...expected('true, because passthru gives the guest hardware that reads all memory'),
@@ -221,6 +235,8 @@ const vmSpec = vm
 /** What an image or this node may say in the document's place. */
 const vmDocument = vm.extend({
   image: imageRef.optional(),
+  /** false: none, although the image reads one. */
+  cloudInit: z.union([cloudInit, z.literal(false)]).optional(),
   firmware: z.union([...firmware.options, z.literal('uefi')], firmwareExpected).optional(),
   disks: z.array(documentDisk).max(16).default([]),
 });

@@ -51,8 +51,14 @@ const SCHEMA_4 = `
   drop table vms;
   alter table vms_4 rename to vms;
 `;
+/** Documents of before NICs had addresses. */
+const SCHEMA_5 = `
+  update vms set spec = json_set(spec, '$.nics', (
+    select json_group_array(json_patch('{"addresses":[],"gateways":[],"dns":[]}', value)) from json_each(spec, '$.nics')
+  ));
+`;
 /** The nth brings a store of version n - 1 to version n. */
-const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4];
+const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5];
 
 /** Opens the store's file, made or brought to this version, and begins an epoch. Errors: store.busy, store.failed. */
 export const openDatabase = (path: string): DatabaseSync => {

@@ -15,7 +15,7 @@ const STRANGERS = [
 const VMS = {
   web01: { nics: [{}], disks: [{ zvol: { size: '64M' } }], restart: { policy: 'never' } },
   web02: { nics: [{}, { mode: 'direct' }], disks: [], restart: { policy: 'on-failure', max: 2 } },
-  web03: { nics: [], disks: [{ file: { size: '64M' } }], restart: { policy: 'always', max: 3 } },
+  web03: { nics: [], disks: [{ file: { size: '64M' } }], cloudInit: {}, restart: { policy: 'always', max: 3 } },
 } as const;
 type Name = keyof typeof VMS;
 const NAMES = Object.keys(VMS) as Name[];

@@ -6,7 +6,7 @@ const operator = { cause: 'operator' } as const;
 /** What is swept: how the world is prepared, what is done, and the state that means it was done. */
 const STORIES = {
   start: {
-    prepare: (world: World) => world.create(),
+    prepare: (world: World) => world.create({ cloudInit: {} }),
     act: (world: World) => world.engine.start('web01', operator),
   },
   stop: {

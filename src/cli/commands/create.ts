@@ -89,16 +89,26 @@ const fromFile = async (file: string, values: Values): Promise<Asked> => {
   return await documentOf(path, (await openTemplate(path)).template, values);
 };
 
+type Said = Readonly<Record<string, unknown>>;
+
+/** A template's seed says what the flags do not. */
+const merge = (document: Said, flags: Said): Said => ({
+  ...document,
+  ...flags,
+  ...(document.cloudInit && flags.cloudInit ? { cloudInit: { ...document.cloudInit, ...flags.cloudInit } } : {}),
+});
+
 /** Flags say more than the template does. */
 const fromFlags = async (name: string, values: Values): Promise<Asked> => {
   const template = asText(values.template);
-  const flags = toDocument(name, values);
+  const cloudInit = await (await import('../cloud-init.ts')).cloudInitOf(values);
+  const flags = { ...(toDocument(name, values) as object), ...(cloudInit ? { cloudInit } : {}) };
   if (template === undefined) {
     if (values.set !== undefined) throw usage('expected --template with --set, got none');
     return { document: flags };
   }
   const { document, ...hint } = await (await import('../template.ts')).documentOf(template, name, values);
-  return { document: { ...(document as object), ...(flags as object) }, ...hint };
+  return { document: merge(document as Said, flags), ...hint };
 };
 
 /** Checked here as well as by brigd: problems show without a daemon, with the file's name. */
@@ -117,7 +127,7 @@ const multiple = { type: 'string', multiple: true } as const;
 
 export const createCommand: CliCommand = {
   usage:
-    'brig create -f FILE | NAME --template TEMPLATE [--set KEY=VALUE]...|--image IMAGE|--rom FILE|--uefi CODE --uefi-vars VARS|--test-rom [--cpus N] [--memory 1G] [--disk 20G|zvol:20G|file:20G|FILE]... [--nic NETWORK[:direct]]... [--restart never|on-failure|always] [--autostart] [--label K=V]...',
+    'brig create -f FILE | NAME --template TEMPLATE [--set KEY=VALUE]...|--image IMAGE|--rom FILE|--uefi CODE --uefi-vars VARS|--test-rom [--cpus N] [--memory 1G] [--disk 20G|zvol:20G|file:20G|FILE]... [--nic NETWORK[:direct]]... [--cloud-init] [--hostname NAME] [--ssh-key FILE|KEY]... [--user-data FILE] [--restart never|on-failure|always] [--autostart] [--label K=V]...',
   summary: 'define a VM from a document or from flags, and make its disks',
   options: {
     file: { type: 'string', short: 'f' },
@@ -132,6 +142,10 @@ export const createCommand: CliCommand = {
     'test-rom': { type: 'boolean' },
     disk: multiple,
     nic: multiple,
+    'cloud-init': { type: 'boolean' },
+    hostname: { type: 'string' },
+    'ssh-key': multiple,
+    'user-data': { type: 'string' },
     restart: { type: 'string' },
     autostart: { type: 'boolean' },
     label: multiple,

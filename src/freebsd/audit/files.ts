@@ -1,4 +1,5 @@
 import type { FileStat } from '../../base/host.ts';
+import { SEED } from '../../platform/seed.ts';
 import { property, type Property } from '../../platform/audit.ts';
 import { SOCKETS } from '../devices.ts';
 import { jailOf, runsAsRoot } from '../node.ts';
@@ -166,7 +167,7 @@ interface Wanted {
 /** Files of the VM on the host, with their owners and modes. */
 export const wantedFiles = (m: Pick<Measured, 'node' | 'vm'>): readonly Wanted[] => {
   const { node, vm } = m;
-  const { name, disks, firmware, devices } = vm.spec;
+  const { name, disks, firmware, devices, cloudInit } = vm.spec;
   const { uid } = vm.place;
   const files = node.layout.vm(name);
   const own = `${uid}:${uid}`;
@@ -184,6 +185,9 @@ export const wantedFiles = (m: Pick<Measured, 'node' | 'vm'>): readonly Wanted[]
         ? [{ id: `files.disk.${i}`, what: `disk ${i}`, path: `${files.disk}/disk${i}.raw`, is: `file 600 ${own}` }]
         : [],
     ),
+    ...(cloudInit
+      ? [{ id: 'files.seed', what: 'its cloud-init seed', path: `${files.config}/${SEED}`, is: `file 400 ${own}` }]
+      : []),
     ...('uefi' in firmware
       ? [{ id: 'files.vars', what: 'UEFI variables', path: `${files.disk}/vars.fd`, is: `file 600 ${own}` }]
       : []),

@@ -1,5 +1,6 @@
 import type { Command } from '../../base/host.ts';
 import { command } from '../../platform/command.ts';
+import { SEED } from '../../platform/seed.ts';
 import type { Vm } from '../../platform/platform.ts';
 import { uuidOf } from '../../platform/uuid.ts';
 import { spaceOf, type Features } from '../node.ts';
@@ -15,6 +16,7 @@ export const INSIDE = {
   disk: (name: string): string => `/disk/${name}`,
   /** What an overlay lies on. */
   base: (index: number): string => `/vm/base${index}.img`,
+  seed: `/vm/${SEED}`,
   image: (index: number): string => `/vm/disk${index}.img`,
   /** The one directory that QEMU may make files in: small, and only where there are sockets. */
   sockets: '/sock',

@@ -18,6 +18,7 @@ import { jls } from './jls.ts';
 import { kill } from './kill.ts';
 import { kldload } from './kldload.ts';
 import { ldd } from './ldd.ts';
+import { makefs } from './makefs.ts';
 import { mkfifo } from './mkfifo.ts';
 import { mount } from './mount.ts';
 import { ps } from './ps.ts';
@@ -56,6 +57,7 @@ export const PROGRAMS: ReadonlyMap<string, Program> = new Map([
   ['/usr/sbin/jail', jail],
   ['/usr/sbin/jexec', jexec],
   ['/usr/sbin/jls', jls],
+  ['/usr/sbin/makefs', makefs],
 ]);
 
 const isVerb = (word: string) => (args: readonly string[]) => args[0] === word;

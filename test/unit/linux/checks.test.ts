@@ -263,6 +263,7 @@ describe('what is live', () => {
       inside: new Map(),
       limits: new Map(),
       runFiles: new Set<string>(),
+      configFiles: new Set<string>(),
       hasTpm: false,
       mounts: new Set<string>(),
       ready,

@@ -140,7 +140,9 @@ describe('sockets', () => {
     [['sock'], [path], 'yes'],
   ] as const)('of a run directory with %j and mounts %j hold: %s', (files, mounts, expected) => {
     const focus = { vm: 'web01', inside: new Map(), limits: new Map(), ready: true, hasTpm: false };
-    const seen = buildSeen({ focus: { ...focus, runFiles: new Set(files), mounts: new Set(mounts) } });
+    const seen = buildSeen({
+      focus: { ...focus, runFiles: new Set(files), configFiles: new Set<string>(), mounts: new Set(mounts) },
+    });
     expect(holds(find(vm, 'sockets.mount'), seen)).toBe(expected);
   });
 });

@@ -154,6 +154,7 @@ describe('networks', () => {
           vm: 'web01',
           inside: new Map(links),
           runFiles: new Set(),
+          configFiles: new Set<string>(),
           limits: new Map(),
           hasTpm: false,
           mounts: new Set(),

@@ -51,7 +51,7 @@ describe('a VM document', () => {
     const yaml = 'name: web01\nmemory: 2G\nfirmware: {rom: /roms/a.rom}\nnics: [{network: lan, mode: direct}]\n';
     const spec = parseVmText(yaml, 'web01.yaml');
     expect(spec.memory).toBe(2 ** 31);
-    expect(spec.nics).toEqual([{ network: 'lan', device: 'virtio-net', mode: 'direct' }]);
+    expect(spec.nics).toMatchObject([{ network: 'lan', device: 'virtio-net', mode: 'direct', addresses: [] }]);
     expect(parseVmText(JSON.stringify(minimal), 'web01.json').name).toBe('web01');
   });
 

@@ -1,0 +1,56 @@
+import { z } from 'zod';
+
+const expected = (what: string) => ({ error: `expected ${what}` });
+
+/** One line of an authorized_keys file without options. Source: sshd(8). */
+const sshKey = z
+  .string()
+  .regex(
+    /^(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{40,16000}={0,3}( [\x20-\x7e]{0,200})?$/,
+    expected('a public key as in authorized_keys, such as ssh-ed25519 AAAA... me@host'),
+  );
+
+/** RFC 1123, at most what every guest's kernel takes. */
+const hostname = z
+  .string()
+  .regex(
+    /^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i,
+    expected('a host name of letters, digits, - and dots, at most 63 characters'),
+  );
+
+/** Bytes of user-data: more than any cloud takes, and a document holds. */
+const DATA_BYTES = 2 ** 19;
+const dataExpected = expected(`a text of at most ${DATA_BYTES} bytes, or {base64: TEXT}`);
+const base64 = z.base64(dataExpected).refine((text) => Buffer.from(text, 'base64').length <= DATA_BYTES, dataExpected);
+/** As it is, to the byte. */
+const data = z.union(
+  [z.string().refine((text) => Buffer.byteLength(text) <= DATA_BYTES, dataExpected), z.strictObject({ base64 })],
+  dataExpected,
+);
+
+/** A NoCloud seed. Source: docs/brig.yaml.5; cloud-init's documentation of the data source. */
+export const cloudInit = z.strictObject({
+  /** Absent: the VM's name. */
+  hostname: hostname.optional(),
+  /** For the image's default user. */
+  sshKeys: z.array(sshKey).max(64).default([]),
+  userData: data.optional(),
+  vendorData: data.optional(),
+  /** virtio-blk is what every cloud kernel has; a guest without virtio drivers wants ahci-cd. */
+  device: z.enum(['virtio-blk', 'ahci-cd']).default('virtio-blk'),
+});
+
+export type SeedData = z.output<typeof data>;
+
+const cidr = z.union([z.cidrv4(), z.cidrv6()], expected('an address with its prefix length, such as 192.0.2.10/24'));
+const address = z.union([z.ipv4(), z.ipv6()], expected('an IP address'));
+
+/** How a guest sets up a NIC; without addresses by DHCP. */
+export const addressing = {
+  addresses: z.array(cidr).max(16).default([]),
+  /** At most one of each family. */
+  gateways: z.array(address).max(2).default([]),
+  dns: z.array(address).max(8).default([]),
+};
+
+export const isIpv6 = (text: string): boolean => text.includes(':');
