@@ -11,8 +11,9 @@ import type { Audit } from '../platform/audit.ts';
 import type { BaseReport, BaseView } from '../platform/bases.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { SignedManifest } from '../spec/manifest.ts';
-import type { EventRow, FindingRow } from '../store/store.ts';
+import type { EventRow, FindingRow } from '../store/rows.ts';
 import type { GcLine, ImageReport, ImageView, KeyView, Piece } from '../platform/images.ts';
+import type { SnapshotView } from '../platform/snapshots.ts';
 import type { SignedImage } from '../spec/image.ts';
 import { Inbox } from '../base/inbox.ts';
 import { decodeFrames, type Frame } from './frames.ts';
@@ -234,6 +235,38 @@ export class Client {
 
   destroy(name: string, force: boolean, listener: OperationListener = {}): Promise<Outcome> {
     return this.#lines('DELETE', `/vms/${encodeURIComponent(name)}${force ? '?force=1' : ''}`, listener);
+  }
+
+  snapshots(vm: string): Promise<SnapshotView[]> {
+    return this.#json('GET', `/vms/${encodeURIComponent(vm)}/snapshots`);
+  }
+
+  /** Without a name it is called by the time. */
+  snapshot(vm: string, name?: string, listener: OperationListener = {}): Promise<SnapshotView> {
+    const query = name === undefined ? '' : `?name=${encodeURIComponent(name)}`;
+    return this.#lines('POST', `/vms/${encodeURIComponent(vm)}/snapshots${query}`, listener);
+  }
+
+  /** `force` removes those that were made after it. */
+  rollback(vm: string, name: string, force: boolean, listener: OperationListener = {}): Promise<Outcome> {
+    const path = `/vms/${encodeURIComponent(vm)}/snapshots/${encodeURIComponent(name)}/rollback`;
+    return this.#lines('POST', `${path}${force ? '?force=1' : ''}`, listener);
+  }
+
+  removeSnapshot(vm: string, name: string, listener: OperationListener = {}): Promise<Outcome> {
+    const path = `/vms/${encodeURIComponent(vm)}/snapshots/${encodeURIComponent(name)}`;
+    return this.#lines('DELETE', path, listener);
+  }
+
+  /** Only larger. Units: bytes. */
+  resize(vm: string, disk: number, bytes: number, listener: OperationListener = {}): Promise<Outcome> {
+    return this.#lines('POST', `/vms/${encodeURIComponent(vm)}/disks/${disk}/resize?bytes=${bytes}`, listener);
+  }
+
+  /** Of a stopped VM, or of a snapshot; `about`: name and version at least. */
+  imageFrom(vm: string, snapshot: string | undefined, about: Record<string, unknown>): Promise<ImageView> {
+    const query = snapshot === undefined ? '' : `?snapshot=${encodeURIComponent(snapshot)}`;
+    return this.#json('POST', `/images/from/${encodeURIComponent(vm)}${query}`, about);
   }
 
   /** Every VM that runs, in order. */

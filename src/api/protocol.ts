@@ -1,5 +1,5 @@
 import type { ErrorBody } from '../base/errors.ts';
-import type { EventRow } from '../store/store.ts';
+import type { EventRow } from '../store/rows.ts';
 
 /**
  * HTTP/1.1 over a unix socket, JSON both ways. Everything is below /v1; keys are added, never changed.

@@ -5,7 +5,7 @@ import type { Host } from '../base/host.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Audit } from '../platform/audit.ts';
 import type { Bases } from '../platform/bases.ts';
-import type { Images, Trusting } from '../platform/images.ts';
+import type { Images, ImageView, Trusting } from '../platform/images.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Boot } from '../engine/boot.ts';
@@ -30,6 +30,13 @@ export interface ApiOptions<Seen> {
   readonly bases: Bases;
   readonly images: Images;
   readonly trust: Trusting;
+  /** An image of the disks of a VM, or of its snapshot. */
+  readonly imageFrom: (
+    vm: string,
+    snapshot: string | undefined,
+    about: unknown,
+    signal: AbortSignal,
+  ) => Promise<ImageView>;
   /** A document with what its image and this node say in its place. */
   readonly complete: (document: unknown) => Promise<VmSpec>;
 }
@@ -111,6 +118,7 @@ export class Api<Seen> {
         /^POST \/vms\/([^/]+)\/resolve$/,
         (call) => this.#operate(call, (request) => engine.resolve(call.name, request)),
       ],
+      ...this.#snapshotRoutes(options),
       [/^GET \/vms\/([^/]+)\/plan$/, (call) => this.#plan(call)],
       [
         /^GET \/vms\/([^/]+)\/explain$/,
@@ -139,6 +147,40 @@ export class Api<Seen> {
     ];
   }
 
+  #snapshotRoutes({ engine: { snapshots } }: ApiOptions<Seen>): [RegExp, Handler][] {
+    const of = (call: Call): string =>
+      decodeURIComponent(/\/snapshots\/([^/?]+)/.exec(call.request.url ?? '')?.[1] ?? '');
+    const operate =
+      (work: (call: Call, request: Request) => Promise<unknown>): Handler =>
+      (call) =>
+        this.#operate(call, (request) => work(call, request));
+    return [
+      [
+        /^GET \/vms\/([^/]+)\/snapshots$/,
+        async ({ name, response }) => sendJson(response, 200, await snapshots.list(name)),
+      ],
+      [
+        /^POST \/vms\/([^/]+)\/snapshots$/,
+        operate(({ name, query }, request) => snapshots.make(name, query.get('name') ?? undefined, request)),
+      ],
+      [
+        /^POST \/vms\/([^/]+)\/snapshots\/[^/]+\/rollback$/,
+        operate((call, request) => snapshots.rollback(call.name, of(call), call.query.get('force') === '1', request)),
+      ],
+      [
+        /^DELETE \/vms\/([^/]+)\/snapshots\/[^/]+$/,
+        operate((call, request) => snapshots.remove(call.name, of(call), request)),
+      ],
+      [
+        /^POST \/vms\/([^/]+)\/disks\/\d+\/resize$/,
+        operate(({ name, query, request: { url = '' } }, request) => {
+          const disk = Number(/\/disks\/(\d+)\//.exec(url)?.[1]);
+          return snapshots.resize(name, disk, numberOf(query, 'bytes') ?? 0, request);
+        }),
+      ],
+    ];
+  }
+
   #imageRoutes({ images, host, trust }: ApiOptions<Seen>): [RegExp, Handler][] {
     const json =
       (work: (call: Call) => Promise<unknown>): Handler =>
@@ -147,6 +189,7 @@ export class Api<Seen> {
     return [
       [/^GET \/images$/, json(() => images.list(host))],
       [/^POST \/images$/, ({ request, response }) => takeImage(images, host, request, response)],
+      [/^POST \/images\/from\/([^/]+)$/, (call) => this.#imageFrom(call)],
       [/^POST \/images\/gc$/, json(({ query }) => images.gc(host, query.get('dry') === '1'))],
       [/^GET \/images\/([^/]+)$/, json(({ name }) => images.show(host, name))],
       [/^DELETE \/images\/([^/]+)$/, json(({ name }) => images.remove(host, name))],
@@ -192,6 +235,17 @@ export class Api<Seen> {
   async #create(call: Call): Promise<void> {
     const spec = await this.#o.complete(await readBody(call.request));
     await this.#operate({ ...call, name: spec.name }, (request) => this.#o.engine.create(spec, request));
+  }
+
+  /** An image of a VM's disks; who goes away before its end gets none. */
+  async #imageFrom({ request, response, query, name }: Call): Promise<void> {
+    const gone = new AbortController();
+    const about = await readBody(request);
+    response.once('close', () =>
+      gone.abort(new BrigError('saga.cancelled', `build image of ${name}: its sender went away`)),
+    );
+    const view = await this.#o.imageFrom(name, query.get('snapshot') ?? undefined, about, gone.signal);
+    sendJson(response, 200, view);
   }
 
   /** Streams the events of one operation; it goes on when the client goes away. */

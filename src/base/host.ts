@@ -66,10 +66,14 @@ export type Effect =
       readonly access: Access;
       /** An existing target is left as it is. */
       readonly keep?: boolean;
+      /** A source that is absent is passed over. */
+      readonly ifThere?: boolean;
       /** Size of the copy in bytes; a larger source is refused. */
       readonly growTo?: number;
     }
   | { readonly do: 'allocate'; readonly path: string; readonly bytes: number; readonly access: Access }
+  /** A file that is there becomes this large; a larger one is refused. */
+  | { readonly do: 'grow'; readonly path: string; readonly bytes: number }
   | { readonly do: 'mkdir'; readonly path: string; readonly access: Access }
   | { readonly do: 'remove'; readonly path: string }
   | { readonly do: 'rmdir'; readonly path: string }

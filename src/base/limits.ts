@@ -4,6 +4,8 @@ export const LIMITS = {
   commandTimeoutMs: 30_000,
   /** zfs(8) may wait for a busy pool to commit. */
   zfsTimeoutMs: 120_000,
+  /** Copying a disk of a terabyte at 100 MB a second takes some three hours. */
+  copyTimeoutMs: 4 * 3_600_000,
   /** Building and compressing the base image reads 12 MB and writes 5. */
   baseBuildTimeoutMs: 120_000,
   /** Unpacked files of a jails' root together: some 12 MB; more is no root but a bomb. */

@@ -32,6 +32,8 @@ export interface StepDef<Args, Seen> {
   shared?(args: Args): string;
   /** Holds data or outlives the run: a stop leaves it. */
   readonly keeps?: boolean;
+  /** `holds` asks which snapshots a VM has. */
+  readonly ofSnapshot?: boolean;
 }
 
 // Args are erased here: a step's kind picks the definition that made its args.

@@ -7,6 +7,7 @@ import { baseCommand } from './commands/base.ts';
 import { consoleCommand } from './commands/console.ts';
 import { createCommand } from './commands/create.ts';
 import { imageCommand } from './commands/image.ts';
+import { snapshotCommand } from './commands/snapshot.ts';
 import { templateCommand } from './commands/template.ts';
 import { hostCommands } from './commands/host.ts';
 import { vmCommands } from './commands/vms.ts';
@@ -21,6 +22,7 @@ const COMMANDS: Readonly<Record<string, CliCommand>> = {
   base: baseCommand,
   image: imageCommand,
   template: templateCommand,
+  snapshot: snapshotCommand,
 };
 
 /** EX_SOFTWARE of sysexits(3). */

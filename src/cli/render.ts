@@ -3,7 +3,7 @@ import type { Explanation } from '../engine/explain.ts';
 import type { PlanLine } from '../engine/changes.ts';
 import type { VmView } from '../engine/view.ts';
 import type { Finding } from '../platform/platform.ts';
-import type { EventRow, FindingRow } from '../store/store.ts';
+import type { EventRow, FindingRow } from '../store/rows.ts';
 import { escapeControls, renderAge, renderBytes } from '../base/units.ts';
 
 export type Style = 'green' | 'red' | 'yellow' | 'dim' | 'bold';

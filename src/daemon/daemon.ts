@@ -13,11 +13,14 @@ import { Consoles } from '../engine/consoles.ts';
 import { Engine } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
 import { Reconciler } from '../engine/reconcile.ts';
+import { Schedule } from '../engine/schedule.ts';
 import { Keeper } from '../engine/keeper.ts';
+import { incomingOf } from '../image/from-vm.ts';
 import { ImageStore } from '../image/image-store.ts';
 import { trustIn } from '../image/trusting.ts';
 import { BoundedLog } from '../io/bounded-log.ts';
 import { layout, type Layout } from '../platform/layout.ts';
+import type { ImageView } from '../platform/images.ts';
 import type { Finding, Platform } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
@@ -56,6 +59,15 @@ const prepareFiles = async (host: Host, places: Layout, config: Config): Promise
 
 const arePrepared = async (host: Host, places: Layout): Promise<boolean> =>
   (await host.stat(places.exits)) !== undefined && (await host.stat(places.supervisor)) !== undefined;
+
+/** What brigd itself needs, its socket among it. */
+const ownPlace = (host: Host, places: Layout, config: Config, door: Door) => ({
+  isPrepared: async (): Promise<boolean> => (await arePrepared(host, places)) && !door.isLost,
+  prepare: async (): Promise<void> => {
+    await prepareFiles(host, places, config);
+    if (door.isLost) await door.open();
+  },
+});
 
 /** Consoles follow the VMs: read from the moment they run, so that no guest waits for a reader. */
 const followConsoles = (events: EventLog, consoles: Consoles): (() => void) =>
@@ -101,6 +113,15 @@ const complete = async <Seen>(
   document: unknown,
 ): Promise<VmSpec> => images.complete(host, document, { uefi, arch: await arch(host) });
 
+const imageFrom =
+  <Seen>(engine: Engine<Seen>, images: ImageStore, host: Host, platform: Platform<Seen>) =>
+  async (vm: string, snapshot: string | undefined, about: unknown, signal: AbortSignal): Promise<ImageView> => {
+    const arch = await platform.arch(host);
+    return await engine.snapshots.read(vm, snapshot, { cause: 'operator' }, (disks, spec) =>
+      images.take(host, incomingOf({ about, arch, disks, spec, snapshot }), signal),
+    );
+  };
+
 /**
  * Starts brigd: makes the node ready, recovers what an earlier one left, adopts running VMs, then listens.
  * Errors: store.busy when another brigd has the state directory; host.* when the node cannot be made ready.
@@ -136,6 +157,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       audit: (name) => auditVms(engine, platform, host, name),
       doctor: () => platform.doctor(host),
       host,
+      imageFrom: imageFrom(engine, images, host, platform),
       bases: platform.bases,
       images,
       trust: trustIn(places.keysDir),
@@ -150,11 +172,8 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       layout: places,
       reconciler,
       boot,
-      isPrepared: async () => (await arePrepared(host, places)) && !door.isLost,
-      prepare: async () => {
-        await prepareFiles(host, places, config);
-        if (door.isLost) await door.open();
-      },
+      schedule: new Schedule({ host, store, events, snapshots: engine.snapshots }),
+      ...ownPlace(host, places, config, door),
     });
     await keeper.open();
     await door.open();

@@ -5,7 +5,8 @@ import { LIMITS } from '../base/limits.ts';
 import type { Platform, Vm } from '../platform/platform.ts';
 import { renderEffect } from '../saga/render.ts';
 import { definitionOf, effectsOf, planUndo, runActions, type Progress } from '../saga/run.ts';
-import type { Store, Trouble } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
+import type { Pending, SagaRow, Trouble } from '../store/rows.ts';
 import type { EventLog } from './events.ts';
 import type { Looks } from './looks.ts';
 import type { Operation } from './operation.ts';
@@ -49,7 +50,8 @@ export class Changes<Seen> {
   async observe(vm: Vm, steps: readonly Step[]): Promise<Seen> {
     const { platform, host, looks } = this.#o;
     const keeps = steps.some((step) => definitionOf(platform.catalogue, step).keeps);
-    return await platform.look(host, await looks.fresh(keeps ? platform.dataDepth(vm) : 'run'), vm);
+    const ofSnapshot = steps.some((step) => definitionOf(platform.catalogue, step).ofSnapshot);
+    return await platform.look(host, await looks.fresh(keeps ? platform.dataDepth(vm) : 'run'), vm, ofSnapshot);
   }
 
   claim(vm: Vm, steps: readonly Step[]): Promise<void> {
@@ -67,9 +69,18 @@ export class Changes<Seen> {
   }
 
   /** The intent, durable before the first effect. */
-  journal(operation: Operation, vm: Vm, steps: readonly Step[], run: string): void {
+  journal(
+    operation: Pick<Operation, 'id' | 'verb'>,
+    vm: Vm,
+    steps: readonly Step[],
+    run: string,
+    pending?: Pending,
+  ): SagaRow {
     const { store, host } = this.#o;
-    store.beginSaga({ id: operation.id, vm: vm.spec.name, verb: operation.verb, run, steps, startedMs: host.now() });
+    const { id, verb } = operation;
+    const saga = { id, vm: vm.spec.name, verb, run, steps, startedMs: host.now(), ...(pending ? { pending } : {}) };
+    store.beginSaga(saga);
+    return { ...saga, epoch: store.epoch };
   }
 
   #progress(vm: Vm, cause: Cause): Progress {
@@ -105,6 +116,13 @@ export class Changes<Seen> {
    * It stops at the first undo that fails: what comes after may be unsafe (a tap that bhyve still has open).
    */
   async undo(vm: Vm, steps: readonly Step[], cause: Cause, look?: Seen): Promise<Trouble | undefined> {
+    const left = await this.takeBack(vm, steps, cause, look);
+    if (!left) this.letGo(vm);
+    return left;
+  }
+
+  /** The same of a VM that may run on, and goes on using what it shares. */
+  async takeBack(vm: Vm, steps: readonly Step[], cause: Cause, look?: Seen): Promise<Trouble | undefined> {
     const { platform, host } = this.#o;
     let seen = look;
     try {
@@ -129,7 +147,6 @@ export class Changes<Seen> {
         left,
         atMs: host.now(),
       };
-    this.letGo(vm);
     return undefined;
   }
 

@@ -5,7 +5,7 @@ import { layout } from '../platform/layout.ts';
 import { planApply } from '../saga/run.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
-import type { VmRow } from '../store/store.ts';
+import type { VmRow } from '../store/rows.ts';
 import type { Cause, Changes, ChangeOptions } from './changes.ts';
 import type { Operation } from './operation.ts';
 import { checkNetworks, place } from './place.ts';
@@ -14,6 +14,7 @@ import { stuck, type Request } from './request.ts';
 export interface DefinitionsOptions<Seen> extends ChangeOptions<Seen> {
   readonly config: Config;
   readonly changes: Changes<Seen>;
+  readonly snapshotSteps: (vm: Vm) => readonly Step[];
 }
 
 /** Makes VMs and removes them, with their disks and their leases; each within an operation of the engine. */
@@ -61,7 +62,7 @@ export class Definitions<Seen> {
     const { platform, store, events, changes } = this.#o;
     const { name } = vm.spec;
     const ofRun = platform.startSteps(vm, run, request.graceMs ?? LIMITS.stopTimeoutMs);
-    const steps: readonly Step[] = [...platform.createSteps(vm), ...ofRun];
+    const steps: readonly Step[] = [...platform.createSteps(vm), ...this.#o.snapshotSteps(vm), ...ofRun];
     const seen = await changes.look(vm, steps);
     changes.journal(operation, vm, steps, run);
     store.setIntent(name, 'stopped', run);

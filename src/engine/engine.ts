@@ -5,7 +5,7 @@ import type { Depth, Finding, Live, Vm } from '../platform/platform.ts';
 import { definitionOf, holdsOf, planApply, planUndo } from '../saga/run.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
-import type { VmRow } from '../store/store.ts';
+import type { VmRow } from '../store/rows.ts';
 import { Changes, type Cause, type ChangeOptions, type PlanLine } from './changes.ts';
 import { Definitions } from './definitions.ts';
 import { Looks } from './looks.ts';
@@ -15,6 +15,7 @@ import { place } from './place.ts';
 import { Repairs, type Difference } from './repair.ts';
 import { named, stuck, type Outcome, type Request } from './request.ts';
 import type { VmView } from './view.ts';
+import { Snapshots } from './snapshots.ts';
 import { Views } from './views.ts';
 
 export interface EngineOptions<Seen> extends Omit<ChangeOptions<Seen>, 'looks'> {
@@ -32,6 +33,7 @@ export class Engine<Seen> {
   readonly #changes: Changes<Seen>;
   readonly #definitions: Definitions<Seen>;
   readonly #repairs: Repairs<Seen>;
+  readonly snapshots: Snapshots<Seen>;
   readonly #looks: Looks<Seen>;
   readonly #views: Views<Seen>;
 
@@ -42,8 +44,15 @@ export class Engine<Seen> {
     this.#looks = new Looks({ observe: (depth) => platform.observe(host, depth), now: () => host.now() });
     this.#views = new Views({ ...options, operations: this.operations, looks: this.#looks });
     this.#changes = new Changes({ ...options, looks: this.#looks });
-    this.#definitions = new Definitions({ ...options, looks: this.#looks, changes: this.#changes });
     const live = (vm: Vm, seen: Seen): Live => this.live(vm, seen);
+    const shared = { ...options, looks: this.#looks, changes: this.#changes };
+    this.snapshots = new Snapshots({
+      ...shared,
+      live,
+      vm: (name) => this.vm(name),
+      operate: (...asked) => this.#operate(...asked),
+    });
+    this.#definitions = new Definitions({ ...shared, snapshotSteps: (vm) => this.snapshots.stepsOf(vm) });
     this.#repairs = new Repairs({ platform, changes: this.#changes, live });
   }
 
@@ -124,6 +133,7 @@ export class Engine<Seen> {
 
   async #start(name: string, operation: Operation, request: Request): Promise<Outcome> {
     const { platform, store, events } = this.#o;
+    this.snapshots.refuseUnfinished('start', name);
     const vm = this.vm(name);
     const steps = platform.startSteps(vm, operation.id, 0);
     const seen = await this.#changes.look(vm, [...platform.createSteps(vm), ...steps]);
@@ -301,6 +311,11 @@ export class Engine<Seen> {
   /** Goes on with what got stuck, after a person mended what was in its way. Success that does nothing when nothing is. */
   async resolve(name: string, request: Request): Promise<Outcome> {
     const { trouble } = this.row(name);
+    const rollback = this.snapshots.unfinished(name);
+    if (rollback) {
+      await this.snapshots.recover(rollback);
+      return { changed: true };
+    }
     if (trouble?.kind !== 'stuck') return { changed: false };
     if (trouble.verb === 'create' || trouble.verb === 'destroy')
       return await this.destroy(name, { ...request, force: true });
@@ -313,14 +328,16 @@ export class Engine<Seen> {
     const { platform } = this.#o;
     const vm = this.vm(name);
     const steps = platform.startSteps(vm, verb === 'start' ? this.#o.newId() : this.row(name).run, graceMs);
-    const seen = await this.#changes.observe(vm, [...platform.createSteps(vm), ...steps]);
+    const data = [...platform.createSteps(vm), ...(verb === 'destroy' ? this.snapshots.stepsOf(vm) : [])];
+    const seen = await this.#changes.observe(vm, [...data, ...steps]);
     const actions = await this.#planFor(verb, vm, steps, seen);
     return actions.map((action) => this.#changes.line(action, seen));
   }
 
   async #planFor(verb: 'start' | 'stop' | 'destroy', vm: Vm, steps: readonly Step[], seen: Seen): Promise<Action[]> {
     if (verb === 'start') return this.#isUp(vm, seen) ? [] : await this.#planStart(vm, steps, seen);
-    const all = verb === 'stop' ? steps : [...this.#o.platform.createSteps(vm), ...steps];
+    const all =
+      verb === 'stop' ? steps : [...this.#o.platform.createSteps(vm), ...this.snapshots.stepsOf(vm), ...steps];
     return planUndo(this.#o.platform.catalogue, all, seen);
   }
 

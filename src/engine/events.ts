@@ -1,4 +1,5 @@
-import type { EventRow, Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
+import type { EventRow } from '../store/rows.ts';
 
 type Listener = (event: EventRow) => void;
 

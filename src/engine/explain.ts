@@ -1,4 +1,4 @@
-import type { EventRow } from '../store/store.ts';
+import type { EventRow } from '../store/rows.ts';
 import type { Engine } from './engine.ts';
 import type { EventLog } from './events.ts';
 import type { Reconciler } from './reconcile.ts';

@@ -3,11 +3,14 @@ import { messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Layout } from '../platform/layout.ts';
 import { parseExitFile, renderExit, toExit, type Exit } from '../platform/exit.ts';
-import type { EventRow, SagaRow, Store, VmRow } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
+import type { EventRow, SagaRow, VmRow } from '../store/rows.ts';
 import type { Boot } from './boot.ts';
 import type { Engine } from './engine.ts';
+import { isOfData } from './operation.ts';
 import type { EventLog } from './events.ts';
 import type { Reconciler } from './reconcile.ts';
+import type { Schedule } from './schedule.ts';
 import { causeOf, decide, type Decision } from './restart.ts';
 
 export interface KeeperOptions<Seen> {
@@ -18,6 +21,7 @@ export interface KeeperOptions<Seen> {
   readonly layout: Layout;
   readonly reconciler: Reconciler<Seen>;
   readonly boot: Boot<Seen>;
+  readonly schedule: Schedule<Seen>;
   /** Whether what brigd itself needs is where it was. */
   readonly isPrepared: () => Promise<boolean>;
   /** Makes what brigd itself needs; what is there stays. */
@@ -145,6 +149,7 @@ export class Keeper<Seen> {
     if (saga.verb === 'create') return await engine.recoverCreate(saga.vm, saga.id);
     if (saga.verb === 'start' || (saga.verb === 'restart' && saga.run === saga.id))
       return await engine.recoverStart(saga.vm, saga.id);
+    if (isOfData(saga.verb)) return await engine.snapshots.recover(saga);
     try {
       if (saga.verb === 'destroy') await engine.destroy(saga.vm, { cause: 'brigd', force: true });
       else if (saga.verb === 'clean') await engine.clean(saga.vm, 'brigd');
@@ -230,6 +235,7 @@ export class Keeper<Seen> {
       const { phase } = engine.live(engine.vm(row.name), seen);
       if (phase === 'absent' || phase === 'residue') this.#ended(row, (await this.#readExit(row)) ?? UNKNOWN);
     }
+    this.#o.schedule.pass();
     await reconciler.pass(rows, seen, depth);
   }
 
@@ -296,13 +302,19 @@ export class Keeper<Seen> {
   async #retry(): Promise<void> {
     const { engine, store } = this.#o;
     for (const saga of store.listSagas())
-      if (!engine.operations.find(saga.vm)) await this.#guard(saga.vm, () => this.#recover(saga));
+      if (!engine.operations.find(saga.vm) && !this.#isTold(saga))
+        await this.#guard(saga.vm, () => this.#recover(saga));
     for (const end of [...this.#unfinished]) {
       this.#unfinished.delete(end);
       const row = store.findVm(end.row.name);
       if (row?.run === end.row.run && row.intent === 'running' && !engine.operations.find(row.name))
         void this.#follow(end);
     }
+  }
+
+  /** A rollback that is stuck waits for a person, and keeps what is left to do. */
+  #isTold({ vm, verb }: SagaRow): boolean {
+    return verb === 'rollback' && this.#o.store.findVm(vm)?.trouble?.kind === 'stuck';
   }
 
   async #again(name: string, cause: 'guest' | 'crash', afterMs: number): Promise<void> {

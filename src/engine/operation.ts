@@ -3,7 +3,11 @@ import { LIMITS } from '../base/limits.ts';
 import { Lane } from './lane.ts';
 
 /** What can be under way for a VM. `clean`: after its process ended by itself. */
-export type Verb = 'create' | 'start' | 'stop' | 'kill' | 'restart' | 'destroy' | 'clean' | 'repair';
+export type Verb = 'create' | 'start' | 'stop' | 'kill' | 'restart' | 'destroy' | 'clean' | 'repair' | Data;
+/** What is done to a VM's data, and not to its run. */
+type Data = (typeof DATA)[number];
+const DATA = ['snapshot', 'prune', 'rollback', 'resize', 'read'] as const;
+export const isOfData = (verb: string): boolean => DATA.some((each) => each === verb);
 
 /** One change of one VM, from the request to done or undone. */
 export interface Operation {
@@ -34,10 +38,17 @@ const GERUND: Record<Verb, string> = {
   destroy: 'being destroyed',
   clean: 'being cleaned up',
   repair: 'being repaired',
+  snapshot: 'making a snapshot',
+  prune: 'removing a snapshot',
+  rollback: 'being rolled back',
+  resize: 'being resized',
+  read: 'being read',
 };
 
-/** brig's own, which nobody asked for: whoever comes waits for the end. */
+/** brig's own, which nobody asked for. */
 const OWN: readonly Verb[] = ['clean', 'repair'];
+/** Short, and maybe of nobody's asking: whoever comes waits for the end. */
+const WAITED_FOR: readonly Verb[] = [...OWN, 'snapshot', 'prune'];
 
 /** Who works, who waits for a guest, and what is brig's own do not wait for each other. */
 const LANES = { work: LIMITS.workPerCore, wait: LIMITS.waitsPerCore, own: LIMITS.ownPerCore } as const;
@@ -50,6 +61,11 @@ const LANE: Record<Verb, keyof typeof LANES> = {
   destroy: 'wait',
   clean: 'own',
   repair: 'own',
+  snapshot: 'own',
+  prune: 'own',
+  rollback: 'work',
+  resize: 'work',
+  read: 'wait',
 };
 
 const alreadyBusy = (verb: Verb, vm: string, other: Operation): BrigError =>
@@ -88,7 +104,8 @@ export class Operations {
   /** Errors: vm.blocked when another operation of this VM is under way, or too many wait; saga.cancelled while it waits. */
   async run<T>({ id, vm, verb, onBegin }: Asked, work: (operation: Operation) => Promise<T>): Promise<T> {
     let other = this.#running.get(vm);
-    for (; other && OWN.includes(other.verb) && !OWN.includes(verb); other = this.#running.get(vm)) await other.done;
+    for (; other && WAITED_FOR.includes(other.verb) && !OWN.includes(verb); other = this.#running.get(vm))
+      await other.done;
     if (other) throw alreadyBusy(verb, vm, other);
     if (this.#closed)
       throw new BrigError('vm.blocked', `${verb} ${vm}: blocked: brigd is going down`, { retry: 'later' });

@@ -3,7 +3,7 @@ import { BrigError } from '../base/errors.ts';
 import type { Vm } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
-import type { VmRow } from '../store/store.ts';
+import type { VmRow } from '../store/rows.ts';
 
 type Numbers = Pick<Config, 'slotBase' | 'unitBase' | 'networks'>;
 

@@ -4,7 +4,7 @@ import { messageOf } from '../base/errors.ts';
 import type { Depth, Live, Platform, Vm } from '../platform/platform.ts';
 import { renderEffect } from '../saga/render.ts';
 import { definitionOf, holdsOf, planRepair } from '../saga/run.ts';
-import type { VmRow } from '../store/store.ts';
+import type { VmRow } from '../store/rows.ts';
 import type { Changes } from './changes.ts';
 
 /** A part of a running VM that is not as brig made it, and what became of it. */

@@ -1,6 +1,6 @@
 import { BrigError } from '../base/errors.ts';
 import type { Cause } from './changes.ts';
-import type { Trouble } from '../store/store.ts';
+import type { Trouble } from '../store/rows.ts';
 import type { Operation } from './operation.ts';
 
 export interface Request {

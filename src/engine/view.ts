@@ -1,6 +1,6 @@
 import type { VmSpec } from '../spec/vm.ts';
 import type { Live, Vm } from '../platform/platform.ts';
-import type { LastEnd, Trouble, VmRow } from '../store/store.ts';
+import type { LastEnd, Trouble, VmRow } from '../store/rows.ts';
 import type { Operation, Verb } from './operation.ts';
 
 /**
@@ -45,7 +45,8 @@ export interface VmView {
   readonly createdMs: number;
 }
 
-const BUSY_STATE: Record<Exclude<Verb, 'repair'>, State> = {
+/** The others leave a VM as it is. */
+const BUSY_STATE: Partial<Record<Verb, State>> = {
   create: 'defined',
   start: 'starting',
   restart: 'starting',
@@ -58,7 +59,8 @@ const BUSY_STATE: Record<Exclude<Verb, 'repair'>, State> = {
 /** The state is what the host says; the store only adds why. */
 const stateOf = (live: Live, trouble: Trouble | undefined, operation: Operation | undefined): State => {
   const verb = operation?.queued ? undefined : operation?.verb;
-  if (verb !== undefined && verb !== 'repair') return BUSY_STATE[verb];
+  const busy = verb && BUSY_STATE[verb];
+  if (busy) return busy;
   if (live.phase === 'running') return 'running';
   if (trouble?.kind === 'stuck') return 'stuck';
   if (live.phase === 'booting') return 'starting';

@@ -1,7 +1,8 @@
 import { LIMITS } from '../base/limits.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
-import type { Store, VmRow } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
+import type { VmRow } from '../store/rows.ts';
 import type { Looks } from './looks.ts';
 import type { Operations } from './operation.ts';
 import { place } from './place.ts';

@@ -55,11 +55,30 @@ const linesOf = (text = ''): string[][] =>
     .map((line) => line.split('\t'));
 
 /** The device of a volume; with other modes than dev it may come late (FACTS 6.1). */
-const openVolume = async (host: Host, dataset: string, mode: 'read' | 'write'): Promise<DiskPort> => {
+export const openVolume = async (host: Host, dataset: string, mode: 'read' | 'write'): Promise<DiskPort> => {
   const path = `/dev/zvol/${dataset}`;
   for (const giveUpAt = host.now() + LIMITS.busyTimeoutMs; !(await host.stat(path)) && host.now() < giveUpAt;)
     await host.sleep(LIMITS.probeMaxMs);
   return await host.openDisk(path, mode);
+};
+
+/** A snapshot as a volume of its own, below the parent of images, which goes when it is closed. */
+export const openClone = async (host: Host, snapshotName: string, parent: string): Promise<DiskPort> => {
+  const name = `${parent}/new-read-${Buffer.from(host.random(8)).toString('hex')}`;
+  await must(host, createImageDataset(parent));
+  await must(host, cloneForReading(snapshotName, name));
+  const destroy = () => must(host, destroyAll(name), NO_DATASET);
+  try {
+    const port = await openVolume(host, name, 'read');
+    const close = async (): Promise<void> => {
+      await port.close();
+      await destroy();
+    };
+    return { ...port, close };
+  } catch (error) {
+    await destroy();
+    throw error;
+  }
 };
 
 /** A volume that grows with what is written to it. */
@@ -120,7 +139,6 @@ export const zfsDisks = (parent: string): ImageDisks => {
   const snapshotOf = (id: string, disk: number): string => `${volumeOf(id, disk)}@base`;
   const snapshotsOf = async (host: Host, id: string): Promise<string[][]> =>
     linesOf(await must(host, listSnapshots(datasetOf(id)), NO_DATASET));
-  let readers = 0;
 
   return {
     kind: 'zfs',
@@ -145,25 +163,7 @@ export const zfsDisks = (parent: string): ImageDisks => {
       await must(host, hold(numbers.map((i) => snapshotOf(digest, i))));
     },
     // Of the snapshot: the volume itself somebody may have written to.
-    open: async (host, digest, disk) => {
-      const name = `${parent}/new-read-${host.now().toString(36)}-${readers++}`;
-      await must(host, cloneForReading(snapshotOf(digest, disk), name));
-      const destroy = () => must(host, destroyAll(name), NO_DATASET);
-      try {
-        const port = await openVolume(host, name, 'read');
-        return {
-          ...port,
-          close: () =>
-            port
-              .close()
-              .then(destroy)
-              .then(() => undefined),
-        };
-      } catch (error) {
-        await destroy();
-        throw error;
-      }
-    },
+    open: (host, digest, disk) => openClone(host, snapshotOf(digest, disk), parent),
     origin: (digest, disk) => ({ zvol: snapshotOf(digest, disk) }),
     isWhole: async (host, digest, { disks }) => {
       const found = new Map((await snapshotsOf(host, digest)).map(([name = '', holds = '0']) => [name, Number(holds)]));

@@ -8,7 +8,8 @@ import { listJails, parseJails, type Jail } from './programs/jls.ts';
 import { listMounts, parseMounts, type Mount } from './programs/mount.ts';
 import { listProcesses, parseProcesses, type Process } from './programs/ps.ts';
 import { listRules, parseRules } from './programs/rctl.ts';
-import { listDatasets, NO_DATASET, parseDatasets, type Dataset } from './programs/zfs.ts';
+import { vmDataset } from './devices.ts';
+import { listDatasets, listSnapshots, NO_DATASET, parseDatasets, type Dataset } from './programs/zfs.ts';
 import { processesIn, supervisorOf } from './lookup.ts';
 import type { Node } from './node.ts';
 import { jailOf } from './node.ts';
@@ -38,6 +39,9 @@ export interface Focus {
   readonly runFiles: ReadonlySet<string>;
   readonly configFiles: ReadonlySet<string>;
   readonly diskFiles: ReadonlySet<string>;
+  /** Only when they were asked for: `DATASET@NAME` of its volumes, and names of those that have a directory. */
+  readonly snapshots?: ReadonlySet<string>;
+  readonly snapshotDirs?: ReadonlySet<string>;
 }
 
 const ask = async (host: Host, command: Command, absent?: { status: number; stderr?: string }): Promise<string> => {
@@ -118,8 +122,14 @@ export const basisOf = ({ base }: Node, seen: Seen, vm: string): readonly unknow
   ];
 };
 
-/** More about one VM: two processes. */
-export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<Focus> => {
+const snapshotsOf = async (host: Host, node: Node, { spec }: Vm): Promise<ReadonlySet<string>> => {
+  if (node.dataset === undefined) return new Set();
+  const text = await ask(host, listSnapshots(vmDataset(node.dataset, spec.name)), NO_DATASET);
+  return new Set(text.split('\n').flatMap((line) => line.split('\t')[0] || []));
+};
+
+/** More about one VM: two processes, one more for its snapshots. */
+export const look = async (host: Host, node: Node, vm: Vm, seen: Seen, withSnapshots: boolean): Promise<Focus> => {
   const jail = jailOf(vm.spec.name);
   const alive = seen.jails.some((each) => each.name === jail && !each.dying);
   const files = node.layout.vm(vm.spec.name);
@@ -130,5 +140,8 @@ export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<
     names(host, files.config),
     names(host, files.disk),
   ]);
-  return { inside: byName(inside), rules, runFiles, configFiles, diskFiles };
+  const focus = { inside: byName(inside), rules, runFiles, configFiles, diskFiles };
+  if (!withSnapshots) return focus;
+  const [snapshots, snapshotDirs] = await Promise.all([snapshotsOf(host, node, vm), names(host, files.snapshots)]);
+  return { ...focus, snapshots, snapshotDirs };
 };

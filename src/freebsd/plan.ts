@@ -1,4 +1,6 @@
 import { seed, seedsOf } from '../platform/seed.ts';
+import { fileGrow } from '../platform/grow.ts';
+import { keepFiles, restoreFiles } from '../platform/snapshots.ts';
 import { firmwareVars } from '../platform/vars.ts';
 import { asUser, bhyveCommand, renderConfig } from './programs/bhyve.ts';
 import type { Step, StepDef } from '../base/step.ts';
@@ -27,7 +29,7 @@ import { dev, filesystem, jail, limits, ruleset } from './steps/jail.ts';
 import { bridge, epair, epairMember, inside, tap, tapMember } from './steps/network.ts';
 import { bhyve, vmm } from './steps/process.ts';
 import { tpm } from './steps/tpm.ts';
-import { dataset, volume } from './steps/storage.ts';
+import { dataset, volume, volumeGrow, volumeRollback, volumeSnapshot } from './steps/storage.ts';
 
 /** Every kind of step on FreeBSD. */
 export const catalogue = {
@@ -38,6 +40,12 @@ export const catalogue = {
   'vars.copy': firmwareVars,
   'dataset.create': dataset,
   'zvol.create': volume,
+  'zvol.grow': volumeGrow,
+  'disk.grow': fileGrow,
+  'files.keep': keepFiles,
+  'files.restore': restoreFiles,
+  'zvol.snapshot': volumeSnapshot,
+  'zvol.rollback': volumeRollback,
   'limits.add': limits,
   'devfs.load': ruleset,
   'bridge.create': bridge,
@@ -57,7 +65,7 @@ export const catalogue = {
 type Kind = keyof typeof catalogue;
 type ArgsOf<K extends Kind> = (typeof catalogue)[K] extends StepDef<infer Args, Seen> ? Args : never;
 
-const step = <K extends Kind>(kind: K, args: ArgsOf<K>): Step => ({ kind, args });
+export const step = <K extends Kind>(kind: K, args: ArgsOf<K>): Step => ({ kind, args });
 
 /** What lives as long as the VM is defined. */
 export const createSteps = (node: Node, vm: Vm): Step[] => {

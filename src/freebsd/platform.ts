@@ -15,6 +15,7 @@ import { checkPosture } from './doctor.ts';
 import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
 import { basisOf, dataDepth, look, observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
+import { growSteps, openVmDisk, rollbackSteps, snapshotSteps, strangersAfter } from './snapshots.ts';
 import { ifconfig } from './programs/ifconfig.ts';
 import { removeJail } from './programs/jail.ts';
 import { fileDisks } from '../image/file-disks.ts';
@@ -109,9 +110,17 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     prepare,
     observe: (host, depth) => observe(host, known(), depth),
     dataDepth,
-    look: async (host, seen, vm) => ({ ...seen, focus: await look(host, known(), vm, seen) }),
+    look: async (host, seen, vm, withSnapshots = false) => ({
+      ...seen,
+      focus: await look(host, known(), vm, seen, withSnapshots),
+    }),
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
+    snapshotSteps: (vm, snapshot) => snapshotSteps(known(), vm, snapshot),
+    rollbackSteps: (vm, snapshot) => rollbackSteps(known(), vm, snapshot),
+    strangersAfter: (seen, vm, snapshot, own) => strangersAfter(known(), seen, vm, snapshot, own),
+    growSteps: (vm, disk) => growSteps(known(), vm, disk),
+    openVmDisk: (host, vm, disk, snapshot) => openVmDisk(host, known(), vm, disk, snapshot),
     live: (seen, vm) => liveOf(known(), seen, vm),
     basis: (seen, { spec }) => basisOf(known(), seen, spec.name),
     reduced: () => reducedBy(known()),

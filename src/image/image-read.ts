@@ -10,7 +10,7 @@ import { DiskHash, isZero } from './receive.ts';
 type Open = () => Promise<DiskPort>;
 
 /** A disk chunk by chunk, each its reader's for the next three; volumes are read by whole blocks. */
-const chunksOf = async function* (bytes: number, open: Open): AsyncGenerator<Buffer<ArrayBuffer>> {
+export const chunksOf = async function* (bytes: number, open: Open): AsyncGenerator<Buffer<ArrayBuffer>> {
   const port = await open();
   const rooms = new Rooms(IMAGE.chunkBytes);
   try {

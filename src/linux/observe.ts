@@ -34,6 +34,7 @@ export interface Focus {
   readonly limits: ReadonlyMap<string, string>;
   /** Undefined: there is no such directory. */
   readonly diskFiles?: ReadonlySet<string>;
+  readonly snapshotDirs?: ReadonlySet<string>;
   readonly hasTpm: boolean;
   /** Mount points in the run directory. */
   readonly mounts: ReadonlySet<string>;
@@ -94,11 +95,12 @@ export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<
   const { spec } = vm;
   const files = node.layout.vm(spec.name);
   const space = spaceOf(spec.name);
-  const [inside, limits, runFiles, configFiles, diskFiles, tpm, mounts, said] = await Promise.all([
+  const [inside, limits, runFiles, configFiles, snapshotDirs, diskFiles, tpm, mounts, said] = await Promise.all([
     seen.spaces.has(space) ? ask(host, listLinks(space)).then(parseLinks) : [],
     readLimits(host, node, vm),
     names(host, files.run),
     names(host, files.config),
+    names(host, files.snapshots),
     host.list(files.disk),
     host.stat(tpmOf(files).dir),
     host.readFile('/proc/self/mountinfo'),
@@ -110,6 +112,7 @@ export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<
     limits,
     runFiles,
     configFiles,
+    snapshotDirs,
     hasTpm: tpm?.kind === 'directory',
     mounts: new Set(parseMountinfo(mounts ?? '').flatMap(({ at }) => (at.startsWith(`${files.run}/`) ? [at] : []))),
     // A process without that file has lost it to somebody.

@@ -1,4 +1,6 @@
 import { seed, seedsOf } from '../platform/seed.ts';
+import { fileGrow } from '../platform/grow.ts';
+import { keepFiles, restoreFiles } from '../platform/snapshots.ts';
 import { firmwareVars } from '../platform/vars.ts';
 import type { Step, StepDef } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
@@ -11,7 +13,7 @@ import { NETNS_DIR } from './programs/ip.ts';
 import { INSIDE, qemuCommand } from './programs/qemu.ts';
 import { makeSeed } from './programs/xorrisofs.ts';
 import { cgroup } from './steps/cgroup.ts';
-import { diskDir, fileDisk, RUN_FILES, runDir } from './steps/files.ts';
+import { diskDir, fileDisk, overlayGrow, RUN_FILES, runDir } from './steps/files.ts';
 import { bridge, inside, netns, tap, veth, vethMember } from './steps/network.ts';
 import { qemu } from './steps/process.ts';
 import { sockets, tpmDir } from './steps/sockets.ts';
@@ -23,6 +25,10 @@ export const catalogue = {
   'seed.make': seed,
   'disk-dir.create': diskDir,
   'disk.create': fileDisk,
+  'disk.grow': fileGrow,
+  'overlay.grow': overlayGrow,
+  'files.keep': keepFiles,
+  'files.restore': restoreFiles,
   'vars.copy': firmwareVars,
   'tpm-dir.create': tpmDir,
   'cgroup.create': cgroup,
@@ -39,7 +45,7 @@ export const catalogue = {
 type Kind = keyof typeof catalogue;
 type ArgsOf<K extends Kind> = (typeof catalogue)[K] extends StepDef<infer Args, Seen> ? Args : never;
 
-const step = <K extends Kind>(kind: K, args: ArgsOf<K>): Step => ({ kind, args });
+export const step = <K extends Kind>(kind: K, args: ArgsOf<K>): Step => ({ kind, args });
 
 /** What lives as long as the VM is defined. */
 export const createSteps = (node: Node, vm: Vm): Step[] => {

@@ -13,6 +13,7 @@ import { checkHardening } from './hardening.ts';
 import { vmOfSpace, type Node } from './node.ts';
 import { look, observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
+import { growSteps, openVmDisk, rollbackSteps, snapshotSteps } from './snapshots.ts';
 import { ip } from './programs/ip.ts';
 import { removeDirectories } from './programs/system.ts';
 import { command } from '../platform/command.ts';
@@ -116,6 +117,11 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     look: async (host, seen, vm) => ({ ...seen, focus: await look(host, known(), vm, seen) }),
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
+    snapshotSteps: (vm, snapshot) => snapshotSteps(known(), vm, snapshot),
+    rollbackSteps: (vm, snapshot) => rollbackSteps(known(), vm, snapshot),
+    strangersAfter: () => [],
+    growSteps: (vm, disk) => growSteps(known(), vm, disk),
+    openVmDisk: (host, vm, disk, snapshot) => openVmDisk(host, known(), vm, disk, snapshot),
     live: (seen, vm) => liveOf(places, seen, vm),
     basis: (seen) => [seen],
     reduced: () => undefined,

@@ -43,6 +43,8 @@ export const layout = (paths: Paths) => ({
       state,
       /** Writable /disk of the guest's process: file disks and UEFI variables. */
       disk: `${state}/disk`,
+      /** A directory for each snapshot that has copies of files. */
+      snapshots: `${state}/snapshots`,
       consoleLog: `${state}/console.log`,
     };
   },

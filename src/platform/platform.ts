@@ -1,4 +1,4 @@
-import type { Command, Host } from '../base/host.ts';
+import type { Command, DiskPort, Host } from '../base/host.ts';
 import type { Placement } from '../base/placed.ts';
 import type { Catalogue, Step } from '../base/step.ts';
 import type { VmSpec } from '../spec/vm.ts';
@@ -51,7 +51,7 @@ export interface Platform<Seen = unknown> {
   /** How deep an observation of the host must go to tell of this VM's data. */
   dataDepth(vm: Vm): Depth;
   /** Adds to an observation what only a closer look at one VM tells, so that every `holds` is exact. */
-  look(host: Host, seen: Seen, vm: Vm): Promise<Seen>;
+  look(host: Host, seen: Seen, vm: Vm, withSnapshots?: boolean): Promise<Seen>;
   /** What lives as long as the VM is defined: disks, firmware variables. In order. */
   createSteps(vm: Vm): readonly Step[];
   /**
@@ -59,6 +59,16 @@ export interface Platform<Seen = unknown> {
    * `run` tells runs apart; `graceMs` is what an undo gives the guest to shut down, 0: killed at once.
    */
   startSteps(vm: Vm, run: string, graceMs: number): readonly Step[];
+  /** What a snapshot of the VM, as it is in this document, is made of. Disks that are files take a stopped guest. */
+  snapshotSteps(vm: Vm, snapshot: string): readonly Step[];
+  /** Back to a snapshot of a VM of this document. They only go forward. */
+  rollbackSteps(vm: Vm, snapshot: string): readonly Step[];
+  /** Newer ones on the host that are not brig's own: ZFS does not go back past them. Asks for a closer look at snapshots. */
+  strangersAfter(seen: Seen, vm: Vm, snapshot: string, own: readonly string[]): readonly string[];
+  /** One disk as large as the document says now. They only go forward. */
+  growSteps(vm: Vm, disk: number): readonly Step[];
+  /** Opens a disk of a VM for reading, or of one of its snapshots: what the guest sees, and not how it is kept. */
+  openVmDisk(host: Host, vm: Vm, disk: number, snapshot?: string): Promise<DiskPort>;
   live(seen: Seen, vm: Vm): Live;
   /** Why this node gives less than brig promises; undefined: it gives all. Said with every VM. */
   reduced(): string | undefined;

@@ -25,10 +25,13 @@ export const perform = async (host: Host, effect: Effect, watch: Watch = {}): Pr
       return await host.writeFile(effect.path, Buffer.from(effect.text, effect.encoding ?? 'utf8'), effect.access);
     case 'copy':
       if (effect.keep && (await host.stat(effect.to))) return;
+      if (effect.ifThere && !(await host.stat(effect.from))) return;
       return await host.copyFile(effect.from, effect.to, effect.access, effect.growTo);
     case 'allocate':
       if (await host.stat(effect.path)) return;
       return await host.allocate(effect.path, effect.bytes, effect.access);
+    case 'grow':
+      return await performGrow(host, effect);
     case 'mkdir':
       return await host.mkdir(effect.path, effect.access);
     case 'remove':
@@ -41,6 +44,18 @@ export const perform = async (host: Host, effect: Effect, watch: Watch = {}): Pr
       return await host.say(effect.path, effect.text);
     case 'spawn':
       return await host.spawn(effect.command);
+  }
+};
+
+const performGrow = async (host: Host, { path, bytes }: Effect & { do: 'grow' }): Promise<void> => {
+  const has = (await host.stat(path))?.bytes ?? 0;
+  if (has > bytes) throw new BrigError('host.failed', `grow ${path}: expected at most ${bytes} bytes, got ${has}`);
+  const disk = await host.openDisk(path, 'write');
+  try {
+    await disk.resize(bytes);
+    await disk.sync();
+  } finally {
+    await disk.close();
   }
 };
 

@@ -30,6 +30,7 @@ export const renderEffect = (effect: Effect): string[] => {
     case 'copy':
       return [`install ${owner(effect.access)} ${effect.from} ${effect.to}`];
     case 'allocate':
+    case 'grow':
       return [`truncate -s ${renderBytes(effect.bytes)} ${effect.path}`];
     case 'mkdir':
       return [`install -d ${owner(effect.access)} ${effect.path}`];

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { LIMITS } from '../base/limits.ts';
 import { parseBytes } from '../base/units.ts';
+import { schedule } from './snapshot.ts';
 import { addressing, cloudInit, isIpv6 } from './cloud-init.ts';
 import { parseText, parseWith } from './document.ts';
 
@@ -201,6 +202,8 @@ const vm = z.strictObject({
   console: z.strictObject({ logBytes: count(4096, 64 * MIB).default(LIMITS.consoleLogBytes) }).prefault({}),
   limits: limits.default({}),
   restart: restart.prefault({}),
+  /** How many hourly, daily and weekly snapshots brigd makes and keeps. */
+  snapshots: schedule.optional(),
   autostart: z.boolean().default(false),
   boot: boot.prefault({}),
   labels: z

@@ -51,11 +51,16 @@ const SCHEMA_4 = `
   drop table vms;
   alter table vms_4 rename to vms;
 `;
-/** Documents of before NICs had addresses. */
+/** Documents of before NICs had addresses; snapshots, and what a change is to make of the store when it is done. */
 const SCHEMA_5 = `
   update vms set spec = json_set(spec, '$.nics', (
     select json_group_array(json_patch('{"addresses":[],"gateways":[],"dns":[]}', value)) from json_each(spec, '$.nics')
   ));
+  create table snapshots (
+    seq integer primary key, vm text not null, name text not null, spec text not null, kind text not null,
+    consistency text not null, created_ms integer not null, unique (vm, name)
+  ) strict;
+  alter table sagas add column pending text;
 `;
 /** The nth brings a store of version n - 1 to version n. */
 const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5];

@@ -1,132 +1,31 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
-import type { Step } from '../base/step.ts';
 import type { VmSpec } from '../spec/vm.ts';
-import { Leases, type Leased, type NicLease } from './leases.ts';
+import { Leases } from './leases.ts';
 import { openDatabase } from './schema.ts';
-
-/** What a person last asked for; the difference to what is seen is a finding. */
-export type Intent = 'stopped' | 'running';
-
-/** Why a VM is not what was asked for. */
-export interface Trouble {
-  readonly kind: 'failed' | 'stuck';
-  /** What was under way. */
-  readonly verb?: string;
-  readonly reason: string;
-  /** stuck: what is left, with the commands that would remove it. */
-  readonly left?: readonly { readonly step: string; readonly commands: readonly string[] }[];
-  readonly atMs: number;
-}
-
-/** How the last run ended. */
-export interface LastEnd {
-  /** For people: `power-off`, `signal 9`. */
-  readonly exit: string;
-  /** operator, guest, crash or host. */
-  readonly cause: string;
-  readonly atMs: number;
-  /** Absent in what an older brig wrote. */
-  readonly run?: string;
-}
-
-/** A defined VM as the store has it. */
-export interface VmRow {
-  readonly name: string;
-  readonly spec: VmSpec;
-  readonly slot: number;
-  /** A name in vmm(4) that nobody can guess. */
-  readonly secretName: string;
-  /** One for each NIC of the spec, in order. */
-  readonly nics: readonly NicLease[];
-  readonly intent: Intent;
-  /** Id of the last run. */
-  readonly run: string;
-  readonly trouble: Trouble | undefined;
-  readonly lastEnd: LastEnd | undefined;
-  readonly createdMs: number;
-}
-
-/** A change that has begun: durable before its first effect, gone when it is done or undone. */
-export interface SagaRow {
-  readonly id: string;
-  readonly vm: string;
-  readonly verb: string;
-  readonly run: string;
-  readonly steps: readonly Step[];
-  readonly startedMs: number;
-  /** Of the brigd that began it. */
-  readonly epoch: number;
-}
-
-export interface EventRow {
-  readonly seq: number;
-  readonly atMs: number;
-  readonly vm: string | undefined;
-  /** `vm.running`, `step.started`, ...: see docs/brig.1. */
-  readonly kind: string;
-  /** operator, guest, crash, host or brigd. */
-  readonly cause: string;
-  readonly data: Readonly<Record<string, unknown>>;
-}
-
-/** What brig found about a VM that is not as it made it, and has not gone since. */
-export interface FindingRow {
-  readonly vm: string;
-  /** Tells the findings of a VM apart. */
-  readonly key: string;
-  /** The kind of step, or `stray`. */
-  readonly step: string;
-  readonly because: string;
-  /** open: only told, by the node's policy; refused: brig cannot mend it, and why. */
-  readonly state: 'open' | 'refused';
-  readonly reason?: string;
-  /** What would mend it. */
-  readonly commands: readonly string[];
-  readonly sinceMs: number;
-}
-
-type Row = Record<string, string | number | null>;
-
-const fromVmRow = (row: Row, { slot, nics }: Leased): VmRow => ({
-  name: String(row.name),
-  spec: JSON.parse(String(row.spec)) as VmSpec,
-  slot,
-  secretName: `b${String(row.secret)}`,
-  nics,
-  intent: row.intent === 'running' ? 'running' : 'stopped',
-  run: String(row.run),
-  trouble: row.trouble === null ? undefined : (JSON.parse(String(row.trouble)) as Trouble),
-  lastEnd: row.last_end === null ? undefined : (JSON.parse(String(row.last_end)) as LastEnd),
-  createdMs: Number(row.created_ms),
-});
-
-const fromFindingRow = (row: Row): FindingRow => ({
-  vm: String(row.vm),
-  key: String(row.key),
-  step: String(row.step),
-  because: String(row.because),
-  state: row.state === 'refused' ? 'refused' : 'open',
-  ...(row.reason === null ? {} : { reason: String(row.reason) }),
-  commands: JSON.parse(String(row.commands)) as string[],
-  sinceMs: Number(row.since_ms),
-});
-
-const fromEventRow = (row: Row): EventRow => ({
-  seq: Number(row.seq),
-  atMs: Number(row.at_ms),
-  vm: row.vm === null ? undefined : String(row.vm),
-  kind: String(row.kind),
-  cause: String(row.cause),
-  data: JSON.parse(String(row.data)) as Record<string, unknown>,
-});
+import {
+  fromEventRow,
+  fromFindingRow,
+  fromSagaRow,
+  fromVmRow,
+  type EventRow,
+  type FindingRow,
+  type Intent,
+  type LastEnd,
+  type Row,
+  type SagaRow,
+  type Trouble,
+  type VmRow,
+} from './rows.ts';
+import { Snapshots } from './snapshots.ts';
 
 /** The one file that remembers: specs, leases, journal, events. Errors: store.busy when another brigd has it. */
 export class Store {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   readonly #leases: Leases;
+  readonly snapshots: Snapshots;
   /** Counts the starts of brigd on this store: what an earlier epoch began, nobody is doing any more. */
   readonly epoch: number;
   /** Another one whenever something about a VM is written. */
@@ -141,6 +40,7 @@ export class Store {
     this.#db = openDatabase(path);
     const { epoch, salt } = this.#sql('select epoch, salt from node').get() as { epoch: number; salt: string };
     this.epoch = epoch;
+    this.snapshots = new Snapshots((text) => this.#sql(text));
     this.#leases = new Leases((text) => this.#sql(text), epoch, salt);
   }
 
@@ -251,6 +151,8 @@ export class Store {
     this.#transaction(() => {
       this.#leases.release(name);
       this.#sql('delete from findings where vm = ?').run(name);
+      this.snapshots.removeAll(name);
+      this.#sql('delete from sagas where vm = ?').run(name);
       this.#sql('delete from vms where name = ?').run(name);
     });
     this.#reread(name);
@@ -285,9 +187,10 @@ export class Store {
 
   /** Durable when it returns: recovery needs the intent, and nothing else, to finish or undo. */
   beginSaga(saga: Omit<SagaRow, 'epoch'>): void {
-    const { id, vm, verb, run, steps, startedMs } = saga;
-    const insert = this.#sql('insert into sagas values (?, ?, ?, ?, ?, ?, ?)');
-    this.#durably(() => void insert.run(id, vm, verb, run, JSON.stringify(steps), startedMs, this.epoch));
+    const { id, vm, verb, run, steps, startedMs, pending } = saga;
+    const insert = this.#sql('insert into sagas values (?, ?, ?, ?, ?, ?, ?, ?)');
+    const rest = pending ? JSON.stringify(pending) : null;
+    this.#durably(() => void insert.run(id, vm, verb, run, JSON.stringify(steps), startedMs, this.epoch, rest));
   }
 
   /**
@@ -300,16 +203,27 @@ export class Store {
     else remove();
   }
 
+  /** Ends a saga that is done, with what it makes of the store: both are there after a power cut, or neither. */
+  commitSaga({ id, vm, pending = {} }: Pick<SagaRow, 'id' | 'vm' | 'pending'>): void {
+    const { spec, add, remove } = pending;
+    const commit = (): void =>
+      this.#transaction(() => {
+        if (spec) this.#sql('update vms set spec = ? where name = ?').run(JSON.stringify(spec), vm);
+        if (add) this.snapshots.add(add);
+        if (remove !== undefined) this.snapshots.remove(vm, remove);
+        this.#sql('delete from sagas where id = ?').run(id);
+      });
+    this.#durably(commit);
+    if (spec) this.#reread(vm);
+  }
+
+  /** The change of a VM that has not come through, if there is one of this kind. */
+  findSaga(vm: string, verb: string): SagaRow | undefined {
+    return this.#all('select * from sagas where vm = ? and verb = ?', vm, verb).map(fromSagaRow)[0];
+  }
+
   listSagas(): SagaRow[] {
-    return this.#all('select * from sagas order by started_ms').map((row) => ({
-      id: String(row.id),
-      vm: String(row.vm),
-      verb: String(row.verb),
-      run: String(row.run),
-      steps: JSON.parse(String(row.steps)) as Step[],
-      startedMs: Number(row.started_ms),
-      epoch: Number(row.epoch),
-    }));
+    return this.#all('select * from sagas order by started_ms').map(fromSagaRow);
   }
 
   /** A finding that is there already keeps its `sinceMs`. */

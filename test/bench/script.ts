@@ -33,6 +33,8 @@ const toSh = (effect: Effect): string[] => {
       return [`install ${owner(effect.access)} ${effect.from} ${effect.to}`];
     case 'allocate':
       return [`truncate -s ${effect.bytes} ${effect.path}`];
+    case 'grow':
+      return [`truncate -s ${effect.bytes} ${effect.path}`];
     case 'mkdir':
       return [`install -d ${owner(effect.access)} ${effect.path}`];
     case 'remove':

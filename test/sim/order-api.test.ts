@@ -9,7 +9,7 @@ import { freebsdPlatform } from '../../src/freebsd/platform.ts';
 import { readFragments } from '../../src/io/fragments.ts';
 import { createModel } from '../../src/model/model.ts';
 import { parseConfig } from '../../src/spec/config.ts';
-import type { EventRow } from '../../src/store/store.ts';
+import type { EventRow } from '../../src/store/rows.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'brig-order-'));
 const config = parseConfig(JSON.stringify({ stateDir: `${dir}/state`, runDir: `${dir}/run` }), 'test');

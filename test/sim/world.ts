@@ -8,6 +8,7 @@ import { auditVms } from '../../src/engine/audit.ts';
 import { Boot } from '../../src/engine/boot.ts';
 import { Engine } from '../../src/engine/engine.ts';
 import { EventLog } from '../../src/engine/events.ts';
+import { Schedule } from '../../src/engine/schedule.ts';
 import { Reconciler } from '../../src/engine/reconcile.ts';
 import { Keeper } from '../../src/engine/keeper.ts';
 import type { Seen } from '../../src/freebsd/observe.ts';
@@ -270,6 +271,7 @@ export class World {
       events: this.events,
       layout: places,
       boot: this.node,
+      schedule: new Schedule({ host, store: this.#store, events, snapshots: engine.snapshots }),
       prepare,
       isPrepared,
     });

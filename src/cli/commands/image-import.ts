@@ -156,3 +156,10 @@ export const buildImage = async ({ client, values }: Call, path: string): Promis
     transfer.end();
   }
 };
+
+/** An image of a VM's disks: brigd reads them. `from`: VM, stopped, or VM@SNAPSHOT. */
+export const buildFrom = async ({ client, values }: Call, from: string): Promise<ImageView> => {
+  const [vm = '', snapshot] = from.split('@');
+  const { cloudInit, ...said } = about(values);
+  return await client.imageFrom(vm, snapshot, { ...said, ...(cloudInit === true ? { cloudInit } : {}) });
+};

@@ -105,7 +105,17 @@ const VERBS: Readonly<Record<string, readonly [number, number, Verb]>> = {
     },
   ],
   import: [1, 1, async (call, from) => came(call, await (await import('./image-import.ts')).importImage(call, from))],
-  build: [1, 1, async (call, path) => came(call, await (await import('./image-import.ts')).buildImage(call, path))],
+  build: [
+    0,
+    1,
+    async (call, path) => {
+      const { buildFrom, buildImage } = await import('./image-import.ts');
+      const { from } = call.values;
+      if ((typeof from === 'string') === call.operands.length > 1)
+        throw usage('FILE or --from VM[@SNAPSHOT] after build');
+      came(call, typeof from === 'string' ? await buildFrom(call, from) : await buildImage(call, path));
+    },
+  ],
   verify: [
     1,
     1,
@@ -150,7 +160,7 @@ const VERBS: Readonly<Record<string, readonly [number, number, Verb]>> = {
 
 export const imageCommand: CliCommand = {
   usage:
-    'brig image list | show IMAGE | import FILE|DIRECTORY|URL|- [--sha256 DIGEST | --insecure] [--name N --version V [--arch A] [--os TEXT] [--firmware uefi|test|none] [--cloud-init]] [--max-size 1T] | build FILE | verify IMAGE | sign IMAGE [--key FILE] | trust [NAME FILE] | revoke KEY | export IMAGE FILE|- | rm IMAGE | gc [--dry-run] [--json]',
+    'brig image list | show IMAGE | import FILE|DIRECTORY|URL|- [--sha256 DIGEST | --insecure] [--name N --version V [--arch A] [--os TEXT] [--firmware uefi|test|none] [--cloud-init]] [--max-size 1T] | build FILE | build --from VM[@SNAPSHOT] --name N --version V | verify IMAGE | sign IMAGE [--key FILE] | trust [NAME FILE] | revoke KEY | export IMAGE FILE|- | rm IMAGE | gc [--dry-run] [--json]',
   summary: 'disks that VMs begin with, signed and by digest',
   options: {
     ...{
@@ -165,7 +175,12 @@ export const imageCommand: CliCommand = {
       firmware: { type: 'string' },
       'cloud-init': { type: 'boolean' },
     },
-    ...{ 'max-size': { type: 'string' }, key: { type: 'string' }, 'dry-run': { type: 'boolean', short: 'n' } },
+    ...{
+      from: { type: 'string' },
+      'max-size': { type: 'string' },
+      key: { type: 'string' },
+      'dry-run': { type: 'boolean', short: 'n' },
+    },
   },
   operands: [1, 3],
   run: async (call) => {

@@ -2,6 +2,7 @@ import { withProgress } from '../progress.ts';
 import { nameOf, print, printJson, timeoutOf, type Call, type CliCommand } from '../command.ts';
 import { renderExplanation, renderList, renderNode, renderPlan, renderShow } from '../render.ts';
 import { BrigError } from '../../base/errors.ts';
+import { parseBytes } from '../../base/units.ts';
 import type { Outcome } from '../../engine/request.ts';
 
 const NAME: readonly [number, number] = [1, 1];
@@ -12,6 +13,29 @@ const report = (call: Call, outcome: Outcome, nothing: string): void => {
   else if (!outcome.changed) process.stderr.write(`${nameOf(call)}: ${nothing}\n`);
   if (outcome.downgraded !== undefined)
     process.stderr.write(`brig: warning: ${nameOf(call)} is DOWNGRADED: ${outcome.downgraded}\n`);
+};
+
+const resize: CliCommand = {
+  usage: 'brig resize NAME DISK SIZE [--json]',
+  summary: 'make a disk of a stopped VM larger; DISK counts from 0',
+  operands: [3, 3],
+  run: async (call) => {
+    const [name = '', disk = '', size = ''] = call.operands;
+    const bytes = parseBytes(size);
+    if (!/^\d{1,2}$/.test(disk) || bytes === undefined)
+      throw new BrigError(
+        'usage.invalid',
+        `read arguments: expected a disk's number and a size such as 40G, got ${disk} ${size}`,
+        {
+          hint: `usage: ${resize.usage}`,
+        },
+      );
+    const outcome = await withProgress(call.client, `resize ${name}`, false, (on) =>
+      call.client.resize(name, Number(disk), bytes, on),
+    );
+    if (call.json) printJson(outcome);
+    else if (!outcome.changed) process.stderr.write(`${name}: disk ${disk} is that large already\n`);
+  },
 };
 
 const list: CliCommand = {
@@ -185,4 +209,4 @@ const shutdown: CliCommand = {
   },
 };
 
-export const vmCommands = { list, show, start, stop, kill, restart, shutdown, resolve, destroy, plan, explain };
+export const vmCommands = { list, show, start, stop, kill, restart, shutdown, resolve, resize, destroy, plan, explain };

@@ -177,7 +177,7 @@ export const measureVm = async (
   const special = facts.seen.mounts.findLast((each) => each.node === root)?.special;
   const base = special === undefined ? NO_BASE : await inspect(host, special);
   const [focus, dev, own, files, inside, cpus, text, altered] = await Promise.all([
-    look(host, node, vm, facts.seen),
+    look(host, node, vm, facts.seen, false),
     walk(host, `${root}/dev`, []),
     walk(host, root, MOUNT_POINTS).then((all) => all.filter(({ path }) => !MOUNT_POINTS.includes(path))),
     statAll(host, paths),

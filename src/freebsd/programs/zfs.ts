@@ -38,6 +38,13 @@ export const markImage = (dataset: string, id: string): Command => zfs('set', `b
 export const snapshot = (names: readonly string[]): Command => zfs('snapshot', ...names);
 export const renameDataset = (from: string, to: string): Command => zfs('rename', from, to);
 
+/** Of a VM's volumes, marked with their owner. */
+export const snapshotVolumes = (names: readonly string[], vm: string): Command =>
+  zfs('snapshot', '-o', `brig:vm=${vm}`, ...names);
+
+/** Only to the newest snapshot; any newer one is an error. It succeeds under a guest that runs, too (FACTS S.15). */
+export const rollback = (name: string): Command => zfs('rollback', name);
+
 /** What is held nobody destroys by mistake. */
 const TAG = 'brig';
 export const hold = (snapshots: readonly string[]): Command => zfs('hold', TAG, ...snapshots);
@@ -61,6 +68,8 @@ export const listDatasets = (parent: string): Command =>
 
 /** Seen: `cannot open 'X': dataset does not exist`, exit 1. */
 export const NO_DATASET: Tolerance = { status: 1, stderr: 'dataset does not exist' };
+/** libzfs of a snapshot that is not there: `could not find any snapshots to destroy; check snapshot names.`; unrecorded */
+export const NO_SNAPSHOT: Tolerance = { status: 1, stderr: 'could not find any snapshots' };
 /** Seen: `cannot destroy 'X': dataset is busy`: passes when bhyve's last descriptor is closed. */
 export const DATASET_BUSY: Tolerance = { status: 1, stderr: 'dataset is busy' };
 

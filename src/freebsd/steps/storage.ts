@@ -9,6 +9,9 @@ import {
   destroyDataset,
   growVolume,
   NO_DATASET,
+  NO_SNAPSHOT,
+  rollback,
+  snapshotVolumes,
 } from '../programs/zfs.ts';
 import { LIMITS } from '../../base/limits.ts';
 
@@ -50,5 +53,52 @@ export const volume: StepDef<VolumeArgs, Seen> = {
     run(destroyDataset(name), { tolerate: [NO_DATASET], retry: { on: DATASET_BUSY, forMs: LIMITS.busyTimeoutMs } }),
   ],
   holds,
+  repair: () => DATA_GONE,
+};
+
+export interface SnapshotArgs {
+  readonly vm: string;
+  readonly snapshot: string;
+  /** `DATASET@NAME` of each volume, in the order of the disks. */
+  readonly names: readonly string[];
+}
+
+/** All volumes of a VM at the same moment. */
+export const volumeSnapshot: StepDef<SnapshotArgs, Seen> = {
+  keeps: true,
+  ofSnapshot: true,
+  because: ({ vm, snapshot }) => `snapshot ${snapshot} of ${vm} has all its volumes at one moment`,
+  apply: ({ vm, names }) => [run(snapshotVolumes(names, vm))],
+  undo: ({ names }) =>
+    names.map((name) =>
+      run(destroyDataset(name), {
+        tolerate: [NO_DATASET, NO_SNAPSHOT],
+        retry: { on: DATASET_BUSY, forMs: LIMITS.busyTimeoutMs },
+      }),
+    ),
+  holds: ({ names }, seen) => {
+    const there = names.filter((name) => seen.focus?.snapshots?.has(name)).length;
+    return there === 0 ? 'no' : there === names.length ? 'yes' : 'partly';
+  },
+  repair: () => DATA_GONE,
+};
+
+/** Back to a snapshot; done twice it is the same. There is nothing to undo: it only goes forward. */
+export const volumeRollback: StepDef<SnapshotArgs, Seen> = {
+  keeps: true,
+  because: ({ vm, snapshot }) => `the volumes of ${vm} become those of snapshot ${snapshot}`,
+  apply: ({ names }) => names.map((name) => run(rollback(name))),
+  undo: () => [],
+  holds: () => 'no',
+  repair: () => DATA_GONE,
+};
+
+/** A larger volume; done twice it is the same. */
+export const volumeGrow: StepDef<VolumeArgs, Seen> = {
+  keeps: true,
+  because: ({ vm, dataset: name }) => `volume ${name} of ${vm} becomes larger`,
+  apply: ({ dataset: name, bytes }) => [run(growVolume(name, bytes))],
+  undo: () => [],
+  holds: () => 'no',
   repair: () => DATA_GONE,
 };

@@ -3,7 +3,7 @@ import type { Access, Effect } from '../../base/host.ts';
 import { DATA_GONE, type StepDef } from '../../base/step.ts';
 import type { Seen } from '../observe.ts';
 import { renderVmArgs, type Bind } from '../programs/bwrap.ts';
-import { createOverlay } from '../programs/qemu-img.ts';
+import { createOverlay, growOverlay } from '../programs/qemu-img.ts';
 import { chmod, chown, makeFifos } from '../programs/system.ts';
 
 const ROOT = { uid: 0, gid: 0 };
@@ -134,5 +134,15 @@ export const fileDisk: StepDef<FileDiskArgs, Seen> = {
     { do: 'remove', path },
   ],
   holds: ({ name }, seen) => (!seen.focus || seen.focus.diskFiles?.has(name) ? 'yes' : 'no'),
+  repair: () => DATA_GONE,
+};
+
+/** A larger overlay; done twice it is the same. */
+export const overlayGrow: StepDef<FileDiskArgs & { readonly from: string }, Seen> = {
+  keeps: true,
+  because: ({ vm, name }) => `${name} of ${vm} becomes larger`,
+  apply: ({ path, from, bytes }) => [run(growOverlay({ path, base: from }, bytes))],
+  undo: () => [],
+  holds: () => 'no',
   repair: () => DATA_GONE,
 };

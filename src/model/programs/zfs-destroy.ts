@@ -47,6 +47,9 @@ export const destroy = (world: World, name: string, recursive: boolean): Answer 
   const same = (each: Dataset): boolean =>
     each.name.endsWith(`@${snapshot ?? ''}`) && `${parentDataset(each.name) ?? ''}/`.startsWith(`${top}/`);
   if (snapshot !== undefined && recursive) return destroyAll(world, [...world.datasets.values()].filter(same), name);
+  // unrecorded; libzfs
+  if (!dataset && snapshot !== undefined && world.datasets.has(top))
+    return fail('could not find any snapshots to destroy; check snapshot names.');
   if (!dataset) return fail(`cannot open '${name}': dataset does not exist`);
   const gone = [...below(world, name), dataset];
   const reason = refuse(world, dataset, gone, recursive);

@@ -137,7 +137,8 @@ const sourcesOf = (world: World, name: string, recursive: boolean): Dataset[] =>
 
 /** All of them or none, at the same moment. */
 const snapshot = (world: World, args: readonly string[]): Answer => {
-  const { flags, operands } = parseRequest(args, ['-r']);
+  const { flags, operands, values } = parseRequest(args, ['-r'], ['-o']);
+  const given = properties(args, values.get('-o'));
   if (operands.length === 0 || operands.some((name) => !/^[^@]+@[^@]+$/.test(name)))
     throw unknownArgv(PROGRAM, args, 'expected DATASET@NAME');
   const wanted = operands.map((name) => name.split('@'));
@@ -149,7 +150,13 @@ const snapshot = (world: World, args: readonly string[]): Answer => {
   const taken = sources.find(({ name }) => world.datasets.has(name));
   if (taken) return fail(`cannot create snapshot '${taken.name}': dataset already exists`);
   for (const { source, name } of sources)
-    createDataset(world, { name, type: 'snapshot', volumeBytes: source.volumeBytes, content: source.content });
+    createDataset(world, {
+      name,
+      type: 'snapshot',
+      properties: given,
+      volumeBytes: source.volumeBytes,
+      content: source.content,
+    });
   return done();
 };
 

@@ -91,6 +91,9 @@ describe('a document', () => {
       { cloudInit: { userData: 'x'.repeat(2 ** 19 + 1) } },
       /cloudInit.userData: expected a text of at most 524288 bytes/,
     ],
+    [{ snapshots: { hourly: 0 } }, /snapshots.hourly: expected at least 1, got 0/],
+    [{ snapshots: { monthly: 1 } }, /snapshots.monthly: expected no such key/],
+    [{ snapshots: { weekly: '4' } }, /snapshots.weekly/],
     [{ cloudInit: { user: 'x' } }, /cloudInit.user: expected no such key/],
     [
       { cloudInit: {}, nics: [{ addresses: ['192.0.2.1'] }] },

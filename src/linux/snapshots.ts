@@ -1,0 +1,76 @@
+import { BrigError } from '../base/errors.ts';
+import type { Command, DiskPort, Host } from '../base/host.ts';
+import type { Step } from '../base/step.ts';
+import type { Vm } from '../platform/platform.ts';
+import type { KeepArgs, KeptFile } from '../platform/snapshots.ts';
+import { diskFile, tpmOf } from './devices.ts';
+import type { Node } from './node.ts';
+import { step } from './plan.ts';
+import { flatten } from './programs/qemu-img.ts';
+
+/** swtpm(8) keeps a TPM's state in it. */
+const TPM_STATE = 'tpm2-00.permall';
+
+const keptOf = (node: Node, { spec, place: { uid } }: Vm, snapshot: string): KeepArgs[] => {
+  const files = node.layout.vm(spec.name);
+  const file = (name: string): KeptFile => ({ path: `${files.disk}/${name}`, name, uid, isOptional: false });
+  const kept = [
+    ...('uefi' in spec.firmware ? [file('vars.fd')] : []),
+    ...(spec.devices.tpm ? [{ ...file(TPM_STATE), path: `${tpmOf(files).dir}/${TPM_STATE}`, isOptional: true }] : []),
+    ...spec.disks.flatMap((each, i) => ('file' in each ? [file(diskFile(each, i))] : [])),
+  ];
+  const directory = `${files.snapshots}/${snapshot}`;
+  return kept.length === 0 ? [] : [{ vm: spec.name, snapshot, directory, files: kept }];
+};
+
+export const snapshotSteps = (node: Node, vm: Vm, snapshot: string): Step[] =>
+  keptOf(node, vm, snapshot).map((args) => step('files.keep', args));
+
+export const rollbackSteps = (node: Node, vm: Vm, snapshot: string): Step[] =>
+  keptOf(node, vm, snapshot).map((args) => step('files.restore', args));
+
+export const growSteps = (node: Node, vm: Vm, index: number): Step[] => {
+  const disk = vm.spec.disks[index];
+  if (!disk || !('file' in disk)) return [];
+  const name = diskFile(disk, index);
+  const { size: bytes, from } = disk.file;
+  const args = { vm: vm.spec.name, path: `${node.layout.vm(vm.spec.name).disk}/${name}`, bytes };
+  return from === undefined
+    ? [step('disk.grow', args)]
+    : [step('overlay.grow', { ...args, name, from, uid: vm.place.uid })];
+};
+
+const read = async (host: Host, command: Command, vm: string): Promise<void> => {
+  const { status, stderr } = await host.run(command);
+  if (status !== 0)
+    throw new BrigError('host.failed', `read the disks of ${vm}: qemu-img: status ${status}: ${stderr.trim()}`);
+};
+
+/** An overlay is read as a file that is made of it and goes when it is closed. */
+export const openVmDisk = async (
+  host: Host,
+  node: Node,
+  vm: Vm,
+  index: number,
+  snapshot?: string,
+): Promise<DiskPort> => {
+  const { name, disks } = vm.spec;
+  const disk = disks[index];
+  if (!disk || !('file' in disk)) throw new BrigError('vm.blocked', `read ${name}: disk ${index} is not its own`);
+  const files = node.layout.vm(name);
+  const path = `${snapshot === undefined ? files.disk : `${files.snapshots}/${snapshot}`}/${diskFile(disk, index)}`;
+  const { from } = disk.file;
+  if (from === undefined) return await host.openDisk(path, 'read');
+  const scratch = `${node.layout.imageDisksDir}/new-flat-${Buffer.from(host.random(8)).toString('hex')}`;
+  const flat = `${scratch}/disk.raw`;
+  try {
+    await host.mkdir(scratch, { mode: 0o700, uid: 0, gid: 0 });
+    await host.allocate(flat, 0, { mode: 0o600, uid: 0, gid: 0 });
+    await read(host, flatten({ path, base: from }, flat), name);
+    const port = await host.openDisk(flat, 'read');
+    return { ...port, close: () => port.close().then(() => host.remove(scratch)) };
+  } catch (error) {
+    await host.remove(scratch);
+    throw error;
+  }
+};
