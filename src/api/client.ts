@@ -177,8 +177,9 @@ export class Client {
     return this.#json('POST', `/images/${encodeURIComponent(ref)}/sign${query}`);
   }
 
-  removeImage(ref: string): Promise<{ removed: string }> {
-    return this.#json('DELETE', `/images/${encodeURIComponent(ref)}`);
+  /** `promote` gives its data to the one VM that was made of it. */
+  removeImage(ref: string, promote = false): Promise<{ removed: string }> {
+    return this.#json('DELETE', `/images/${encodeURIComponent(ref)}${promote ? '?promote=1' : ''}`);
   }
 
   collectImages(isDry: boolean): Promise<GcLine[]> {

@@ -30,6 +30,8 @@ export interface ApiOptions<Seen> {
   readonly bases: Bases;
   readonly images: Images;
   readonly trust: Trusting;
+  /** Gives an image's data to the one VM that was made of it, and removes it. */
+  readonly promoteImage: (ref: string) => Promise<{ readonly removed: string }>;
   /** An image of the disks of a VM, or of its snapshot. */
   readonly imageFrom: (
     vm: string,
@@ -181,7 +183,7 @@ export class Api<Seen> {
     ];
   }
 
-  #imageRoutes({ images, host, trust }: ApiOptions<Seen>): [RegExp, Handler][] {
+  #imageRoutes({ images, host, trust, promoteImage }: ApiOptions<Seen>): [RegExp, Handler][] {
     const json =
       (work: (call: Call) => Promise<unknown>): Handler =>
       async (call) =>
@@ -192,7 +194,10 @@ export class Api<Seen> {
       [/^POST \/images\/from\/([^/]+)$/, (call) => this.#imageFrom(call)],
       [/^POST \/images\/gc$/, json(({ query }) => images.gc(host, query.get('dry') === '1'))],
       [/^GET \/images\/([^/]+)$/, json(({ name }) => images.show(host, name))],
-      [/^DELETE \/images\/([^/]+)$/, json(({ name }) => images.remove(host, name))],
+      [
+        /^DELETE \/images\/([^/]+)$/,
+        json(({ name, query }) => (query.get('promote') === '1' ? promoteImage(name) : images.remove(host, name))),
+      ],
       [/^POST \/images\/([^/]+)\/verify$/, json(({ name }) => images.verify(host, name))],
       [
         /^POST \/images\/([^/]+)\/sign$/,

@@ -113,6 +113,16 @@ const complete = async <Seen>(
   document: unknown,
 ): Promise<VmSpec> => images.complete(host, document, { uefi, arch: await arch(host) });
 
+const promoteImage =
+  <Seen>(engine: Engine<Seen>, images: ImageStore, host: Host, store: Store) =>
+  async (ref: string): Promise<{ readonly removed: string }> => {
+    const digest = await images.digestOf(host, ref);
+    const users = store.listVms().filter(({ spec }) => spec.image?.digest === digest);
+    const [user, ...more] = users;
+    if (user && more.length === 0) await engine.snapshots.promote(user.name, { cause: 'operator' });
+    return await images.remove(host, digest);
+  };
+
 const imageFrom =
   <Seen>(engine: Engine<Seen>, images: ImageStore, host: Host, platform: Platform<Seen>) =>
   async (vm: string, snapshot: string | undefined, about: unknown, signal: AbortSignal): Promise<ImageView> => {
@@ -157,6 +167,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       audit: (name) => auditVms(engine, platform, host, name),
       doctor: () => platform.doctor(host),
       host,
+      promoteImage: promoteImage(engine, images, host, store),
       imageFrom: imageFrom(engine, images, host, platform),
       bases: platform.bases,
       images,

@@ -51,7 +51,7 @@ const checkEmulation = async (config: Config): Promise<void> => {
 export const chooseHost = async (config: Config): Promise<{ host: Host; platform: Platform }> => {
   const kind = config.host ?? (await detect());
   const paths = { stateDir: config.stateDir, runDir: config.runDir };
-  const { dataset } = config;
+  const { dataset, reserve } = config;
   if (kind === 'linux')
     return {
       host: realHost,
@@ -61,6 +61,7 @@ export const chooseHost = async (config: Config): Promise<{ host: Host; platform
   const platform = freebsdPlatform({
     paths,
     dataset,
+    reserve,
     fragments: readFragments(),
     allowDevices: config.allowDevices,
   }) as Platform;

@@ -6,7 +6,7 @@ import { Lane } from './lane.ts';
 export type Verb = 'create' | 'start' | 'stop' | 'kill' | 'restart' | 'destroy' | 'clean' | 'repair' | Data;
 /** What is done to a VM's data, and not to its run. */
 type Data = (typeof DATA)[number];
-const DATA = ['snapshot', 'prune', 'rollback', 'resize', 'read'] as const;
+const DATA = ['snapshot', 'prune', 'rollback', 'resize', 'promote', 'read'] as const;
 export const isOfData = (verb: string): boolean => DATA.some((each) => each === verb);
 
 /** One change of one VM, from the request to done or undone. */
@@ -42,6 +42,7 @@ const GERUND: Record<Verb, string> = {
   prune: 'removing a snapshot',
   rollback: 'being rolled back',
   resize: 'being resized',
+  promote: 'being made independent of its image',
   read: 'being read',
 };
 
@@ -65,6 +66,7 @@ const LANE: Record<Verb, keyof typeof LANES> = {
   prune: 'own',
   rollback: 'work',
   resize: 'work',
+  promote: 'work',
   read: 'wait',
 };
 

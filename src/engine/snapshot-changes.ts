@@ -19,6 +19,16 @@ export interface SnapshotChangesOptions<Seen> extends ChangeOptions<Seen> {
 const bytesOf = (spec: VmSpec): number[] =>
   spec.disks.flatMap((disk) => ('zvol' in disk ? [disk.zvol.size] : 'file' in disk ? [disk.file.size] : []));
 
+/** The document of a VM that needs its image no more. */
+const independent = (spec: VmSpec): VmSpec => ({
+  ...spec,
+  image: undefined,
+  disks: spec.disks.map((disk) => {
+    if ('zvol' in disk) return { ...disk, zvol: { size: disk.zvol.size } };
+    return 'file' in disk ? { ...disk, file: { size: disk.file.size } } : disk;
+  }),
+});
+
 /** A VM's disks before and now; each within an operation of the engine. */
 export class SnapshotChanges<Seen> {
   readonly #o: SnapshotChangesOptions<Seen>;
@@ -232,16 +242,38 @@ export class SnapshotChanges<Seen> {
     await this.finishResize(vm, changes.journal(operation, vm, steps, '', { spec }), cause);
   }
 
-  async finishResize(vm: Vm, saga: SagaRow, cause: Cause): Promise<void> {
-    const { store, events } = this.#o;
+  /** Disks that share nothing with an image any more, and a document that names none. Errors: vm.blocked; the step that failed. */
+  async promote(vm: Vm, operation: Operation, cause: Cause): Promise<void> {
+    const { platform, changes, store } = this.#o;
+    const { name } = vm.spec;
+    const [snapshot] = store.snapshots.of(name);
+    if (snapshot)
+      throw new BrigError('vm.blocked', `promote ${name}: blocked: snapshot ${snapshot.name} lies on its image, too`, {
+        retry: 'operator',
+        hint: `brig snapshot rm ${name} ${snapshot.name}`,
+      });
+    const saga = changes.journal(operation, vm, platform.promoteSteps(vm), '', { spec: independent(vm.spec) });
+    await this.finishPromote(vm, saga, cause);
+  }
+
+  async finishPromote(vm: Vm, saga: SagaRow, cause: Cause): Promise<void> {
+    await this.#tryForward(vm, saga, cause);
+    this.#o.events.add('vm.promoted', cause, vm.spec.name, { image: vm.spec.image?.name ?? '' });
+  }
+
+  async #tryForward(vm: Vm, saga: SagaRow, cause: Cause): Promise<void> {
     try {
       await this.#forward(vm, saga, cause);
     } catch (error) {
-      // The disk is as it was, or larger than its document says: asked for again, it is what it should be.
-      store.endSaga(saga.id);
+      // What was done does no harm, and is not done again when it is asked for again.
+      this.#o.store.endSaga(saga.id);
       throw error;
     }
-    events.add('vm.resized', cause, vm.spec.name);
+  }
+
+  async finishResize(vm: Vm, saga: SagaRow, cause: Cause): Promise<void> {
+    await this.#tryForward(vm, saga, cause);
+    this.#o.events.add('vm.resized', cause, vm.spec.name);
   }
 
   open(vm: Vm, disk: number, snapshot?: SnapshotRow): Promise<DiskPort> {

@@ -126,6 +126,18 @@ export class Snapshots<Seen> {
     });
   }
 
+  /** A stopped VM without the image that it was made of. Errors: vm.blocked; host.mismatch when others were made of it. */
+  async promote(name: string, request: Request): Promise<Outcome> {
+    this.#o.vm(name);
+    return await this.#o.operate(name, 'promote', request, async (operation) => {
+      const vm = this.#o.vm(name);
+      this.#changes.refuseUnfinished('promote', name);
+      await this.#refuseUp(vm, 'promote', 'its disks are in use');
+      await this.#changes.promote(vm, operation, request.cause);
+      return { changed: true };
+    });
+  }
+
   /** The document with the larger disk; undefined when it is that large. Errors: spec.invalid. */
   #grown({ spec }: Vm, index: number, bytes: number): VmSpec | undefined {
     const disk = spec.disks[index];
@@ -187,6 +199,7 @@ export class Snapshots<Seen> {
       if (saga.verb === 'snapshot') await this.#changes.unmake(vm, saga, 'brigd');
       else if (saga.verb === 'prune') await this.#changes.finishRemove(vm, saga, 'brigd');
       else if (saga.verb === 'rollback') await this.#changes.finishRollback(vm, saga, 'brigd');
+      else if (saga.verb === 'promote') await this.#changes.finishPromote(vm, saga, 'brigd');
       else await this.#changes.finishResize(vm, saga, 'brigd');
     });
   }

@@ -27,6 +27,8 @@ export interface Node {
   readonly layout: Layout;
   /** Parent of zvols. */
   readonly dataset: string | undefined;
+  /** Volumes have all their space from the beginning. */
+  readonly reserve?: boolean;
   readonly features: Features;
   /** The texts of devfs/*.rules. */
   readonly fragments: Fragments;

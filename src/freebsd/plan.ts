@@ -29,7 +29,7 @@ import { dev, filesystem, jail, limits, ruleset } from './steps/jail.ts';
 import { bridge, epair, epairMember, inside, tap, tapMember } from './steps/network.ts';
 import { bhyve, vmm } from './steps/process.ts';
 import { tpm } from './steps/tpm.ts';
-import { dataset, volume, volumeGrow, volumeRollback, volumeSnapshot } from './steps/storage.ts';
+import { dataset, volume, volumeGrow, volumePromote, volumeRollback, volumeSnapshot } from './steps/storage.ts';
 
 /** Every kind of step on FreeBSD. */
 export const catalogue = {
@@ -41,6 +41,7 @@ export const catalogue = {
   'dataset.create': dataset,
   'zvol.create': volume,
   'zvol.grow': volumeGrow,
+  'zvol.promote': volumePromote,
   'disk.grow': fileGrow,
   'files.keep': keepFiles,
   'files.restore': restoreFiles,
@@ -90,6 +91,7 @@ export const createSteps = (node: Node, vm: Vm): Step[] => {
             dataset: volumeOf(parent, name, i),
             bytes: disk.zvol.size,
             ...from(disk.zvol.from),
+            ...(node.reserve ? { reserve: true as const } : {}),
           }),
         ];
       const file = `disk${i}.raw`;

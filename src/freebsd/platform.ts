@@ -15,7 +15,7 @@ import { checkPosture } from './doctor.ts';
 import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
 import { basisOf, dataDepth, look, observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
-import { growSteps, openVmDisk, rollbackSteps, snapshotSteps, strangersAfter } from './snapshots.ts';
+import { growSteps, openVmDisk, promoteSteps, rollbackSteps, snapshotSteps, strangersAfter } from './snapshots.ts';
 import { ifconfig } from './programs/ifconfig.ts';
 import { removeJail } from './programs/jail.ts';
 import { fileDisks } from '../image/file-disks.ts';
@@ -30,6 +30,8 @@ export interface FreebsdOptions {
   readonly paths: Paths;
   /** Parent dataset of zvols; absent: no zvol disks. */
   readonly dataset: string | undefined;
+  /** Its volumes have all their space from the beginning. */
+  readonly reserve?: boolean;
   readonly fragments: Fragments;
   /** Devices that documents may ask for although their record is bad. */
   readonly allowDevices: readonly string[];
@@ -120,6 +122,7 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     rollbackSteps: (vm, snapshot) => rollbackSteps(known(), vm, snapshot),
     strangersAfter: (seen, vm, snapshot, own) => strangersAfter(known(), seen, vm, snapshot, own),
     growSteps: (vm, disk) => growSteps(known(), vm, disk),
+    promoteSteps: (vm) => promoteSteps(known(), vm),
     openVmDisk: (host, vm, disk, snapshot) => openVmDisk(host, known(), vm, disk, snapshot),
     live: (seen, vm) => liveOf(known(), seen, vm),
     basis: (seen, { spec }) => basisOf(known(), seen, spec.name),

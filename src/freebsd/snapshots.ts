@@ -69,6 +69,14 @@ export const growSteps = (node: Node, vm: Vm, index: number): Step[] => {
   return disk && 'file' in disk ? [step('disk.grow', { vm: name, path, bytes: disk.file.size })] : [];
 };
 
+export const promoteSteps = (node: Node, { spec: { name, disks } }: Vm): Step[] =>
+  disks.flatMap((disk, i) => {
+    const from = 'zvol' in disk ? disk.zvol.from : undefined;
+    return from?.startsWith(`${node.dataset ?? ''}/images/`)
+      ? [step('zvol.promote', { vm: name, dataset: volumeOf(node.dataset ?? '', name, i), from })]
+      : [];
+  });
+
 /** A snapshot's volume by a clone that goes when it is closed. */
 export const openVmDisk = async (
   host: Host,

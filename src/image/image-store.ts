@@ -172,6 +172,11 @@ export class ImageStore implements Images {
     );
   }
 
+  /** Errors: image.unknown. */
+  async digestOf(host: Host, ref: string): Promise<string> {
+    return (await this.#find(host, ref)).digest;
+  }
+
   async show(host: Host, ref: string): Promise<SignedImage> {
     const { digest } = await this.#find(host, ref);
     return await this.#read(host, digest);
@@ -331,7 +336,7 @@ export class ImageStore implements Images {
           'image.inUse',
           `remove image ${ref}: ${users} VM${users === 1 ? ' was' : 's were'} made of it`,
           {
-            hint: 'brig list --json tells which',
+            hint: users === 1 ? '--promote gives its data to that VM' : 'brig list --json tells which',
           },
         );
       this.#leaving.add(digest);

@@ -13,7 +13,7 @@ import { NETNS_DIR } from './programs/ip.ts';
 import { INSIDE, qemuCommand } from './programs/qemu.ts';
 import { makeSeed } from './programs/xorrisofs.ts';
 import { cgroup } from './steps/cgroup.ts';
-import { diskDir, fileDisk, overlayGrow, RUN_FILES, runDir } from './steps/files.ts';
+import { diskDir, fileDisk, overlayFlatten, overlayGrow, RUN_FILES, runDir } from './steps/files.ts';
 import { bridge, inside, netns, tap, veth, vethMember } from './steps/network.ts';
 import { qemu } from './steps/process.ts';
 import { sockets, tpmDir } from './steps/sockets.ts';
@@ -27,6 +27,7 @@ export const catalogue = {
   'disk.create': fileDisk,
   'disk.grow': fileGrow,
   'overlay.grow': overlayGrow,
+  'overlay.flatten': overlayFlatten,
   'files.keep': keepFiles,
   'files.restore': restoreFiles,
   'vars.copy': firmwareVars,

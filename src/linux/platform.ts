@@ -13,7 +13,7 @@ import { checkHardening } from './hardening.ts';
 import { vmOfSpace, type Node } from './node.ts';
 import { look, observe, type Seen } from './observe.ts';
 import { catalogue, createSteps, startSteps } from './plan.ts';
-import { growSteps, openVmDisk, rollbackSteps, snapshotSteps } from './snapshots.ts';
+import { growSteps, openVmDisk, promoteSteps, rollbackSteps, snapshotSteps } from './snapshots.ts';
 import { ip } from './programs/ip.ts';
 import { removeDirectories } from './programs/system.ts';
 import { command } from '../platform/command.ts';
@@ -121,6 +121,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     rollbackSteps: (vm, snapshot) => rollbackSteps(known(), vm, snapshot),
     strangersAfter: () => [],
     growSteps: (vm, disk) => growSteps(known(), vm, disk),
+    promoteSteps: (vm) => promoteSteps(known(), vm),
     openVmDisk: (host, vm, disk, snapshot) => openVmDisk(host, known(), vm, disk, snapshot),
     live: (seen, vm) => liveOf(places, seen, vm),
     basis: (seen) => [seen],

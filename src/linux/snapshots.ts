@@ -40,6 +40,17 @@ export const growSteps = (node: Node, vm: Vm, index: number): Step[] => {
     : [step('overlay.grow', { ...args, name, from, uid: vm.place.uid })];
 };
 
+/** Only overlays over what the store of images keeps. */
+export const promoteSteps = (node: Node, { spec: { name, disks }, place: { uid } }: Vm): Step[] =>
+  disks.flatMap((disk, i) => {
+    const from = 'file' in disk ? disk.file.from : undefined;
+    if (!('file' in disk) || !from?.startsWith(`${node.layout.imageDisksDir}/`)) return [];
+    const { disk: dir } = node.layout.vm(name);
+    const file = diskFile(disk, i);
+    const args = { vm: name, path: `${dir}/${file}`, name: file, bytes: disk.file.size, from, uid };
+    return [step('overlay.flatten', { ...args, raw: `${dir}/disk${i}.raw` })];
+  });
+
 const read = async (host: Host, command: Command, vm: string): Promise<void> => {
   const { status, stderr } = await host.run(command);
   if (status !== 0)

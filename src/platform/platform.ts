@@ -67,6 +67,8 @@ export interface Platform<Seen = unknown> {
   strangersAfter(seen: Seen, vm: Vm, snapshot: string, own: readonly string[]): readonly string[];
   /** One disk as large as the document says now. They only go forward. */
   growSteps(vm: Vm, disk: number): readonly Step[];
+  /** Disks that need their image no more. They only go forward. Errors: host.mismatch when others were made of it too. */
+  promoteSteps(vm: Vm): readonly Step[];
   /** Opens a disk of a VM for reading, or of one of its snapshots: what the guest sees, and not how it is kept. */
   openVmDisk(host: Host, vm: Vm, disk: number, snapshot?: string): Promise<DiskPort>;
   live(seen: Seen, vm: Vm): Live;

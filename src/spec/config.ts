@@ -17,6 +17,8 @@ const config = z.strictObject({
     .string()
     .regex(/^[A-Za-z][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]+)*$/, { error: 'expected a dataset name such as zroot/brig' })
     .optional(),
+  /** Volumes of VMs have all their space from the beginning; otherwise they take it as their guests write. */
+  reserve: z.boolean().default(false),
   /** uid, gid and devfs ruleset of slot 0. */
   slotBase: z.int().min(1000).max(55_000).default(20_000),
   /** First unit of tap, epair and bridge that brig uses; people count up from 0. */

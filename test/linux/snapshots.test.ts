@@ -178,7 +178,21 @@ describe('an image of a VM', () => {
   });
 });
 
+test('the last VM of an image takes its data over, and the image goes', () => {
+  const made = sha('made:1');
+  expect(refused('image', 'rm', 'base:1').stderr).toMatch(/1 VM was made of it .*--promote/);
+  expect(refused('image', 'rm', 'base:1', '--promote').stderr).toMatch(/snapshot first lies on its image/);
+  ok('snapshot', 'rm', 'web01', 'first');
+  ok('image', 'rm', 'base:1', '--promote');
+  expect(readdirSync(file('state/vms/web01/disk')).sort()).toEqual(['disk0.raw', 'disk1.raw']);
+  ok('image', 'build', '--from', 'web01', '--name', 'free', '--version', '1');
+  expect(sha('free:1')).toEqual(made);
+  ok('start', 'web01');
+  ok('kill', 'web01');
+});
+
 test('a destroyed VM takes its snapshots along', () => {
+  ok('snapshot', 'create', 'web01');
   ok('destroy', 'web01');
   expect(readdirSync(file('state/vms'))).toEqual([]);
 });

@@ -28,7 +28,7 @@ describe('a VM with a seed', () => {
     const before = await world.inventory();
     await world.engine.start('web01', operator);
     expect(seedFiles()['user-data']).toContain(CANARY);
-    expect(Object.keys(seedFiles())).toEqual(['meta-data', 'network-config', 'user-data']);
+    expect(Object.keys(seedFiles()).sort()).toEqual(['meta-data', 'network-config', 'user-data']);
     const { uid } = await world.engine.show('web01');
     expect(nodeAt(SEED)).toMatchObject({ mode: 0o400, uid, gid: uid });
     expect(nodeAt('/var/run/brig/vms/web01/seed')).toBeUndefined();

@@ -237,6 +237,7 @@ export class World {
       dataset: this.config.dataset,
       fragments: readFragments(),
       allowDevices: [],
+      reserve: this.config.reserve,
     }));
     const prepare = async (): Promise<void> => {
       for (const path of [paths.runDir, paths.stateDir, places.vmsDir, places.statesDir])

@@ -144,7 +144,7 @@ const VERBS: Readonly<Record<string, readonly [number, number, Verb]>> = {
     1,
     1,
     async (call, ref) => {
-      const answer = await call.client.removeImage(ref);
+      const answer = await call.client.removeImage(ref, call.values.promote === true);
       if (call.json) printJson(answer);
     },
   ],
@@ -160,7 +160,7 @@ const VERBS: Readonly<Record<string, readonly [number, number, Verb]>> = {
 
 export const imageCommand: CliCommand = {
   usage:
-    'brig image list | show IMAGE | import FILE|DIRECTORY|URL|- [--sha256 DIGEST | --insecure] [--name N --version V [--arch A] [--os TEXT] [--firmware uefi|test|none] [--cloud-init]] [--max-size 1T] | build FILE | build --from VM[@SNAPSHOT] --name N --version V | verify IMAGE | sign IMAGE [--key FILE] | trust [NAME FILE] | revoke KEY | export IMAGE FILE|- | rm IMAGE | gc [--dry-run] [--json]',
+    'brig image list | show IMAGE | import FILE|DIRECTORY|URL|- [--sha256 DIGEST | --insecure] [--name N --version V [--arch A] [--os TEXT] [--firmware uefi|test|none] [--cloud-init]] [--max-size 1T] | build FILE | build --from VM[@SNAPSHOT] --name N --version V | verify IMAGE | sign IMAGE [--key FILE] | trust [NAME FILE] | revoke KEY | export IMAGE FILE|- | rm IMAGE [--promote] | gc [--dry-run] [--json]',
   summary: 'disks that VMs begin with, signed and by digest',
   options: {
     ...{
@@ -177,6 +177,7 @@ export const imageCommand: CliCommand = {
     },
     ...{
       from: { type: 'string' },
+      promote: { type: 'boolean' },
       'max-size': { type: 'string' },
       key: { type: 'string' },
       'dry-run': { type: 'boolean', short: 'n' },

@@ -11,9 +11,12 @@ const volumeOptions = (vm: string): readonly string[] => ['-o', 'volmode=dev', '
 export const createFilesystem = (dataset: string, vm: string): Command =>
   zfs('create', '-p', '-o', 'canmount=off', '-o', `brig:vm=${vm}`, dataset);
 
-/** A sparse volume, marked with its owner. Source: zfs-create(8). */
-export const createVolume = (dataset: string, bytes: number, vm: string): Command =>
-  zfs('create', '-s', '-V', String(bytes), ...volumeOptions(vm), dataset);
+/** A volume marked with its owner: sparse, or with all its space. Source: zfs-create(8). */
+export const createVolume = (dataset: string, bytes: number, vm: string, reserve = false): Command =>
+  zfs('create', ...(reserve ? [] : ['-s']), '-V', String(bytes), ...volumeOptions(vm), dataset);
+
+/** A clone is sparse; this gives it all its space. Source: zfsprops(7), refreservation. */
+export const reserveVolume = (dataset: string): Command => zfs('set', 'refreservation=auto', dataset);
 
 /** A clone takes its properties from the parent dataset, not from the origin: volmode again. Source: zfs-clone(8). */
 export const cloneVolume = (snapshot: string, dataset: string, vm: string): Command =>
@@ -44,6 +47,11 @@ export const snapshotVolumes = (names: readonly string[], vm: string): Command =
 
 /** Only to the newest snapshot; any newer one is an error. It succeeds under a guest that runs, too (FACTS S.15). */
 export const rollback = (name: string): Command => zfs('rollback', name);
+
+/** A clone becomes the owner of what it is a clone of. Source: zfs-promote(8) */
+export const promote = (dataset: string): Command => zfs('promote', dataset);
+/** What was made of a snapshot, with commas between. Source: zfsprops(7) */
+export const listClones = (name: string): Command => zfs('get', '-Hp', '-o', 'value', 'clones', name);
 
 /** What is held nobody destroys by mistake. */
 const TAG = 'brig';
@@ -77,6 +85,8 @@ export const DATASET_BUSY: Tolerance = { status: 1, stderr: 'dataset is busy' };
 export const DEPENDENT_CLONES = 'dependent clones';
 /** Seen: `cannot destroy snapshot X: it's being held.` */
 export const HELD = "it's being held";
+/** unrecorded; libzfs: `cannot promote 'X': not a cloned filesystem` */
+export const NO_CLONE: Tolerance = { status: 1, stderr: 'not a cloned filesystem' };
 /** unrecorded; libzfs: `no such tag on this dataset` */
 export const NO_HOLD: Tolerance = { status: 1, stderr: 'no such tag' };
 

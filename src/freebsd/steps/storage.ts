@@ -8,8 +8,14 @@ import {
   DATASET_BUSY,
   destroyDataset,
   growVolume,
+  reserveVolume,
+  listClones,
+  NO_CLONE,
   NO_DATASET,
+  NO_HOLD,
   NO_SNAPSHOT,
+  promote,
+  release,
   rollback,
   snapshotVolumes,
 } from '../programs/zfs.ts';
@@ -38,6 +44,8 @@ export interface VolumeArgs extends DatasetArgs {
   readonly bytes: number;
   /** Snapshot to clone. */
   readonly from?: string;
+  /** All its space from the beginning. */
+  readonly reserve?: true;
 }
 
 /** A disk as a ZFS volume: new, or a clone in constant time. */
@@ -45,10 +53,14 @@ export const volume: StepDef<VolumeArgs, Seen> = {
   keeps: true,
   because: ({ vm, from }) =>
     from === undefined ? `${vm} has a volume as disk` : `${vm} has a clone of ${from} as disk`,
-  apply: ({ vm, dataset: name, bytes, from }) =>
+  apply: ({ vm, dataset: name, bytes, from, reserve }) =>
     from === undefined
-      ? [run(createVolume(name, bytes, vm))]
-      : [run(cloneVolume(from, name, vm)), run(growVolume(name, bytes))],
+      ? [run(createVolume(name, bytes, vm, reserve))]
+      : [
+          run(cloneVolume(from, name, vm)),
+          run(growVolume(name, bytes)),
+          ...(reserve ? [run(reserveVolume(name))] : []),
+        ],
   undo: ({ dataset: name }) => [
     run(destroyDataset(name), { tolerate: [NO_DATASET], retry: { on: DATASET_BUSY, forMs: LIMITS.busyTimeoutMs } }),
   ],
@@ -98,6 +110,33 @@ export const volumeGrow: StepDef<VolumeArgs, Seen> = {
   keeps: true,
   because: ({ vm, dataset: name }) => `volume ${name} of ${vm} becomes larger`,
   apply: ({ dataset: name, bytes }) => [run(growVolume(name, bytes))],
+  undo: () => [],
+  holds: () => 'no',
+  repair: () => DATA_GONE,
+};
+
+export interface PromoteArgs {
+  readonly vm: string;
+  readonly dataset: string;
+  /** The snapshot of an image that it is the only clone of. */
+  readonly from: string;
+}
+
+/** A volume without its image: what they shared is the volume's, and the image's volume is gone; done twice it is the same. */
+export const volumePromote: StepDef<PromoteArgs, Seen> = {
+  keeps: true,
+  because: ({ vm, from }) => `${vm} takes over what it shares with ${from}`,
+  apply: ({ dataset: name, from }) => {
+    const [image = '', snapshot = ''] = from.split('@');
+    const own = `${name}@${snapshot}`;
+    return [
+      run(listClones(from), { expect: `${name}\n`, tolerate: [NO_DATASET] }),
+      run(promote(name), { tolerate: [NO_CLONE] }),
+      run(destroyDataset(image), { tolerate: [NO_DATASET] }),
+      run(release(own), { tolerate: [NO_HOLD, NO_DATASET] }),
+      run(destroyDataset(own), { tolerate: [NO_SNAPSHOT, NO_DATASET] }),
+    ];
+  },
   undo: () => [],
   holds: () => 'no',
   repair: () => DATA_GONE,

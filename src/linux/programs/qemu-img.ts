@@ -1,4 +1,4 @@
-import type { Command } from '../../base/host.ts';
+import type { Command, Tolerance } from '../../base/host.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { BWRAP } from './bwrap.ts';
 import { command } from '../../platform/command.ts';
@@ -70,6 +70,9 @@ const overlayOf = (base: string): string =>
     ...['driver=qcow2', 'file.driver=file', 'file.filename=/vm/top', `backing.driver=${formatOf(base)}`],
     ...['backing.file.driver=file', 'backing.file.filename=/vm/base'],
   ].join(',');
+
+/** bwrap(1) of an overlay that is not there: `Can't find source path /x: No such file or directory`. */
+export const NO_OVERLAY: Tolerance = { status: 1, stderr: "Can't find source path" };
 
 /** What a guest sees of an overlay, into a file that is there. Source: qemu-img(1) "convert". */
 export const flatten = (overlay: Overlay, to: string): Command =>

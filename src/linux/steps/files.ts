@@ -3,8 +3,8 @@ import type { Access, Effect } from '../../base/host.ts';
 import { DATA_GONE, type StepDef } from '../../base/step.ts';
 import type { Seen } from '../observe.ts';
 import { renderVmArgs, type Bind } from '../programs/bwrap.ts';
-import { createOverlay, growOverlay } from '../programs/qemu-img.ts';
-import { chmod, chown, makeFifos } from '../programs/system.ts';
+import { createOverlay, flatten, growOverlay, NO_OVERLAY } from '../programs/qemu-img.ts';
+import { chmod, chown, makeFifos, NO_FILE } from '../programs/system.ts';
 
 const ROOT = { uid: 0, gid: 0 };
 const owner = (uid: number): Access => ({ mode: 0o600, uid, gid: uid });
@@ -142,6 +142,23 @@ export const overlayGrow: StepDef<FileDiskArgs & { readonly from: string }, Seen
   keeps: true,
   because: ({ vm, name }) => `${name} of ${vm} becomes larger`,
   apply: ({ path, from, bytes }) => [run(growOverlay({ path, base: from }, bytes))],
+  undo: () => [],
+  holds: () => 'no',
+  repair: () => DATA_GONE,
+};
+
+/** A disk of its own instead of an overlay; done twice it is the same. */
+export const overlayFlatten: StepDef<FileDiskArgs & { readonly from: string; readonly raw: string }, Seen> = {
+  keeps: true,
+  because: ({ vm, from }) => `${vm} takes over what it shares with ${from}`,
+  apply: ({ path, from, raw, uid }) => [
+    { do: 'remove', path: `${raw}.new` },
+    { do: 'allocate', path: `${raw}.new`, bytes: 0, access: owner(uid) },
+    run(flatten({ path, base: from }, `${raw}.new`), { tolerate: [NO_OVERLAY] }),
+    run(command('/usr/bin/mv', ['-n', `${raw}.new`, raw]), { tolerate: [NO_FILE] }),
+    { do: 'remove', path: `${raw}.new` },
+    { do: 'remove', path },
+  ],
   undo: () => [],
   holds: () => 'no',
   repair: () => DATA_GONE,

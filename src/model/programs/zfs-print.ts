@@ -38,6 +38,12 @@ const PROPERTIES: Readonly<Record<string, (dataset: Dataset, world: World) => st
   userrefs: (dataset) => (dataset.type === 'snapshot' ? String(dataset.holds.size) : '-'),
   readonly: (dataset) => dataset.properties.get('readonly') ?? 'off',
   receive_resume_token: () => '-',
+  clones: (dataset, world) =>
+    [...world.datasets.values()]
+      .filter(({ origin }) => origin === dataset.name)
+      .map(({ name }) => name)
+      .sort()
+      .join(','),
 };
 
 /** Value of a property as `-Hp` prints it; undefined when zfs(8) knows no such property. */

@@ -3,6 +3,7 @@ import { done, fail, lines, must, unknownArgv, type Answer, type Program } from 
 import { byName, createDataset, parentDataset } from '../storage.ts';
 import type { Dataset, World } from '../world.ts';
 import { destroy } from './zfs-destroy.ts';
+import { promote } from './zfs-promote.ts';
 import { rename } from './zfs-rename.ts';
 import { localProperties, sourceOf, valueOf } from './zfs-print.ts';
 
@@ -302,6 +303,7 @@ const VERBS: Readonly<Record<string, (world: World, args: readonly string[]) => 
   holds,
   rollback,
   rename: renameNamed,
+  promote: (world, args) => promote(world, one(args, parseRequest(args, []))),
 };
 
 /** zfs(8), as far as volumes, snapshots and clones go. */
