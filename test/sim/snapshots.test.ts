@@ -180,6 +180,29 @@ describe('a snapshot', () => {
   });
 });
 
+test('a pool that goes away leaves guests alone, and all is there when it is back', async () => {
+  await prepare({ snapshots: { hourly: 3 } });
+  await make('one');
+  await start();
+  const before = await onHost();
+  world.mortal.broken = '/sbin/zfs';
+  await expect(make('two')).rejects.toMatchObject({ code: 'host.failed' });
+  await expect(snapshots().list('web01')).rejects.toMatchObject({ code: 'host.failed' });
+  await expect(snapshots().remove('web01', 'one', operator)).rejects.toThrow();
+  await world.model.clock.advance(3_600_000);
+  await world.keeper.pass();
+  expect(await world.state()).toBe('running');
+  await stop();
+  await expect(rollback('one')).rejects.toThrow();
+  await expect(snapshots().resize('web01', 0, 96 * MIB, operator)).rejects.toThrow();
+  world.mortal.broken = undefined;
+  expect(await onHost()).toEqual(before);
+  expect(await snapshots().list('web01')).toMatchObject([{ name: 'one', isWhole: true }]);
+  expect(world.kinds()).toContain('snapshot.failed');
+  await rollback('one');
+  await start();
+});
+
 describe('a disk', () => {
   test('grows while its guest is down, and never shrinks', async () => {
     await prepare();
