@@ -74,6 +74,25 @@ class History {
     });
   }
 
+  /** What people do to a VM's disks. */
+  #data(name: Name): void {
+    const { snapshots } = this.world.engine;
+    const operator = { cause: 'operator' } as const;
+    const snapshot = 'abc'[this.#pick(3)] ?? 'a';
+    switch (this.#pick(5)) {
+      case 0:
+        return this.#ask(`rollback ${name} ${snapshot}`, () => snapshots.rollback(name, snapshot, true, operator));
+      case 1:
+        return this.#ask(`remove snapshot ${snapshot} of ${name}`, () => snapshots.remove(name, snapshot, operator));
+      case 2: {
+        const bytes = (64 + 16 * this.#pick(8)) * 2 ** 20;
+        return this.#ask(`resize ${name} to ${bytes}`, () => snapshots.resize(name, 0, bytes, operator));
+      }
+      default:
+        return this.#ask(`snapshot ${name} ${snapshot}`, () => snapshots.make(name, snapshot, operator));
+    }
+  }
+
   /** Brigd comes up again, whatever went wrong before. */
   async #boot(): Promise<void> {
     for (let attempt = 0; attempt < 3; attempt++) {
@@ -92,7 +111,7 @@ class History {
     const operator = { cause: 'operator' } as const;
     const name = NAMES[this.#pick(NAMES.length)] ?? 'web01';
     const { engine, model } = world;
-    switch (this.#pick(12)) {
+    switch (this.#pick(14)) {
       case 0:
       case 1:
       case 2:
@@ -128,6 +147,9 @@ class History {
         this.#faults++;
         return world.mortal.arm(fault);
       }
+      case 11:
+      case 12:
+        return this.#data(name);
       default:
         return await this.#end();
     }
@@ -175,6 +197,7 @@ class History {
     this.#say('nothing goes wrong any more');
     await this.#settle();
     await this.#compare();
+    await this.#compareSnapshots();
     await this.#leave();
     assert.deepEqual(await this.#inventory(), bare, 'nothing of brig is left, and strangers are as they were');
     assert.deepEqual(world.store.listSagas(), [], 'the journal is empty');
@@ -194,6 +217,10 @@ class History {
 
   async #settle(): Promise<void> {
     const { world } = this;
+    // A rollback that is stuck waits for a person, who looks once it is calm.
+    await world.until(() => world.engine.operations.all().length === 0, 300_000);
+    for (const { vm } of world.store.listSagas().filter(({ verb }) => verb === 'rollback'))
+      await world.engine.resolve(vm, { cause: 'operator' });
     const isQuiet = (): boolean => world.engine.operations.all().length === 0 && world.store.listSagas().length === 0;
     await world.until(isQuiet, 300_000);
     // Two passes over the whole host, and what they begin.
@@ -224,6 +251,22 @@ class History {
             world.reconciler.findings(view.name).some(({ key }) => key === found.key),
             `nobody tells ${found.key}`,
           );
+    }
+  }
+
+  /** Whoever looks at the pool finds nothing of brig's that the store does not know. */
+  async #compareSnapshots(): Promise<void> {
+    const { world } = this;
+    const text = await world.shell('/sbin/zfs', 'list', '-Hp', '-r', '-t', 'snapshot', '-o', 'name', 'tank/brig');
+    for (const [, vm = '', name = ''] of text.matchAll(/vms\/([^/]+)\/disk\d@brig-(\S+)/g))
+      assert(world.store.snapshots.find(vm, name), `snapshot ${name} of ${vm} is nobody's`);
+    for (const name of NAMES.filter((each) => world.store.findVm(each))) {
+      const dirs = (await world.model.host.list(`/var/db/brig/vms/${name}/snapshots`)) ?? [];
+      for (const dir of dirs) assert(world.store.snapshots.find(name, dir), `snapshot ${dir} of ${name} is nobody's`);
+      const { disks } = world.engine.row(name).spec;
+      const size = disks[0] && 'zvol' in disks[0] ? disks[0].zvol.size : 0;
+      const has = await world.shell('/sbin/zfs', 'get', '-Hp', '-o', 'value', 'volsize', `tank/brig/vms/${name}/disk0`);
+      assert(size <= Number(has.trim() || size), `${name} has ${has.trim()} bytes, and says ${size}`);
     }
   }
 
