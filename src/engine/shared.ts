@@ -1,4 +1,4 @@
-/** Who uses what several VMs share. A VM claims before it looks and lets go after it has cleaned up. */
+/** Who uses what several VMs share. A VM claims before it looks, and lets go when it undoes its use of it. */
 export class Shared {
   readonly #claims = new Map<string, Set<string>>();
   readonly #undoing = new Map<string, Promise<void>>();
@@ -20,8 +20,10 @@ export class Shared {
   for(vm: string): { undo(key: string, work: () => Promise<void>): Promise<void> } {
     return {
       undo: async (key, work) => {
-        const others = [...(this.#claims.get(key) ?? [])].some((user) => user !== vm);
-        if (others) return;
+        // Given up here, not at the end: of two that go at once the second must see that it is the last.
+        const users = this.#claims.get(key);
+        users?.delete(vm);
+        if (users && users.size > 0) return;
         const running = work();
         const settled = running.catch(() => undefined);
         this.#undoing.set(key, settled);

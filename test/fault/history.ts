@@ -78,8 +78,9 @@ class History {
   #data(name: Name): void {
     const { snapshots } = this.world.engine;
     const operator = { cause: 'operator' } as const;
-    const snapshot = 'abc'[this.#pick(3)] ?? 'a';
-    switch (this.#pick(5)) {
+    const known = this.world.store.snapshots.of(name);
+    const snapshot = known[this.#pick(known.length + 1)]?.name ?? 'abcdef'[this.#pick(6)] ?? 'a';
+    switch (known.length === 0 ? this.#pick(3) + 2 : this.#pick(6)) {
       case 0:
         return this.#ask(`rollback ${name} ${snapshot}`, () => snapshots.rollback(name, snapshot, true, operator));
       case 1:
@@ -111,7 +112,7 @@ class History {
     const operator = { cause: 'operator' } as const;
     const name = NAMES[this.#pick(NAMES.length)] ?? 'web01';
     const { engine, model } = world;
-    switch (this.#pick(14)) {
+    switch (this.#pick(16)) {
       case 0:
       case 1:
       case 2:
@@ -149,6 +150,8 @@ class History {
       }
       case 11:
       case 12:
+      case 13:
+      case 14:
         return this.#data(name);
       default:
         return await this.#end();

@@ -363,6 +363,17 @@ test('each harder stage of a stop is an event', async () => {
   expect(stages.map(({ data }) => data.stage)).toEqual(['ACPI power button', 'forced power-off']);
 });
 
+test('two VMs on one network that stop at the same moment take its bridge along', async () => {
+  world = await new World().prepare('shared');
+  const before = await world.inventory();
+  for (const name of ['web01', 'web02']) {
+    await world.create({ name, disks: [] });
+    await world.engine.start(name, operator);
+  }
+  await Promise.all(['web01', 'web02'].map((name) => world.engine.stop(name, { ...operator, graceMs: 0 })));
+  expect(await world.inventory()).toEqual(before);
+});
+
 describe('a store that cannot be written', () => {
   test('refuses a change before anything is touched, and says where to look', async () => {
     await world.create();
