@@ -5,18 +5,15 @@ import { join } from 'node:path';
 import { Client } from '../../src/api/client.ts';
 import { layout } from '../../src/platform/layout.ts';
 import type { World } from '../sim/world.ts';
+import { flagsOf } from '../demo/stage.ts';
 import { crowd } from '../sim/crowd.ts';
 import { serveHost } from './far.ts';
 import { median } from './script.ts';
 
 const HERE = new URL('.', import.meta.url).pathname;
 const DIST = new URL('../../dist/', import.meta.url).pathname;
-/** Those of bin/brigd: brigd is measured as it runs. */
-const FLAGS =
-  /--optimize[^\\]*/
-    .exec(readFileSync(new URL('../../bin/brigd', import.meta.url), 'utf8'))?.[0]
-    .trim()
-    .split(' ') ?? [];
+/** brigd is measured as it runs. */
+const FLAGS = flagsOf('brigd');
 const LISTS = 41;
 const PASSES = 8;
 
@@ -56,13 +53,9 @@ class Node {
     this.#clock = setInterval(() => void this.#world.model.clock.advance(10), 10);
     const { dataset } = this.#world.config;
     const args = [join(this.#dir, 'host.sock'), join(this.#dir, 'fifos'), JSON.stringify({ ...paths, dataset })];
-    this.#child = spawn(
-      process.execPath,
-      ['--disable-warning=ExperimentalWarning', ...FLAGS, join(this.#dir, 'node.mjs'), ...args],
-      {
-        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      },
-    );
+    this.#child = spawn(process.execPath, [...FLAGS, join(this.#dir, 'node.mjs'), ...args], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
     await answerOf(this.#child);
     return this.commands - before;
   }

@@ -1,5 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -8,12 +8,21 @@ import { Client } from '../../src/api/client.ts';
 const root = new URL('../../', import.meta.url).pathname;
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning'];
 
-/** What starts brig and brigd: this checkout's source, or what tsc built of it with the flags of bin/brigd. */
+/** Node's flags of bin/brig or bin/brigd. */
+export const flagsOf = (program: 'brig' | 'brigd'): string[] => {
+  const command = /^exec "\$node"(?: --[^"]*)+"/m.exec(readFileSync(join(root, 'bin', program), 'utf8'))?.[0] ?? '';
+  return [...command.matchAll(/--[a-z-]+(?:=\S+)?/g)].map(([flag]) => flag);
+};
+
+/** What starts brig and brigd: this checkout's source, or what tsc built of it; the latter with the flags of bin. */
 const PROGRAMS = {
-  source: { brig: [join(root, 'src/cli/main.ts')], brigd: [join(root, 'src/daemon/main.ts')] },
+  source: {
+    brig: [...flagsOf('brig'), join(root, 'src/cli/main.ts')],
+    brigd: [...NODE_FLAGS, join(root, 'src/daemon/main.ts')],
+  },
   built: {
-    brig: [join(root, 'dist/cli/main.js')],
-    brigd: ['--optimize-for-size', '--no-opt', '--no-maglev', join(root, 'dist/daemon/main.js')],
+    brig: [...flagsOf('brig'), join(root, 'dist/cli/main.js')],
+    brigd: [...flagsOf('brigd'), join(root, 'dist/daemon/main.js')],
   },
 } as const;
 
@@ -121,7 +130,7 @@ export class Stage {
 
   /** Starts brigd and waits until it answers. */
   async up(): Promise<void> {
-    const args = [...NODE_FLAGS, ...this.#programs.brigd, '--config', join(this.dir, 'brig.yaml')];
+    const args = [...this.#programs.brigd, '--config', join(this.dir, 'brig.yaml')];
     const daemon = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#daemon = daemon;
     daemon.stderr.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
@@ -148,7 +157,7 @@ export class Stage {
 
   /** Arguments of node(1) that make it brig. */
   get command(): string[] {
-    return [...NODE_FLAGS, ...this.#programs.brig, '--socket', this.socket];
+    return [...this.#programs.brig, '--socket', this.socket];
   }
 
   brig(...args: string[]): Ran {
