@@ -10,16 +10,20 @@ const must = (program: string, args: readonly string[], options: { cwd?: string;
   return stdout;
 };
 
-/** What the kernel's meta package stands for, unpacked and never installed. */
+/** Of the kernel that the meta package stands for; undefined when the lists of packages are not there, or too old. */
+const download = (dir: string): string | undefined => {
+  const depends = spawnSync('/usr/bin/apt-cache', ['depends', 'linux-image-amd64'], { encoding: 'utf8' }).stdout;
+  const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
+  if (name === undefined) return undefined;
+  const args = ['download', '-qq', '-o', 'APT::Sandbox::User=root', name];
+  return spawnSync('/usr/bin/apt-get', args, { cwd: dir }).status === 0 ? name : undefined;
+};
+
+/** Unpacked, and never installed. */
 const unpackKernel = (dir: string): { readonly vmlinuz: string; readonly modules: string } => {
-  const depends = must('/usr/bin/apt-cache', ['depends', 'linux-image-amd64']);
-  const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1] ?? '';
-  const download = () =>
-    spawnSync('/usr/bin/apt-get', ['download', '-qq', '-o', 'APT::Sandbox::User=root', name], { cwd: dir });
-  // The lists may be older than what the mirror still has.
-  if (download().status !== 0) {
+  if (download(dir) === undefined) {
     must('/usr/bin/apt-get', ['update', '-qq']);
-    if (download().status !== 0) throw new Error(`apt-get download ${name} failed`);
+    if (download(dir) === undefined) throw new Error('apt-get download linux-image-amd64 failed');
   }
   const [deb = ''] = globSync(join(dir, '*.deb'));
   must('/usr/bin/dpkg-deb', ['-x', deb, join(dir, 'kernel')]);
