@@ -2,7 +2,7 @@ import type { DiskPort, Host } from '../base/host.ts';
 import type { Step } from '../base/step.ts';
 import { BrigError } from '../base/errors.ts';
 import type { Vm } from '../platform/platform.ts';
-import type { KeepArgs, KeptFile } from '../platform/snapshots.ts';
+import { keepsOf } from '../platform/snapshots.ts';
 import { volumeOf } from './devices.ts';
 import { openClone, openVolume } from './image-disks.ts';
 import type { Node } from './node.ts';
@@ -13,18 +13,9 @@ import { step } from './plan.ts';
 const volumeAt = (node: Node, vm: Vm, disk: number, snapshot: string): string =>
   `${volumeOf(node.dataset ?? '', vm.spec.name, disk)}@brig-${snapshot}`;
 
-/** swtpm(8) keeps a TPM's state in it. */
-const TPM_STATE = 'tpm2-00.permall';
-
-const keptOf = (node: Node, { spec, place: { uid } }: Vm, snapshot: string): KeepArgs[] => {
-  const { disk, snapshots } = node.layout.vm(spec.name);
-  const file = (name: string): KeptFile => ({ path: `${disk}/${name}`, name, uid, isOptional: false });
-  const files = [
-    ...('uefi' in spec.firmware ? [file('vars.fd')] : []),
-    ...(spec.devices.tpm ? [{ ...file(TPM_STATE), path: `${disk}/tpm/${TPM_STATE}`, isOptional: true }] : []),
-    ...spec.disks.flatMap((each, i) => ('file' in each ? [file(`disk${i}.raw`)] : [])),
-  ];
-  return files.length === 0 ? [] : [{ vm: spec.name, snapshot, directory: `${snapshots}/${snapshot}`, files }];
+const keptOf = (node: Node, vm: Vm, snapshot: string) => {
+  const files = node.layout.vm(vm.spec.name);
+  return keepsOf(vm, files, snapshot, `${files.disk}/tpm`, (i) => `disk${i}.raw`);
 };
 
 const volumesOf = (node: Node, vm: Vm, snapshot: string) => {

@@ -2,25 +2,20 @@ import { BrigError } from '../base/errors.ts';
 import type { Command, DiskPort, Host } from '../base/host.ts';
 import type { Step } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
-import type { KeepArgs, KeptFile } from '../platform/snapshots.ts';
+import { keepsOf } from '../platform/snapshots.ts';
 import { diskFile, tpmOf } from './devices.ts';
 import type { Node } from './node.ts';
 import { step } from './plan.ts';
 import { flatten } from './programs/qemu-img.ts';
 
-/** swtpm(8) keeps a TPM's state in it. */
-const TPM_STATE = 'tpm2-00.permall';
+const nameOf = ({ spec }: Vm, index: number): string => {
+  const disk = spec.disks[index];
+  return disk && 'file' in disk ? diskFile(disk, index) : '';
+};
 
-const keptOf = (node: Node, { spec, place: { uid } }: Vm, snapshot: string): KeepArgs[] => {
-  const files = node.layout.vm(spec.name);
-  const file = (name: string): KeptFile => ({ path: `${files.disk}/${name}`, name, uid, isOptional: false });
-  const kept = [
-    ...('uefi' in spec.firmware ? [file('vars.fd')] : []),
-    ...(spec.devices.tpm ? [{ ...file(TPM_STATE), path: `${tpmOf(files).dir}/${TPM_STATE}`, isOptional: true }] : []),
-    ...spec.disks.flatMap((each, i) => ('file' in each ? [file(diskFile(each, i))] : [])),
-  ];
-  const directory = `${files.snapshots}/${snapshot}`;
-  return kept.length === 0 ? [] : [{ vm: spec.name, snapshot, directory, files: kept }];
+const keptOf = (node: Node, vm: Vm, snapshot: string) => {
+  const files = node.layout.vm(vm.spec.name);
+  return keepsOf(vm, files, snapshot, tpmOf(files).dir, (i) => nameOf(vm, i));
 };
 
 export const snapshotSteps = (node: Node, vm: Vm, snapshot: string): Step[] =>

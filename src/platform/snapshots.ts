@@ -1,5 +1,7 @@
 import type { Access, Effect } from '../base/host.ts';
 import type { Consistency, SnapshotKind } from '../spec/snapshot.ts';
+import type { Layout } from './layout.ts';
+import type { Vm } from './platform.ts';
 import { DATA_GONE, type StepDef } from '../base/step.ts';
 
 /** One snapshot as `brig snapshot list` gives it. Shape is stable: keys are added, never changed. */
@@ -16,7 +18,7 @@ export interface SnapshotView {
 }
 
 /** One file of a VM that a snapshot copies. */
-export interface KeptFile {
+interface KeptFile {
   readonly path: string;
   /** In the snapshot's directory. */
   readonly name: string;
@@ -25,12 +27,32 @@ export interface KeptFile {
   readonly isOptional: boolean;
 }
 
-export interface KeepArgs {
+interface KeepArgs {
   readonly vm: string;
   readonly snapshot: string;
   readonly directory: string;
   readonly files: readonly KeptFile[];
 }
+
+/** swtpm(8) keeps a TPM's state in it. */
+const TPM_STATE = 'tpm2-00.permall';
+
+/** The files of a VM that a snapshot copies; none when it has none. `tpm`: directory of the TPM's state; `diskName`: of a disk that is a file. */
+export const keepsOf = (
+  { spec, place: { uid } }: Vm,
+  { disk: dir, snapshots }: ReturnType<Layout['vm']>,
+  snapshot: string,
+  tpm: string,
+  diskName: (index: number) => string,
+): KeepArgs[] => {
+  const file = (name: string): KeptFile => ({ path: `${dir}/${name}`, name, uid, isOptional: false });
+  const files = [
+    ...('uefi' in spec.firmware ? [file('vars.fd')] : []),
+    ...(spec.devices.tpm ? [{ ...file(TPM_STATE), path: `${tpm}/${TPM_STATE}`, isOptional: true }] : []),
+    ...spec.disks.flatMap((each, i) => ('file' in each ? [file(diskName(i))] : [])),
+  ];
+  return files.length === 0 ? [] : [{ vm: spec.name, snapshot, directory: `${snapshots}/${snapshot}`, files }];
+};
 
 /** What these ask of an observation: the snapshots of one VM that have a directory. */
 export interface SeesSnapshots {
