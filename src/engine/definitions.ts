@@ -9,6 +9,7 @@ import type { VmRow } from '../store/rows.ts';
 import type { Cause, Changes, ChangeOptions } from './changes.ts';
 import type { Operation } from './operation.ts';
 import { checkNetworks, place } from './place.ts';
+import { checkQuota } from './quota.ts';
 import { stuck, type Request } from './request.ts';
 
 export interface DefinitionsOptions<Seen> extends ChangeOptions<Seen> {
@@ -33,6 +34,7 @@ export class Definitions<Seen> {
       const vm = place(row, config);
       changes.journal(operation, vm, platform.createSteps(vm), '');
     };
+    checkQuota('create', spec, store, config);
     const vm = place(store.addVm(spec, host.now(), begin), config);
     const steps = platform.createSteps(vm);
     try {

@@ -4,20 +4,20 @@ import type { Action } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
 import type { SnapshotView } from '../platform/snapshots.ts';
 import { holdsOf, planApply } from '../saga/run.ts';
+import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { SagaRow } from '../store/rows.ts';
 import type { SnapshotRow } from '../store/snapshots.ts';
 import type { Cause, Changes, ChangeOptions } from './changes.ts';
+import { checkQuota, diskBytes } from './quota.ts';
 import { nearest } from './nearest.ts';
 import type { Operation } from './operation.ts';
 import { stuck } from './request.ts';
 
 export interface SnapshotChangesOptions<Seen> extends ChangeOptions<Seen> {
   readonly changes: Changes<Seen>;
+  readonly config: Config;
 }
-
-const bytesOf = (spec: VmSpec): number[] =>
-  spec.disks.flatMap((disk) => ('zvol' in disk ? [disk.zvol.size] : 'file' in disk ? [disk.file.size] : []));
 
 /** The document of a VM that needs its image no more. */
 const independent = (spec: VmSpec): VmSpec => ({
@@ -70,7 +70,7 @@ export class SnapshotChanges<Seen> {
   #view(row: SnapshotRow, holds: (step: Action['step']) => boolean, vm: Vm): SnapshotView {
     const { name, createdMs, kind, consistency, spec } = row;
     const isWhole = this.#stepsOf(vm, row).every(holds);
-    return { vm: row.vm, name, createdMs, kind, consistency, disks: bytesOf(spec), isWhole };
+    return { vm: row.vm, name, createdMs, kind, consistency, disks: diskBytes(spec), isWhole };
   }
 
   /** All disks at once, or nothing. Errors: vm.exists; vm.blocked when a guest writes to files; the step that failed. */
@@ -237,7 +237,8 @@ export class SnapshotChanges<Seen> {
 
   /** A disk never shrinks. Errors: vm.blocked, spec.invalid, the step that failed. */
   async resize(vm: Vm, disk: number, spec: VmSpec, operation: Operation, cause: Cause): Promise<void> {
-    const { platform, changes } = this.#o;
+    const { platform, changes, store, config } = this.#o;
+    checkQuota('resize', spec, store, config);
     const steps = platform.growSteps({ ...vm, spec }, disk);
     await this.finishResize(vm, changes.journal(operation, vm, steps, '', { spec }), cause);
   }

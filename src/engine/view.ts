@@ -36,6 +36,7 @@ export interface VmView {
     readonly mac: string;
     readonly unit: number;
   }[];
+  readonly owner?: string;
   readonly autostart: boolean;
   readonly labels: Readonly<Record<string, string>>;
   /** What its disks were made of. */
@@ -78,6 +79,12 @@ const marksOf = (
   ...(unconfined ? { unconfined: true } : {}),
 });
 
+/** Whose it is, and what its disks were made of. */
+const originOf = ({ owner, image }: VmSpec): Pick<VmView, 'owner' | 'image'> => ({
+  ...(owner === undefined ? {} : { owner }),
+  ...(image === undefined ? {} : { image }),
+});
+
 export const toView = (
   row: VmRow,
   vm: Vm,
@@ -109,7 +116,7 @@ export const toView = (
     })),
     autostart: row.spec.autostart,
     labels: row.spec.labels,
-    ...(row.spec.image === undefined ? {} : { image: row.spec.image }),
+    ...originOf(row.spec),
     ...(row.lastEnd === undefined ? {} : { lastEnd: row.lastEnd }),
     ...(row.trouble?.left ? { left: row.trouble.left } : {}),
     createdMs: row.createdMs,

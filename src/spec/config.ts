@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { parseText, parseWith } from './document.ts';
-import { NAME } from './vm.ts';
+import { bytes, NAME } from './vm.ts';
 
 const path = z.string().regex(/^\/[A-Za-z0-9._/-]+$/, { error: 'expected an absolute path of [A-Za-z0-9._/-]' });
 const interfaceName = z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,14}$/, { error: 'expected an interface name' });
@@ -17,6 +17,13 @@ const config = z.strictObject({
     .string()
     .regex(/^[A-Za-z][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]+)*$/, { error: 'expected a dataset name such as zroot/brig' })
     .optional(),
+  /** What the disks of an owner's VMs may have together. Units: bytes. */
+  quotas: z
+    .record(
+      z.string().regex(NAME, { error: 'expected an owner' }),
+      z.strictObject({ disk: bytes(2 ** 20, 'a size such as 200G') }),
+    )
+    .default({}),
   /** Volumes of VMs have all their space from the beginning; otherwise they take it as their guests write. */
   reserve: z.boolean().default(false),
   /** uid, gid and devfs ruleset of slot 0. */

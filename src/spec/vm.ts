@@ -14,7 +14,7 @@ const name = z
   .regex(NAME, expected('a name of [a-z0-9-], at most 31 characters, not starting with -'));
 
 /** `2G` or a number of bytes; comes out in bytes. */
-const bytes = (leastBytes: number, what: string) =>
+export const bytes = (leastBytes: number, what: string) =>
   z.union([z.string(), z.number()], expected(what)).transform((value, context) => {
     const parsed = typeof value === 'number' ? value : parseBytes(value);
     if (parsed !== undefined && Number.isInteger(parsed) && parsed >= leastBytes) return parsed;
@@ -204,6 +204,8 @@ const vm = z.strictObject({
   restart: restart.prefault({}),
   /** How many hourly, daily and weekly snapshots brigd makes and keeps. */
   snapshots: schedule.optional(),
+  /** Whose quota its disks count for. */
+  owner: name.optional(),
   autostart: z.boolean().default(false),
   boot: boot.prefault({}),
   labels: z

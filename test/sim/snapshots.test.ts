@@ -220,6 +220,25 @@ describe('a disk', () => {
   });
 });
 
+test('a quota holds for all VMs of an owner, at once too, and for nobody else', async () => {
+  world = await new World({}, 'tank/brig', { quotas: { alice: { disk: 200 * MIB } } }).prepare('shared');
+  const create = (name: string, owner?: string) =>
+    world.create({ name, disks: [{ zvol: { size: '96M' } }], ...(owner === undefined ? {} : { owner }) });
+  const ends = await Promise.allSettled(['web01', 'web02', 'web03'].map((name) => create(name, 'alice')));
+  expect(ends.map(({ status }) => status).sort()).toEqual(['fulfilled', 'fulfilled', 'rejected']);
+  await expect(create('web04', 'alice')).rejects.toThrow(
+    /create web04: blocked: expected at most 200M of disks for alice, got 288M with this/,
+  );
+  const grown = await Promise.allSettled(
+    (await world.engine.list()).map(({ name }) => snapshots().resize(name, 0, 104 * MIB, operator)),
+  );
+  expect(grown.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  await create('web05', 'bob');
+  await create('web06');
+  expect((await world.engine.show('web05')).owner).toBe('bob');
+  expect(await onHost()).toEqual([]);
+});
+
 describe('a schedule', () => {
   const HOUR = 3_600_000;
   const kinds = async (): Promise<string[]> => (await snapshots().list('web01')).map(({ kind }) => kind);
