@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { inventory, leftovers, run, Stage, type Ran } from '../demo/stage.ts';
@@ -183,6 +183,14 @@ test('the last VM of an image takes its data over, and the image goes', () => {
   expect(refused('image', 'rm', 'base:1').stderr).toMatch(/1 VM was made of it .*--promote/);
   expect(refused('image', 'rm', 'base:1', '--promote').stderr).toMatch(/snapshot first lies on its image/);
   ok('snapshot', 'rm', 'web01', 'first');
+  // Without what it lies on an overlay is no disk, and is not given up.
+  const info = must('/usr/bin/qemu-img', 'info', '--output=json', overlay);
+  const base = (JSON.parse(info) as Record<string, string>)['backing-filename'] ?? '';
+  renameSync(base, `${base}.away`);
+  refused('image', 'rm', 'base:1', '--promote');
+  expect(readdirSync(file('state/vms/web01/disk'))).toContain('disk0.qcow2');
+  renameSync(`${base}.away`, base);
+  expect(read()).toBe('aa');
   ok('image', 'rm', 'base:1', '--promote');
   expect(readdirSync(file('state/vms/web01/disk')).sort()).toEqual(['disk0.raw', 'disk1.raw']);
   ok('image', 'build', '--from', 'web01', '--name', 'free', '--version', '1');

@@ -71,8 +71,11 @@ const overlayOf = (base: string): string =>
     ...['backing.file.driver=file', 'backing.file.filename=/vm/base'],
   ].join(',');
 
-/** bwrap(1) of an overlay that is not there: `Can't find source path /x: No such file or directory`. */
-export const NO_OVERLAY: Tolerance = { status: 1, stderr: "Can't find source path" };
+/** The overlay is not there, and not its base. Seen: `bwrap: Can't find source path /x: No such file or directory`. */
+export const noOverlay = ({ path }: Pick<Overlay, 'path'>): Tolerance => ({
+  status: 1,
+  stderr: `Can't find source path ${path}:`,
+});
 
 /** What a guest sees of an overlay, into a file that is there. Source: qemu-img(1) "convert". */
 export const flatten = (overlay: Overlay, to: string): Command =>

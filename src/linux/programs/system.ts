@@ -10,8 +10,8 @@ export const chmod = (path: string, mode: string): Command => command('/usr/bin/
 export const removeDirectories = (paths: readonly string[]): Command => command('/usr/bin/rmdir', paths);
 /** Text of rmdir(2). */
 export const NO_DIRECTORY: Tolerance = { status: 1, stderr: 'No such file or directory' };
-/** Of mv(1): a target that is there already is left alone. */
-export const NO_FILE: Tolerance = { status: 1 };
+/** mv(1) -n of coreutils 9.2 and later, which calls a target that it leaves alone a failure: `mv: not replacing 'x'`. */
+export const NOT_REPLACED: Tolerance = { status: 1, stderr: 'not replacing' };
 /** A cgroup whose last process is not quite gone: passes in a moment. */
 export const DIRECTORY_BUSY: Tolerance = { status: 1, stderr: 'Device or resource busy' };
 

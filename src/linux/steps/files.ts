@@ -3,8 +3,8 @@ import type { Access, Effect } from '../../base/host.ts';
 import { DATA_GONE, type StepDef } from '../../base/step.ts';
 import type { Seen } from '../observe.ts';
 import { renderVmArgs, type Bind } from '../programs/bwrap.ts';
-import { createOverlay, flatten, growOverlay, NO_OVERLAY } from '../programs/qemu-img.ts';
-import { chmod, chown, makeFifos, NO_FILE } from '../programs/system.ts';
+import { createOverlay, flatten, growOverlay, noOverlay } from '../programs/qemu-img.ts';
+import { chmod, chown, makeFifos, NOT_REPLACED } from '../programs/system.ts';
 
 const ROOT = { uid: 0, gid: 0 };
 const owner = (uid: number): Access => ({ mode: 0o600, uid, gid: uid });
@@ -154,8 +154,8 @@ export const overlayFlatten: StepDef<FileDiskArgs & { readonly from: string; rea
   apply: ({ path, from, raw, uid }) => [
     { do: 'remove', path: `${raw}.new` },
     { do: 'allocate', path: `${raw}.new`, bytes: 0, access: owner(uid) },
-    run(flatten({ path, base: from }, `${raw}.new`), { tolerate: [NO_OVERLAY] }),
-    run(command('/usr/bin/mv', ['-n', `${raw}.new`, raw]), { tolerate: [NO_FILE] }),
+    run(flatten({ path, base: from }, `${raw}.new`), { tolerate: [noOverlay({ path })] }),
+    run(command('/usr/bin/mv', ['-n', `${raw}.new`, raw]), { tolerate: [NOT_REPLACED] }),
     { do: 'remove', path: `${raw}.new` },
     { do: 'remove', path },
   ],
