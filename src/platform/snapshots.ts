@@ -27,7 +27,7 @@ interface KeptFile {
   readonly isOptional: boolean;
 }
 
-interface KeepArgs {
+export interface KeepArgs {
   readonly vm: string;
   readonly snapshot: string;
   readonly directory: string;
