@@ -4,6 +4,7 @@ export type Retry = 'never' | 'later' | 'operator';
 /** Every error code of brig, `room.reason`. Callers switch on these; the text is for people. */
 export type ErrorCode =
   | 'spec.invalid'
+  | 'net.invalid'
   | 'config.invalid'
   | 'usage.invalid'
   | 'vm.unknown'
@@ -32,6 +33,7 @@ export type ErrorCode =
 /** sysexits(3) status for each code. Source: sysexits(3). */
 const EXIT: Record<ErrorCode, number> = {
   'spec.invalid': 65,
+  'net.invalid': 65,
   'config.invalid': 78,
   'usage.invalid': 64,
   'vm.unknown': 69,

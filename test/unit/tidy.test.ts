@@ -10,8 +10,8 @@ const sources = globSync('src/**/*.ts', { cwd: root })
 /** Rooms from the ground up: a room imports itself and rooms that it names here. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   base: [],
-  spec: ['base'],
   net: ['base'],
+  spec: ['base', 'net'],
   acl: ['base'],
   platform: ['base', 'spec'],
   image: ['base', 'spec', 'acl', 'platform'],
@@ -51,6 +51,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   zod: ['spec'],
   tweetnacl: ['acl'],
   yaml: ['spec'],
+  'ip-num': ['net'],
   pino: ['daemon'],
   'tar-stream': ['io'],
   'node:sqlite': ['store'],
