@@ -13,10 +13,12 @@ import type { Finding } from '../platform/platform.ts';
 import type { SignedManifest } from '../spec/manifest.ts';
 import type { EventRow, FindingRow } from '../store/rows.ts';
 import type { GcLine, ImageReport, ImageView, KeyView, Piece } from '../platform/images.ts';
+import type { LeaseView, NetworkView } from '../platform/networks.ts';
 import type { SnapshotView } from '../platform/snapshots.ts';
 import type { SignedImage } from '../spec/image.ts';
 import { Inbox } from '../base/inbox.ts';
 import { decodeFrames, type Frame } from './frames.ts';
+import type { NetworkDetail } from './networks.ts';
 import { PREFIX, UPGRADE, type Line } from './protocol.ts';
 import { explainConnect, upload } from './upload.ts';
 
@@ -268,6 +270,30 @@ export class Client {
   imageFrom(vm: string, snapshot: string | undefined, about: Record<string, unknown>): Promise<ImageView> {
     const query = snapshot === undefined ? '' : `?snapshot=${encodeURIComponent(snapshot)}`;
     return this.#json('POST', `/images/from/${encodeURIComponent(vm)}${query}`, about);
+  }
+
+  networks(): Promise<NetworkView[]> {
+    return this.#json('GET', '/networks');
+  }
+
+  network(name: string): Promise<NetworkDetail> {
+    return this.#json('GET', `/networks/${encodeURIComponent(name)}`);
+  }
+
+  leases(network: string): Promise<LeaseView[]> {
+    return this.#json('GET', `/networks/${encodeURIComponent(network)}/leases`);
+  }
+
+  createNetwork(document: unknown, listener: OperationListener = {}): Promise<NetworkView> {
+    return this.#lines('POST', '/networks', listener, document);
+  }
+
+  editNetwork(name: string, document: unknown, listener: OperationListener = {}): Promise<NetworkView> {
+    return this.#lines('PUT', `/networks/${encodeURIComponent(name)}`, listener, document);
+  }
+
+  destroyNetwork(name: string, listener: OperationListener = {}): Promise<Outcome> {
+    return this.#lines('DELETE', `/networks/${encodeURIComponent(name)}`, listener);
   }
 
   /** Every VM that runs, in order. */

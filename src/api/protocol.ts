@@ -51,6 +51,7 @@ export type Line =
 export const httpStatus = (body: ErrorBody): number => {
   switch (body.code) {
     case 'spec.invalid':
+    case 'net.invalid':
     case 'usage.invalid':
     case 'api.invalid':
     case 'acl.invalid':
@@ -59,10 +60,15 @@ export const httpStatus = (body: ErrorBody): number => {
     case 'acl.denied':
       return 403;
     case 'vm.unknown':
+    case 'network.unknown':
     case 'image.unknown':
       return 404;
     case 'vm.exists':
     case 'vm.blocked':
+    case 'net.exhausted':
+    case 'net.taken':
+    case 'network.exists':
+    case 'network.blocked':
     case 'image.inUse':
     case 'image.exists':
       return 409;

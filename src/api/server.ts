@@ -16,6 +16,7 @@ import type { EventLog } from '../engine/events.ts';
 import { explain } from '../engine/explain.ts';
 import type { Reconciler } from '../engine/reconcile.ts';
 import { sendDisk, takeImage } from './images.ts';
+import { networkRoutes, type NetworkCall } from './networks.ts';
 import { httpStatus, PREFIX, UPGRADE, type Line } from './protocol.ts';
 
 export interface ApiOptions<Seen> {
@@ -146,6 +147,7 @@ export class Api<Seen> {
       ],
       [/^DELETE \/base\/([^/]+)$/, (call) => this.#removeBase(call)],
       ...this.#imageRoutes(options),
+      ...this.#networkRoutes(options),
     ];
   }
 
@@ -180,6 +182,21 @@ export class Api<Seen> {
           return snapshots.resize(name, disk, numberOf(query, 'bytes') ?? 0, request);
         }),
       ],
+    ];
+  }
+
+  #networkRoutes({ engine: { networks } }: ApiOptions<Seen>): [RegExp, Handler][] {
+    const callOf = ({ name, request }: Call): NetworkCall => ({ name, body: () => readBody(request) });
+    const { asks, changes } = networkRoutes<Seen, NetworkCall>(networks);
+    return [
+      ...asks.map(([pattern, work]): [RegExp, Handler] => [
+        pattern,
+        async (call) => sendJson(call.response, 200, await work(callOf(call))),
+      ]),
+      ...changes.map(([pattern, work]): [RegExp, Handler] => [
+        pattern,
+        (call) => this.#operate({ ...call, name: `network/${call.name}` }, (request) => work(callOf(call), request)),
+      ]),
     ];
   }
 

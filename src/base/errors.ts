@@ -5,6 +5,11 @@ export type Retry = 'never' | 'later' | 'operator';
 export type ErrorCode =
   | 'spec.invalid'
   | 'net.invalid'
+  | 'net.exhausted'
+  | 'net.taken'
+  | 'network.unknown'
+  | 'network.exists'
+  | 'network.blocked'
   | 'config.invalid'
   | 'usage.invalid'
   | 'vm.unknown'
@@ -34,6 +39,11 @@ export type ErrorCode =
 const EXIT: Record<ErrorCode, number> = {
   'spec.invalid': 65,
   'net.invalid': 65,
+  'net.exhausted': 75,
+  'net.taken': 75,
+  'network.unknown': 69,
+  'network.exists': 73,
+  'network.blocked': 75,
   'config.invalid': 78,
   'usage.invalid': 64,
   'vm.unknown': 69,

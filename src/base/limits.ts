@@ -91,6 +91,8 @@ export const LIMITS = {
   slots: 10_000,
   /** Units of tap and epair above those that people count up from 0. Source: ifconfig(8), unit <= 32767. */
   nicUnits: 20_000,
+  /** Networks of a node: as many bridges, and VLAN or VXLAN interfaces beside them; a kind has 32,767 units. */
+  networks: 4_096,
   /** Guest resets within the window before the supervisor gives up on a reboot loop. */
   resets: 10,
   resetWindowSeconds: 60,

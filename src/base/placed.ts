@@ -12,7 +12,34 @@ export interface NicPlacement {
   /** Unit of the tap and of the epair (or veth) of this NIC. */
   readonly unit: number;
   readonly mac: string;
-  readonly bridge: Bridge;
+  readonly network: NetworkPlacement;
+  readonly guest: GuestAddresses;
+  /** A link of its own to the host, on a network without a bridge. */
+  readonly link?: Link;
+}
+
+/** How a guest sets up a NIC; without addresses by DHCP. */
+export interface GuestAddresses {
+  /** Shape: `10.77.0.5/24` */
+  readonly addresses: readonly string[];
+  /** At most one of each family. */
+  readonly gateways: readonly string[];
+  readonly dns: readonly string[];
+  /** Blocks that are routed to it. Shape: `fd00:1:2:3::/64` */
+  readonly delegated: readonly string[];
+}
+
+/** The host's end of a link. */
+export interface Link {
+  /** Shape: `10.77.0.4/31` */
+  readonly addresses: readonly string[];
+  readonly routes: readonly Route[];
+}
+
+/** `via`: the guest's address; absent: the link itself. */
+export interface Route {
+  readonly to: string;
+  readonly via?: string;
 }
 
 /** The host's bridge of a network: brig's own (made for the first user, gone with the last) or somebody else's. */
@@ -20,6 +47,41 @@ export interface Bridge {
   readonly network: string;
   readonly name: string;
   readonly own: boolean;
+}
+
+/** What a network is made of on this node. */
+export interface NetworkPlacement {
+  readonly name: string;
+  readonly kind: 'bridge' | 'vlan' | 'vxlan' | 'routed' | 'nat' | 'external';
+  /** Absent: each NIC has a link of its own. */
+  readonly bridge?: Bridge;
+  /** Of every interface that is made for it. */
+  readonly unit: number;
+  /** Absent: 1500, and whatever the bridge says. */
+  readonly mtu?: number;
+  /** What the host has on the bridge. Shape: `10.77.0.1/24` */
+  readonly addresses: readonly string[];
+  /** What else is on the bridge. */
+  readonly uplinks: readonly Uplink[];
+  /** The host forwards for it. */
+  readonly routes: boolean;
+  /** It is a VLAN of another network's bridge, which keeps them apart. */
+  readonly trunk?: { readonly network: NetworkPlacement; readonly tag: number };
+  /** Its bridge keeps VLANs apart, and carries all of them on its uplinks. */
+  readonly aware?: boolean;
+}
+
+/** An interface on a network's bridge that is no VM's: there already, or made for it. */
+export type Uplink =
+  | { readonly kind: 'there'; readonly interface: string }
+  | { readonly kind: 'vlan'; readonly interface: string; readonly parent: string; readonly tag: number }
+  | { readonly kind: 'vxlan'; readonly interface: string; readonly tunnel: Tunnel };
+
+export interface Tunnel {
+  readonly vni: number;
+  readonly local: string;
+  readonly port: number;
+  readonly to: { readonly remote: string } | { readonly group: string; readonly device: string };
 }
 
 /** Where brig keeps things on this node. */

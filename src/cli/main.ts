@@ -7,6 +7,7 @@ import { baseCommand } from './commands/base.ts';
 import { consoleCommand } from './commands/console.ts';
 import { createCommand } from './commands/create.ts';
 import { imageCommand } from './commands/image.ts';
+import { networkCommand } from './commands/network.ts';
 import { snapshotCommand } from './commands/snapshot.ts';
 import { templateCommand } from './commands/template.ts';
 import { hostCommands } from './commands/host.ts';
@@ -23,6 +24,7 @@ const COMMANDS: Readonly<Record<string, CliCommand>> = {
   image: imageCommand,
   template: templateCommand,
   snapshot: snapshotCommand,
+  network: networkCommand,
 };
 
 /** EX_SOFTWARE of sysexits(3). */

@@ -10,6 +10,7 @@ import type { Pending, SagaRow, Trouble } from '../store/rows.ts';
 import type { EventLog } from './events.ts';
 import type { Looks } from './looks.ts';
 import type { Operation } from './operation.ts';
+import { titleOf } from './request.ts';
 import { Shared } from './shared.ts';
 
 /** Who asked: an operator, or brig itself after the guest, a crash, the host or its own restart. */
@@ -23,6 +24,15 @@ export interface PlanLine {
   readonly commands: readonly string[];
 }
 
+/** Whose change it is: a VM's, or that of something which no VM needs, such as `network/lan`. */
+export type Subject = Vm | Holder;
+
+export interface Holder {
+  readonly holder: string;
+}
+
+const nameOf = (of: Subject): string => ('holder' in of ? of.holder : of.spec.name);
+
 export interface ChangeOptions<Seen> {
   readonly host: Host;
   readonly platform: Platform<Seen>;
@@ -31,7 +41,7 @@ export interface ChangeOptions<Seen> {
   readonly looks: Looks<Seen>;
 }
 
-/** Runs plans of one VM and takes them back: what every operation of the engine is made of. */
+/** Runs plans of one subject and takes them back: what every operation of the engine is made of. */
 export class Changes<Seen> {
   readonly #o: ChangeOptions<Seen>;
   readonly #shared = new Shared();
@@ -40,28 +50,29 @@ export class Changes<Seen> {
     this.#o = options;
   }
 
-  /** Looks at the host for one VM, after nobody else can take away what the VM shares. */
-  async look(vm: Vm, steps: readonly Step[]): Promise<Seen> {
-    await this.claim(vm, steps);
-    return await this.observe(vm, steps);
+  /** Looks at the host for one subject, after nobody else can take away what it shares. */
+  async look(of: Subject, steps: readonly Step[]): Promise<Seen> {
+    await this.claim(of, steps);
+    return await this.observe(of, steps);
   }
 
   /** The host, with a closer look at one VM, as deep as the steps need. */
-  async observe(vm: Vm, steps: readonly Step[]): Promise<Seen> {
+  async observe(of: Subject, steps: readonly Step[]): Promise<Seen> {
     const { platform, host, looks } = this.#o;
+    if ('holder' in of) return await looks.fresh('run');
     const keeps = steps.some((step) => definitionOf(platform.catalogue, step).keeps);
     const ofSnapshot = steps.some((step) => definitionOf(platform.catalogue, step).ofSnapshot);
-    return await platform.look(host, await looks.fresh(keeps ? platform.dataDepth(vm) : 'run'), vm, ofSnapshot);
+    return await platform.look(host, await looks.fresh(keeps ? platform.dataDepth(of) : 'run'), of, ofSnapshot);
   }
 
-  claim(vm: Vm, steps: readonly Step[]): Promise<void> {
+  claim(of: Subject, steps: readonly Step[]): Promise<void> {
     const keys = steps.flatMap((step) => definitionOf(this.#o.platform.catalogue, step).shared?.(step.args) ?? []);
-    return this.#shared.claim(vm.spec.name, keys);
+    return this.#shared.claim(nameOf(of), keys);
   }
 
-  /** The VM uses nothing shared any more. */
-  letGo(vm: Vm): void {
-    this.#shared.release(vm.spec.name);
+  /** It uses nothing shared any more. */
+  letGo(of: Subject): void {
+    this.#shared.release(nameOf(of));
   }
 
   isShared(step: Step): boolean {
@@ -71,21 +82,21 @@ export class Changes<Seen> {
   /** The intent, durable before the first effect. */
   journal(
     operation: Pick<Operation, 'id' | 'verb'>,
-    vm: Vm,
+    of: Subject,
     steps: readonly Step[],
     run: string,
     pending?: Pending,
   ): SagaRow {
     const { store, host } = this.#o;
     const { id, verb } = operation;
-    const saga = { id, vm: vm.spec.name, verb, run, steps, startedMs: host.now(), ...(pending ? { pending } : {}) };
+    const saga = { id, vm: nameOf(of), verb, run, steps, startedMs: host.now(), ...(pending ? { pending } : {}) };
     store.beginSaga(saga);
     return { ...saga, epoch: store.epoch };
   }
 
-  #progress(vm: Vm, cause: Cause): Progress {
+  #progress(of: Subject, cause: Cause): Progress {
     const tell = (kind: string, action: Action, more: Record<string, unknown> = {}): void =>
-      this.#o.events.add(kind, cause, vm.spec.name, { op: action.op, step: action.step.kind, ...more });
+      this.#o.events.add(kind, cause, nameOf(of), { op: action.op, step: action.step.kind, ...more });
     return {
       started: (action) => tell('step.started', action, { because: this.#because(action.step) }),
       done: (action) => tell('step.done', action),
@@ -99,14 +110,14 @@ export class Changes<Seen> {
   }
 
   /** Errors: the first step that fails; saga.cancelled. */
-  run(actions: readonly Action[], vm: Vm, seen: Seen, cause: Cause, signal?: AbortSignal): Promise<void> {
+  run(actions: readonly Action[], of: Subject, seen: Seen, cause: Cause, signal?: AbortSignal): Promise<void> {
     const { host, platform } = this.#o;
     const options = {
       host,
       catalogue: platform.catalogue,
       seen,
-      progress: this.#progress(vm, cause),
-      shared: this.#shared.for(vm.spec.name),
+      progress: this.#progress(of, cause),
+      shared: this.#shared.for(nameOf(of)),
     };
     return runActions(actions, signal ? { ...options, signal } : options);
   }
@@ -115,28 +126,28 @@ export class Changes<Seen> {
    * Takes back whatever of the steps is there, asks the host again, and says what is left: undefined when nothing is.
    * It stops at the first undo that fails: what comes after may be unsafe (a tap that bhyve still has open).
    */
-  async undo(vm: Vm, steps: readonly Step[], cause: Cause, look?: Seen): Promise<Trouble | undefined> {
-    const left = await this.takeBack(vm, steps, cause, look);
-    if (!left) this.letGo(vm);
+  async undo(of: Subject, steps: readonly Step[], cause: Cause, look?: Seen): Promise<Trouble | undefined> {
+    const left = await this.takeBack(of, steps, cause, look);
+    if (!left) this.letGo(of);
     return left;
   }
 
   /** The same of a VM that may run on, and goes on using what it shares. */
-  async takeBack(vm: Vm, steps: readonly Step[], cause: Cause, look?: Seen): Promise<Trouble | undefined> {
+  async takeBack(of: Subject, steps: readonly Step[], cause: Cause, look?: Seen): Promise<Trouble | undefined> {
     const { platform, host } = this.#o;
     let seen = look;
     try {
-      seen ??= await this.observe(vm, steps);
-      await this.run(planUndo(platform.catalogue, steps, seen), vm, seen, cause);
-      seen = await this.observe(vm, steps);
+      seen ??= await this.observe(of, steps);
+      await this.run(planUndo(platform.catalogue, steps, seen), of, seen, cause);
+      seen = await this.observe(of, steps);
       // What a dying jail held comes to light when it is gone: once more for that.
       const more = this.#own(planUndo(platform.catalogue, steps, seen));
       if (more.length > 0) {
-        await this.run(more, vm, seen, cause);
-        seen = await this.observe(vm, steps);
+        await this.run(more, of, seen, cause);
+        seen = await this.observe(of, steps);
       }
     } catch (error) {
-      const left = await this.#left(vm, steps, seen);
+      const left = await this.#left(of, steps, seen);
       return { kind: 'stuck', reason: `could not clean up: ${messageOf(error)}`, left, atMs: host.now() };
     }
     const left = this.#lines(this.#own(planUndo(platform.catalogue, steps, seen)), seen);
@@ -150,14 +161,14 @@ export class Changes<Seen> {
     return undefined;
   }
 
-  /** Actions on what is the VM's alone. */
+  /** Actions on what is its alone. */
   #own(actions: readonly Action[]): Action[] {
     return actions.filter((action) => !this.isShared(action.step));
   }
 
-  async #left(vm: Vm, steps: readonly Step[], before: Seen | undefined): Promise<NonNullable<Trouble['left']>> {
+  async #left(of: Subject, steps: readonly Step[], before: Seen | undefined): Promise<NonNullable<Trouble['left']>> {
     const { platform } = this.#o;
-    const seen = await this.observe(vm, steps).catch(() => before);
+    const seen = await this.observe(of, steps).catch(() => before);
     return seen === undefined ? [] : this.#lines(planUndo(platform.catalogue, steps, seen), seen);
   }
 
@@ -181,12 +192,16 @@ export class Changes<Seen> {
   }
 
   /** Errors: vm.blocked with every reason. */
-  refuse(vm: Vm, verb: string, findings: readonly { level: string; what: string; got: string; mend?: string }[]): void {
+  refuse(
+    of: Subject,
+    verb: string,
+    findings: readonly { level: string; what: string; got: string; mend?: string }[],
+  ): void {
     const problems = findings.filter((finding) => finding.level === 'problem');
     const [first] = problems;
     if (!first) return;
     const text = problems.map((finding) => `expected ${finding.what}, got ${finding.got}`).join('; ');
-    throw new BrigError('vm.blocked', `${verb} ${vm.spec.name}: blocked: ${text}`, {
+    throw new BrigError('vm.blocked', `${verb} ${titleOf(nameOf(of))}: blocked: ${text}`, {
       retry: 'operator',
       details: { findings: problems },
       ...(first.mend === undefined ? {} : { hint: first.mend }),

@@ -8,7 +8,7 @@ import type { VmSpec } from '../spec/vm.ts';
 import type { VmRow } from '../store/rows.ts';
 import type { Cause, Changes, ChangeOptions } from './changes.ts';
 import type { Operation } from './operation.ts';
-import { checkNetworks, place } from './place.ts';
+import { checkNetworks, place, type Places } from './place.ts';
 import { checkQuota } from './quota.ts';
 import { stuck, type Request } from './request.ts';
 
@@ -29,13 +29,14 @@ export class Definitions<Seen> {
   /** Errors: vm.exists; vm.blocked when this node lacks what the document asks for; the step that failed. */
   async create(spec: VmSpec, operation: Operation, { cause }: Request): Promise<void> {
     const { store, platform, host, config, changes, events } = this.#o;
-    checkNetworks(spec, config);
+    const places: Places = { config, networks: store.networks };
+    checkNetworks(spec, places);
     const begin = (row: VmRow): void => {
-      const vm = place(row, config);
+      const vm = place(row, places);
       changes.journal(operation, vm, platform.createSteps(vm), '');
     };
     checkQuota('create', spec, store, config);
-    const vm = place(store.addVm(spec, host.now(), begin), config);
+    const vm = place(store.addVm(spec, host.now(), begin), places);
     const steps = platform.createSteps(vm);
     try {
       const seen = await changes.look(vm, steps);

@@ -9,9 +9,11 @@ import type { VmRow } from '../store/rows.ts';
 import { Changes, type Cause, type ChangeOptions, type PlanLine } from './changes.ts';
 import { Definitions } from './definitions.ts';
 import { Looks } from './looks.ts';
+import { Networks } from './networks.ts';
+import { Upkeep } from './upkeep.ts';
 import { nearest } from './nearest.ts';
 import { Operations, type Operation } from './operation.ts';
-import { place } from './place.ts';
+import { place, type Places } from './place.ts';
 import { Repairs, type Difference } from './repair.ts';
 import { named, stuck, type Outcome, type Request } from './request.ts';
 import type { VmView } from './view.ts';
@@ -34,11 +36,15 @@ export class Engine<Seen> {
   readonly #definitions: Definitions<Seen>;
   readonly #repairs: Repairs<Seen>;
   readonly snapshots: Snapshots<Seen>;
+  readonly networks: Networks<Seen>;
+  readonly upkeep: Upkeep<Seen>;
   readonly #looks: Looks<Seen>;
   readonly #views: Views<Seen>;
+  readonly places: Places;
 
   constructor(options: EngineOptions<Seen>) {
     this.#o = options;
+    this.places = { config: options.config, networks: options.store.networks };
     this.operations = new Operations(options.cores);
     const { host, platform } = options;
     this.#looks = new Looks({ observe: (depth) => platform.observe(host, depth), now: () => host.now() });
@@ -50,6 +56,13 @@ export class Engine<Seen> {
       ...shared,
       live,
       vm: (name) => this.vm(name),
+      operate: (...asked) => this.#operate(...asked),
+    });
+    this.upkeep = new Upkeep({ ...shared, operations: this.operations, policy: options.config.reconcile });
+    this.networks = new Networks({
+      ...shared,
+      places: this.places,
+      upkeep: this.upkeep,
       operate: (...asked) => this.#operate(...asked),
     });
     this.#definitions = new Definitions({ ...shared, snapshotSteps: (vm) => this.snapshots.stepsOf(vm) });
@@ -75,7 +88,7 @@ export class Engine<Seen> {
   }
 
   vm(name: string): Vm {
-    return place(this.row(name), this.#o.config);
+    return place(this.row(name), this.places);
   }
 
   live(vm: Vm, seen: Seen): Live {
@@ -356,7 +369,7 @@ export class Engine<Seen> {
 
   /** Keys of a running VM's parts that do not hold, as far as an observation of the whole host tells; `all`: disks too. */
   broken(row: VmRow, seen: Seen, depth: Depth): string[] {
-    return this.#repairs.broken(place(row, this.#o.config), row, seen, depth);
+    return this.#repairs.broken(place(row, this.places), row, seen, depth);
   }
 
   /** The claims of a VM that runs already, after brigd's own restart. */

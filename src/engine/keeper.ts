@@ -6,6 +6,7 @@ import { parseExitFile, renderExit, toExit, type Exit } from '../platform/exit.t
 import type { Store } from '../store/store.ts';
 import type { EventRow, SagaRow, VmRow } from '../store/rows.ts';
 import type { Boot } from './boot.ts';
+import { isOfNetwork } from './networks.ts';
 import type { Engine } from './engine.ts';
 import { isOfData } from './operation.ts';
 import type { EventLog } from './events.ts';
@@ -66,7 +67,8 @@ export class Keeper<Seen> {
     const { host, layout, events, store } = this.#o;
     events.add('brigd.started', 'brigd', undefined, { epoch: store.epoch });
     this.#unlisten = events.listen((event) => this.#heed(event));
-    for (const saga of store.listSagas()) await this.#guard(saga.vm, () => this.#recover(saga));
+    for (const saga of store.listSagas()) await this.#guard(saga.vm, () => this.#resume(saga));
+    await this.#o.engine.networks.open();
     const rebooted = (await host.stat(layout.booted)) === undefined;
     await this.#adopt(rebooted);
     await host.writeFile(layout.booted, '', { mode: 0o600, uid: 0, gid: 0 });
@@ -135,6 +137,10 @@ export class Keeper<Seen> {
     } catch (error) {
       this.#tell('vm.recovery-failed', vm, error);
     }
+  }
+
+  #resume(saga: SagaRow): Promise<void> {
+    return isOfNetwork(saga) ? this.#o.engine.networks.recover(saga) : this.#recover(saga);
   }
 
   /** Asks the host, never the journal, how far it came. */
@@ -236,6 +242,7 @@ export class Keeper<Seen> {
       if (phase === 'absent' || phase === 'residue') this.#ended(row, (await this.#readExit(row)) ?? UNKNOWN);
     }
     this.#o.schedule.pass();
+    engine.upkeep.pass(seen);
     await reconciler.pass(rows, seen, depth);
   }
 
@@ -302,8 +309,7 @@ export class Keeper<Seen> {
   async #retry(): Promise<void> {
     const { engine, store } = this.#o;
     for (const saga of store.listSagas())
-      if (!engine.operations.find(saga.vm) && !this.#isTold(saga))
-        await this.#guard(saga.vm, () => this.#recover(saga));
+      if (!engine.operations.find(saga.vm) && !this.#isTold(saga)) await this.#guard(saga.vm, () => this.#resume(saga));
     for (const end of [...this.#unfinished]) {
       this.#unfinished.delete(end);
       const row = store.findVm(end.row.name);

@@ -3,7 +3,7 @@ import { LIMITS } from '../base/limits.ts';
 import { Lane } from './lane.ts';
 
 /** What can be under way for a VM. `clean`: after its process ended by itself. */
-export type Verb = 'create' | 'start' | 'stop' | 'kill' | 'restart' | 'destroy' | 'clean' | 'repair' | Data;
+export type Verb = 'create' | 'edit' | 'start' | 'stop' | 'kill' | 'restart' | 'destroy' | 'clean' | 'repair' | Data;
 /** What is done to a VM's data, and not to its run. */
 type Data = (typeof DATA)[number];
 const DATA = ['snapshot', 'prune', 'rollback', 'resize', 'promote', 'read'] as const;
@@ -31,6 +31,7 @@ export interface Asked {
 
 const GERUND: Record<Verb, string> = {
   create: 'being created',
+  edit: 'being edited',
   start: 'starting',
   stop: 'stopping',
   kill: 'being killed',
@@ -55,6 +56,7 @@ const WAITED_FOR: readonly Verb[] = [...OWN, 'snapshot', 'prune'];
 const LANES = { work: LIMITS.workPerCore, wait: LIMITS.waitsPerCore, own: LIMITS.ownPerCore } as const;
 const LANE: Record<Verb, keyof typeof LANES> = {
   create: 'work',
+  edit: 'work',
   start: 'work',
   stop: 'wait',
   kill: 'wait',

@@ -18,12 +18,15 @@ export interface Outcome {
   readonly downgraded?: string;
 }
 
+/** `network/lan` as people say it. */
+export const titleOf = (name: string): string => name.replace('/', ' ');
+
 /** An error with what was attempted on which VM in front; one of the store's own with what a person can do. */
 export const named = (verb: string, name: string, error: unknown): unknown => {
   if (!(error instanceof BrigError)) return isOfStore(error) ? fullStore(verb, name, error) : error;
   // A restart tells of its stop or of its start.
-  if (/^[a-z]+ (\S+): /.exec(error.message)?.[1] === name) return error;
-  return new BrigError(error.code, `${verb} ${name}: ${error.message}`, {
+  if (/^[a-z]+ ((?:network |jail )?\S+): /.exec(error.message)?.[1] === titleOf(name)) return error;
+  return new BrigError(error.code, `${verb} ${titleOf(name)}: ${error.message}`, {
     retry: error.retry,
     details: error.details,
     cause: error,
@@ -35,7 +38,7 @@ const isOfStore = (error: unknown): error is Error =>
   error instanceof Error && (error as NodeJS.ErrnoException).code === 'ERR_SQLITE_ERROR';
 
 const fullStore = (verb: string, name: string, error: Error): BrigError =>
-  new BrigError('store.failed', `${verb} ${name}: write brig.db: ${error.message}`, {
+  new BrigError('store.failed', `${verb} ${titleOf(name)}: write brig.db: ${error.message}`, {
     retry: 'operator',
     hint: 'look at the file system of stateDir: df; what is under way is finished or undone when it can be written',
     cause: error,
@@ -43,8 +46,8 @@ const fullStore = (verb: string, name: string, error: Error): BrigError =>
 
 /** Errors of what could not be taken back, with what is left. */
 export const stuck = (verb: string, name: string, left: Trouble): BrigError =>
-  new BrigError('saga.stuck', `${verb} ${name}: ${left.reason}`, {
+  new BrigError('saga.stuck', `${verb} ${titleOf(name)}: ${left.reason}`, {
     retry: 'operator',
-    hint: `brig explain ${name}`,
+    hint: name.includes('/') ? `brig ${name.replace('/', ' show ')}` : `brig explain ${name}`,
     details: { left: left.left },
   });

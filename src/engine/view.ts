@@ -1,3 +1,4 @@
+import type { NicPlacement } from '../base/placed.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Live, Vm } from '../platform/platform.ts';
 import type { LastEnd, Trouble, VmRow } from '../store/rows.ts';
@@ -35,6 +36,10 @@ export interface VmView {
     readonly mode: string;
     readonly mac: string;
     readonly unit: number;
+    /** Its own, as its guest has them: leased, or as the document says. */
+    readonly addresses: readonly string[];
+    /** Blocks that are routed to it. */
+    readonly delegated?: readonly string[];
   }[];
   readonly owner?: string;
   readonly autostart: boolean;
@@ -85,6 +90,11 @@ const originOf = ({ owner, image }: VmSpec): Pick<VmView, 'owner' | 'image'> => 
   ...(image === undefined ? {} : { image }),
 });
 
+const nicView = ({ mac, unit, guest: { addresses, delegated } }: NicPlacement) => ({
+  ...{ mac, unit, addresses },
+  ...(delegated.length === 0 ? {} : { delegated }),
+});
+
 export const toView = (
   row: VmRow,
   vm: Vm,
@@ -108,12 +118,10 @@ export const toView = (
     cpus: row.spec.cpus,
     memoryBytes: row.spec.memory,
     uid: vm.place.uid,
-    nics: row.spec.nics.map((nic, i) => ({
-      network: nic.network,
-      mode: nic.mode,
-      mac: vm.place.nics[i]?.mac ?? '',
-      unit: vm.place.nics[i]?.unit ?? 0,
-    })),
+    nics: row.spec.nics.flatMap(({ network, mode }, i) => {
+      const nic = vm.place.nics[i];
+      return nic ? [{ network, mode, ...nicView(nic) }] : [];
+    }),
     autostart: row.spec.autostart,
     labels: row.spec.labels,
     ...originOf(row.spec),

@@ -26,8 +26,8 @@ export class Views<Seen> {
   }
 
   of(row: VmRow, seen: Seen): VmView {
-    const { platform, config, operations } = this.#o;
-    const vm = place(row, config);
+    const { platform, config, operations, store } = this.#o;
+    const vm = place(row, { config, networks: store.networks });
     return toView(row, vm, platform.live(seen, vm), operations.find(row.name), platform.reduced());
   }
 
@@ -39,7 +39,7 @@ export class Views<Seen> {
   async listJson(): Promise<Buffer> {
     const { store, operations } = this.#o;
     const seen = await this.#recent();
-    const stamp = `${store.version} ${operations.version}`;
+    const stamp = `${store.version} ${store.networks.version} ${operations.version}`;
     const known = this.#texts.get(seen as object);
     if (known?.stamp === stamp) return known.json;
     const json = Buffer.from(`${JSON.stringify(this.#all(seen))}\n`);

@@ -3,7 +3,8 @@ import { renderBytes } from '../base/units.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
 import { checkDevices } from './devicechecks.ts';
 import { MAKEFS } from './programs/makefs.ts';
-import { jailOf, machineOf, markOf, networkMark, type Node } from './node.ts';
+import { checkNetwork } from './networks.ts';
+import { jailOf, machineOf, markOf, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 
 const problem = (what: string, got: string, mend?: string): Finding => ({
@@ -21,7 +22,7 @@ export const precheck = async (host: Host, node: Node, seen: Seen, vm: Vm): Prom
   ...node.findings.filter((finding) => finding.level === 'problem'),
   ...checkSize(node, vm),
   ...checkNames(node, seen, vm),
-  ...checkNetworks(seen, vm),
+  ...vm.place.nics.flatMap(({ network }) => checkNetwork(seen, network)),
   ...checkDisks(node, seen, vm),
   ...(await checkDevices(host, node, vm)),
   ...(await checkFiles(host, vm)),
@@ -88,22 +89,6 @@ const checkNames = (node: Node, seen: Seen, vm: Vm): Finding[] => {
       : []),
   ];
 };
-
-const checkNetworks = (seen: Seen, vm: Vm): Finding[] =>
-  vm.place.nics.flatMap(({ bridge: { own, name, network } }) => {
-    const found = seen.interfaces.get(name);
-    if (own && found && found.description !== networkMark(network))
-      return [
-        problem(
-          `interface ${name} free or marked ${networkMark(network)}`,
-          `in use: ${found.description ?? 'no description'}`,
-          'set another unitBase',
-        ),
-      ];
-    return own || found
-      ? []
-      : [problem(`bridge ${name} of network ${network}`, 'no such interface', `ifconfig bridge create name ${name}`)];
-  });
 
 const checkDisks = (node: Node, seen: Seen, vm: Vm): Finding[] => {
   if (!vm.spec.disks.some((disk) => 'zvol' in disk)) return [];

@@ -16,14 +16,20 @@ const grouped = <T>(keyOf: (item: T) => string | undefined) => {
   };
 };
 
-const memberSets = new WeakMap<readonly string[], ReadonlySet<string>>();
+const sets = new WeakMap<readonly string[], ReadonlySet<string>>();
 /** A bridge may have thousands of members, each of which is asked about. */
-export const isMember = (bridge: string, name: string, seen: Seen): boolean => {
-  const members = seen.interfaces.get(bridge)?.members ?? [];
-  let set = memberSets.get(members);
-  if (!set) memberSets.set(members, (set = new Set(members)));
-  return set.has(name);
+const setOf = (members: readonly string[]): ReadonlySet<string> => {
+  let set = sets.get(members);
+  if (!set) sets.set(members, (set = new Set(members)));
+  return set;
 };
+
+/** Whether a member reaches no other private one. */
+export const isPrivateMember = (bridge: string, name: string, seen: Seen): boolean =>
+  setOf(seen.interfaces.get(bridge)?.privates ?? []).has(name);
+
+export const isMember = (bridge: string, name: string, seen: Seen): boolean =>
+  setOf(seen.interfaces.get(bridge)?.members ?? []).has(name);
 
 const jails = grouped<Jail>((jail) => jail.name);
 const mounts = grouped<Mount>((mount) => mount.node);

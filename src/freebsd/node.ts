@@ -34,6 +34,8 @@ export interface Node {
   readonly fragments: Fragments;
   /** Devices that documents may ask for although their record is bad. */
   readonly allowDevices: readonly string[];
+  /** Kinds of step, of those that only some networks need, that this brigd has planned: others need no look. */
+  readonly asks: ReadonlySet<string>;
   /** What prepare found; problems among it block every start. */
   readonly findings: readonly Finding[];
   /** The tarfs image that a start mounts as the jail's root; a running VM may have an older one. */

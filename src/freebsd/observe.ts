@@ -8,6 +8,8 @@ import { listJails, parseJails, type Jail } from './programs/jls.ts';
 import { listMounts, parseMounts, type Mount } from './programs/mount.ts';
 import { listProcesses, parseProcesses, type Process } from './programs/ps.ts';
 import { listRules, parseRules } from './programs/rctl.ts';
+import { listRoutes, parseRoutes } from './programs/route.ts';
+import { FORWARDING, parseSysctls, readSysctls } from './programs/sysctl.ts';
 import { vmDataset } from './devices.ts';
 import { listDatasets, listSnapshots, NO_DATASET, parseDatasets, type Dataset } from './programs/zfs.ts';
 import { processesIn, supervisorOf } from './lookup.ts';
@@ -23,6 +25,8 @@ export interface Seen {
   readonly vmmNodes: ReadonlySet<string>;
   readonly rulesets: ReadonlySet<number>;
   readonly datasets: ReadonlyMap<string, Dataset>;
+  /** Of those that brig sets for its networks. */
+  readonly sysctls: ReadonlyMap<string, string>;
   /** Limits in force; undefined where racct is off. */
   readonly rctl: readonly string[] | undefined;
   /** Names in runDir/vms. */
@@ -39,6 +43,8 @@ export interface Focus {
   readonly runFiles: ReadonlySet<string>;
   readonly configFiles: ReadonlySet<string>;
   readonly diskFiles: ReadonlySet<string>;
+  /** Only of a VM with links of its own: `10.9.0.5 epair7000a`. */
+  readonly routes?: ReadonlySet<string>;
   /** Only when they were asked for: `DATASET@NAME` of its volumes, and names of those that have a directory. */
   readonly snapshots?: ReadonlySet<string>;
   readonly snapshotDirs?: ReadonlySet<string>;
@@ -76,17 +82,20 @@ const mountsOf = unchanged(parseMounts);
 const rulesetsOf = unchanged((text): ReadonlySet<number> => new Set(parseRulesets(text)));
 const datasetsOf = unchanged((text) => byName(parseDatasets(text)));
 const rulesOf = unchanged(parseRules);
+const sysctlsOf = unchanged(parseSysctls);
 const vmmNodesOf = unchanged(namesOf);
 const runDirsOf = unchanged(namesOf);
 const stateDirsOf = unchanged(namesOf);
+const NO_SYSCTLS: ReadonlyMap<string, string> = new Map();
 const NO_DATASETS: ReadonlyMap<string, Dataset> = new Map();
 
 /**
- * One look at the whole host: six processes whatever the number of VMs, seven with a pool.
+ * One look at the whole host: six processes whatever the number of VMs, seven with a pool; one more for each thing that
+ * only some kinds of network need.
  * Errors: host.timeout when the host is wedged, host.failed when a program does not answer as FreeBSD does.
  */
 export const observe = async (host: Host, node: Node, depth: Depth = 'all'): Promise<Seen> => {
-  const [jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, rctl, runDirs, stateDirs] =
+  const [jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, sysctls, rctl, runDirs, stateDirs] =
     await Promise.all([
       ask(host, listJails(node.features.meta)).then(jailsOf),
       ask(host, listProcesses()).then(parseProcesses),
@@ -97,11 +106,12 @@ export const observe = async (host: Host, node: Node, depth: Depth = 'all'): Pro
       node.dataset === undefined || depth === 'run'
         ? NO_DATASETS
         : ask(host, listDatasets(node.dataset), NO_DATASET).then(datasetsOf),
+      node.asks.has('forward.enable') ? ask(host, readSysctls(FORWARDING)).then(sysctlsOf) : NO_SYSCTLS,
       node.features.racct ? ask(host, listRules()).then(rulesOf) : undefined,
       list(host, node.layout.vmsDir).then(runDirsOf),
       list(host, node.layout.statesDir).then(stateDirsOf),
     ]);
-  return { jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, rctl, runDirs, stateDirs };
+  return { jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, sysctls, rctl, runDirs, stateDirs };
 };
 
 /** A VM without volumes need not wait for zfs(8), the slowest of all. */
@@ -112,11 +122,11 @@ export const dataDepth = (vm: Vm): Depth => (vm.spec.disks.some((disk) => 'zvol'
  * answers. Parts of an observation that did not change are the same objects.
  */
 export const basisOf = ({ base }: Node, seen: Seen, vm: string): readonly unknown[] => {
-  const { jails, interfaces, mounts, vmmNodes, rulesets, datasets, rctl, runDirs, stateDirs } = seen;
+  const { jails, interfaces, mounts, vmmNodes, rulesets, datasets, sysctls, rctl, runDirs, stateDirs } = seen;
   const supervisor = supervisorOf(vm, seen);
   const processes = [...processesIn(jailOf(vm), seen), ...(supervisor ? [supervisor] : [])];
   return [
-    ...[base, seen.focus, jails, interfaces, mounts, vmmNodes, rulesets, datasets, rctl, runDirs, stateDirs],
+    ...[base, seen.focus, jails, interfaces, mounts, vmmNodes, rulesets, datasets, sysctls, rctl, runDirs, stateDirs],
     // Whether it is confined is in its title and its state; how much memory it uses says nothing.
     ...processes.flatMap(({ pid, uid, stat, command }) => [pid, uid, stat.includes('C'), command]),
   ];
@@ -133,14 +143,16 @@ export const look = async (host: Host, node: Node, vm: Vm, seen: Seen, withSnaps
   const jail = jailOf(vm.spec.name);
   const alive = seen.jails.some((each) => each.name === jail && !each.dying);
   const files = node.layout.vm(vm.spec.name);
-  const [inside, rules, runFiles, configFiles, diskFiles] = await Promise.all([
+  const routed = vm.place.nics.some((nic) => (nic.link?.routes.length ?? 0) > 0);
+  const [inside, rules, runFiles, configFiles, diskFiles, routes] = await Promise.all([
     alive ? ask(host, listInterfaces(jail)).then(parseInterfaces) : [],
     seen.rulesets.has(vm.place.uid) ? ask(host, showRules(vm.place.uid)) : '',
     names(host, files.run),
     names(host, files.config),
     names(host, files.disk),
+    routed ? ask(host, listRoutes()).then(parseRoutes) : undefined,
   ]);
-  const focus = { inside: byName(inside), rules, runFiles, configFiles, diskFiles };
+  const focus = { inside: byName(inside), rules, runFiles, configFiles, diskFiles, ...(routes ? { routes } : {}) };
   if (!withSnapshots) return focus;
   const [snapshots, snapshotDirs] = await Promise.all([snapshotsOf(host, node, vm), names(host, files.snapshots)]);
   return { ...focus, snapshots, snapshotDirs };

@@ -1,9 +1,6 @@
-import { seed, seedsOf } from '../platform/seed.ts';
-import { fileGrow } from '../platform/grow.ts';
-import { keepFiles, restoreFiles } from '../platform/snapshots.ts';
-import { firmwareVars } from '../platform/vars.ts';
+import { seedsOf } from '../platform/seed.ts';
 import { asUser, bhyveCommand, renderConfig } from './programs/bhyve.ts';
-import type { Step, StepDef } from '../base/step.ts';
+import type { Step } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
 import {
   diskPath,
@@ -19,54 +16,12 @@ import {
 import { composeRules } from './fragments.ts';
 import { parametersOf } from './jail.ts';
 import { jailOf, machineOf, runsAsRoot, whereOf, type Node } from './node.ts';
-import type { Seen } from './observe.ts';
 import type { Rule } from './programs/devfs.ts';
 import { makeSeed } from './programs/makefs.ts';
 import { tpmCommand } from './programs/swtpm.ts';
 import { rulesFor } from './programs/rctl.ts';
-import { fileDisk, runDir, stateDir } from './steps/files.ts';
-import { dev, filesystem, jail, limits, ruleset } from './steps/jail.ts';
-import { bridge, epair, epairMember, inside, tap, tapMember } from './steps/network.ts';
-import { bhyve, vmm } from './steps/process.ts';
-import { tpm } from './steps/tpm.ts';
-import { dataset, volume, volumeGrow, volumePromote, volumeRollback, volumeSnapshot } from './steps/storage.ts';
-
-/** Every kind of step on FreeBSD. */
-export const catalogue = {
-  'run-dir.create': runDir,
-  'seed.make': seed,
-  'state-dir.create': stateDir,
-  'disk.create': fileDisk,
-  'vars.copy': firmwareVars,
-  'dataset.create': dataset,
-  'zvol.create': volume,
-  'zvol.grow': volumeGrow,
-  'zvol.promote': volumePromote,
-  'disk.grow': fileGrow,
-  'files.keep': keepFiles,
-  'files.restore': restoreFiles,
-  'zvol.snapshot': volumeSnapshot,
-  'zvol.rollback': volumeRollback,
-  'limits.add': limits,
-  'devfs.load': ruleset,
-  'bridge.create': bridge,
-  'epair.create': epair,
-  'epair.add': epairMember,
-  'tap.create': tap,
-  'tap.add': tapMember,
-  'fs.mount': filesystem,
-  'dev.mount': dev,
-  'jail.create': jail,
-  'vnet.join': inside,
-  'tpm.start': tpm,
-  'vmm.create': vmm,
-  'bhyve.start': bhyve,
-} satisfies Record<string, StepDef<never, Seen>>;
-
-type Kind = keyof typeof catalogue;
-type ArgsOf<K extends Kind> = (typeof catalogue)[K] extends StepDef<infer Args, Seen> ? Args : never;
-
-export const step = <K extends Kind>(kind: K, args: ArgsOf<K>): Step => ({ kind, args });
+import { step } from './catalogue.ts';
+import { nicSteps } from './networks.ts';
 
 /** What lives as long as the VM is defined. */
 export const createSteps = (node: Node, vm: Vm): Step[] => {
@@ -168,16 +123,6 @@ const limitSteps = (node: Node, vm: Vm): Step[] => {
 
 const modeOf = (vm: Vm, index: number): 'vnet' | 'direct' => vm.spec.nics[index]?.mode ?? 'vnet';
 
-const nicSteps = (vm: Vm): Step[] =>
-  vm.place.nics.flatMap((nic, i) => {
-    const away = modeOf(vm, i) === 'vnet' ? { away: jailOf(vm.spec.name) } : {};
-    const args = { vm: vm.spec.name, unit: nic.unit, bridge: nic.bridge, ...away };
-    const shared = nic.bridge.own ? [step('bridge.create', { bridge: nic.bridge })] : [];
-    return modeOf(vm, i) === 'vnet'
-      ? [...shared, step('epair.create', args), step('epair.add', args), step('tap.create', args)]
-      : [...shared, step('tap.create', args), step('tap.add', args)];
-  });
-
 /** One file system of a jail: where it comes from, where it goes, and why. */
 export interface JailMount {
   readonly type: 'tarfs' | 'tmpfs' | 'nullfs';
@@ -262,7 +207,12 @@ const jailStep = (node: Node, vm: Vm): Step => {
 const insideSteps = (vm: Vm): Step[] =>
   vm.place.nics.flatMap((nic, i) =>
     modeOf(vm, i) === 'vnet'
-      ? [step('vnet.join', { vm: vm.spec.name, jail: jailOf(vm.spec.name), unit: nic.unit, inside: i })]
+      ? [
+          step('vnet.join', {
+            ...{ vm: vm.spec.name, jail: jailOf(vm.spec.name), unit: nic.unit, inside: i },
+            ...(nic.network.mtu === undefined ? {} : { mtu: nic.network.mtu }),
+          }),
+        ]
       : [],
   );
 

@@ -4,6 +4,7 @@ import type { Paths } from '../base/placed.ts';
 import { BaseStore } from '../image/base-store.ts';
 import { buildTestRom } from '../image/testrom.ts';
 import { layout, type Layout } from '../platform/layout.ts';
+import type { Step } from '../base/step.ts';
 import type { Finding, Live, Platform, Trace, Vm } from '../platform/platform.ts';
 import { Traces } from '../platform/traces.ts';
 import { audit } from './audit/audit.ts';
@@ -14,7 +15,9 @@ import { SWTPM } from './devices.ts';
 import { checkPosture } from './doctor.ts';
 import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
 import { basisOf, dataDepth, look, observe, type Seen } from './observe.ts';
-import { catalogue, createSteps, startSteps } from './plan.ts';
+import { catalogue } from './catalogue.ts';
+import { checkNetwork, networkSteps } from './networks.ts';
+import { createSteps, startSteps } from './plan.ts';
 import { growSteps, openVmDisk, promoteSteps, rollbackSteps, snapshotSteps, strangersAfter } from './snapshots.ts';
 import { ifconfig } from './programs/ifconfig.ts';
 import { removeJail } from './programs/jail.ts';
@@ -85,12 +88,20 @@ const UEFI = {
   vars: '/usr/local/share/uefi-firmware/BHYVE_UEFI_VARS.fd',
 };
 
+/** What an observation asks about only when somebody needs it. */
+const SELDOM: ReadonlySet<string> = new Set(['forward.enable']);
+
 /** The product: every VM in a jail of its own on FreeBSD 15. */
 export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
   const places = layout(options.paths);
   const bases = new BaseStore(jailRoot(places), places);
   const testRom = `${options.paths.stateDir}/testrom.bin`;
   let node: Node | undefined;
+  const asks = new Set<string>();
+  const noting = (steps: readonly Step[]): readonly Step[] => {
+    for (const { kind } of steps) if (SELDOM.has(kind)) asks.add(kind);
+    return steps;
+  };
   const known = (): Node => {
     assert(node, 'prepare comes first');
     return { ...node, base: bases.file };
@@ -102,7 +113,7 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     findings.push(...(await bases.prepare(host)));
     await host.writeFile(testRom, buildTestRom(), { mode: 0o444, uid: 0, gid: 0 });
     const all = [...findings, ...(await checkHost(host, features))];
-    node = { ...options, layout: places, features, findings: all, base: bases.file, testRom };
+    node = { ...options, layout: places, features, asks, findings: all, base: bases.file, testRom };
     return all;
   };
 
@@ -117,7 +128,9 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
       focus: await look(host, known(), vm, seen, withSnapshots),
     }),
     createSteps: (vm) => createSteps(known(), vm),
-    startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
+    startSteps: (vm, run, graceMs) => noting(startSteps(known(), vm, run, graceMs)),
+    networkSteps: (network) => noting(networkSteps(network)),
+    checkNetwork: (seen, network) => checkNetwork(seen, network),
     snapshotSteps: (vm, snapshot) => snapshotSteps(known(), vm, snapshot),
     rollbackSteps: (vm, snapshot) => rollbackSteps(known(), vm, snapshot),
     strangersAfter: (seen, vm, snapshot, own) => strangersAfter(known(), seen, vm, snapshot, own),

@@ -7,7 +7,7 @@ import { volumeOf } from './devices.ts';
 import { openClone, openVolume } from './image-disks.ts';
 import type { Node } from './node.ts';
 import type { Seen } from './observe.ts';
-import { step } from './plan.ts';
+import { step } from './catalogue.ts';
 
 /** Name of a volume's snapshot; others than brig's begin otherwise. */
 const volumeAt = (node: Node, vm: Vm, disk: number, snapshot: string): string =>

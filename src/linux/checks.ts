@@ -3,7 +3,8 @@ import { renderBytes } from '../base/units.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
 import { countsIo, DEVICES, diskPaths, largestFile, partsOf, type Part } from './devices.ts';
 import { blockDevices, leastThreads, overheadBytes } from './limits.ts';
-import { markOf, networkMark, nicNames, type Node } from './node.ts';
+import { checkNetwork } from './networks.ts';
+import { markOf, nicNames, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 import { QEMU_IMG } from './programs/qemu-img.ts';
 import { XORRISOFS } from './programs/xorrisofs.ts';
@@ -27,7 +28,7 @@ export const precheck = async (host: Host, node: Node, seen: Seen, vm: Vm): Prom
   ...(await checkFree(host, seen, vm)),
   ...checkLimits(node, vm),
   ...checkNames(seen, vm),
-  ...checkNetworks(seen, vm),
+  ...vm.place.nics.flatMap(({ network }) => checkNetwork(seen, network)),
   ...(await checkUid(host, seen, vm)),
   ...(await checkFiles(host, vm)),
   ...(await checkGrown(host, node, vm)),
@@ -202,10 +203,7 @@ const checkIo = (node: Node, vm: Vm): Finding[] => {
 
 /** Leased names that somebody else uses: strangers are never touched. */
 const checkNames = (seen: Seen, { spec, place }: Vm): Finding[] => {
-  const wanted = place.nics.flatMap(({ unit, bridge }) => [
-    { name: nicNames(unit).host, kind: 'veth', mark: markOf(spec.name) },
-    ...(bridge.own ? [{ name: bridge.name, kind: 'bridge', mark: networkMark(bridge.network) }] : []),
-  ]);
+  const wanted = place.nics.map(({ unit }) => ({ name: nicNames(unit).host, kind: 'veth', mark: markOf(spec.name) }));
   return wanted.flatMap(({ name, kind, mark }) => {
     const link = seen.links.get(name);
     return link && ownsLink(link, mark, kind) === 'no'
@@ -219,19 +217,6 @@ const checkNames = (seen: Seen, { spec, place }: Vm): Finding[] => {
       : [];
   });
 };
-
-const checkNetworks = (seen: Seen, { place }: Vm): Finding[] =>
-  place.nics.flatMap(({ bridge: { own, name, network } }) =>
-    own || seen.links.get(name)?.kind === 'bridge'
-      ? []
-      : [
-          problem(
-            `bridge ${name} of network ${network}`,
-            seen.links.has(name) ? 'no bridge' : 'no such interface',
-            `ip link add name ${name} type bridge`,
-          ),
-        ],
-  );
 
 /** Everything that runs as the uid is killed at a stop: it must be nobody's. */
 const checkUid = async (host: Host, seen: Seen, { place }: Vm): Promise<Finding[]> => {

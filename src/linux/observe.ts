@@ -5,7 +5,8 @@ import { partsOf, tpmOf } from './devices.ts';
 import { limitsOf } from './limits.ts';
 import { CONTROLLERS, spaceOf, vmOfSpace, type Node } from './node.ts';
 import { membersOf } from './programs/cgroup.ts';
-import { listLinks, NETNS_DIR, parseLinks, type Link } from './programs/ip.ts';
+import { FORWARDING } from './programs/system.ts';
+import { listLinks, listRoutes, NETNS_DIR, parseLinks, parseRoutes, type Link } from './programs/ip.ts';
 import { listProcesses, parseProcesses, type Process } from './programs/ps.ts';
 import { parseMountinfo } from './programs/mounts.ts';
 import { RUNNING } from './programs/qemu.ts';
@@ -20,6 +21,8 @@ export interface Seen {
   readonly cgroups: ReadonlySet<string>;
   /** Names in runDir/vms. */
   readonly runDirs: ReadonlySet<string>;
+  /** Those of FORWARDING that say yes. */
+  readonly forwarding: ReadonlySet<string>;
   /** More about one VM. */
   readonly focus?: Focus;
 }
@@ -38,6 +41,8 @@ export interface Focus {
   readonly hasTpm: boolean;
   /** Mount points in the run directory. */
   readonly mounts: ReadonlySet<string>;
+  /** Only of a VM with links of its own: `10.9.0.5 brigv7000`. */
+  readonly routes?: ReadonlySet<string>;
   /** QEMU has said that its CPUs run. */
   readonly ready: boolean;
 }
@@ -68,19 +73,31 @@ const listCgroups = async (host: Host, { features }: Node): Promise<ReadonlySet<
   return new Set(found.flat());
 };
 
+const readForwarding = async (host: Host): Promise<ReadonlySet<string>> => {
+  const texts = await Promise.all(FORWARDING.map(async (path) => [path, await host.readFile(path)] as const));
+  return new Set(texts.flatMap(([path, text]) => (text?.trim() === '1' ? [path] : [])));
+};
+
+const readRoutes = async (host: Host, { place }: Vm): Promise<{ routes?: ReadonlySet<string> }> => {
+  if (place.nics.every(({ link }) => (link?.routes.length ?? 0) === 0)) return {};
+  const texts = await Promise.all([ask(host, listRoutes('-4')), ask(host, listRoutes('-6'))]);
+  return { routes: new Set(texts.flatMap(parseRoutes)) };
+};
+
 /**
  * One look at the whole host: two processes whatever the number of VMs.
  * Errors: host.timeout when the host is wedged, host.failed when a program does not answer as Debian's does.
  */
 export const observe = async (host: Host, node: Node): Promise<Seen> => {
-  const [processes, links, spaces, cgroups, runDirs] = await Promise.all([
+  const [processes, links, spaces, cgroups, runDirs, forwarding] = await Promise.all([
     ask(host, listProcesses()).then(parseProcesses),
     ask(host, listLinks()).then(parseLinks),
     names(host, NETNS_DIR),
     listCgroups(host, node),
     names(host, `${node.paths.runDir}/vms`),
+    readForwarding(host),
   ]);
-  return { processes, links: byName(links), spaces, cgroups, runDirs };
+  return { processes, links: byName(links), spaces, cgroups, runDirs, forwarding };
 };
 
 const readLimits = async (host: Host, node: Node, vm: Vm): Promise<ReadonlyMap<string, string>> => {
@@ -106,6 +123,7 @@ export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<
     host.readFile('/proc/self/mountinfo'),
     host.readFile(files.err),
   ]);
+  const routes = await readRoutes(host, vm);
   return {
     vm: spec.name,
     inside: byName(inside),
@@ -117,6 +135,7 @@ export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<
     mounts: new Set(parseMountinfo(mounts ?? '').flatMap(({ at }) => (at.startsWith(`${files.run}/`) ? [at] : []))),
     // A process without that file has lost it to somebody.
     ready: said?.includes(RUNNING) ?? true,
+    ...routes,
     ...(diskFiles === undefined ? {} : { diskFiles: new Set(diskFiles) }),
   };
 };

@@ -1,52 +1,17 @@
-import { seed, seedsOf } from '../platform/seed.ts';
-import { fileGrow } from '../platform/grow.ts';
-import { keepFiles, restoreFiles } from '../platform/snapshots.ts';
-import { firmwareVars } from '../platform/vars.ts';
-import type { Step, StepDef } from '../base/step.ts';
+import { seedsOf } from '../platform/seed.ts';
+import type { Step } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
 import { diskFile, partsOf, tpmOf, type Part } from './devices.ts';
 import { limitsOf, type Limits } from './limits.ts';
 import { spaceOf, type Node } from './node.ts';
-import type { Seen } from './observe.ts';
 import { confine, device, readOnly, writable, type Bind } from './programs/bwrap.ts';
 import { NETNS_DIR } from './programs/ip.ts';
 import { INSIDE, qemuCommand } from './programs/qemu.ts';
 import { makeSeed } from './programs/xorrisofs.ts';
-import { cgroup } from './steps/cgroup.ts';
-import { diskDir, fileDisk, overlayFlatten, overlayGrow, RUN_FILES, runDir } from './steps/files.ts';
-import { bridge, inside, netns, tap, veth, vethMember } from './steps/network.ts';
-import { qemu } from './steps/process.ts';
-import { sockets, tpmDir } from './steps/sockets.ts';
+import { RUN_FILES } from './steps/files.ts';
 import { BESIDE, withTpm } from './tpm.ts';
-
-/** Every kind of step on Linux. */
-export const catalogue = {
-  'run-dir.create': runDir,
-  'seed.make': seed,
-  'disk-dir.create': diskDir,
-  'disk.create': fileDisk,
-  'disk.grow': fileGrow,
-  'overlay.grow': overlayGrow,
-  'overlay.flatten': overlayFlatten,
-  'files.keep': keepFiles,
-  'files.restore': restoreFiles,
-  'vars.copy': firmwareVars,
-  'tpm-dir.create': tpmDir,
-  'cgroup.create': cgroup,
-  'netns.create': netns,
-  'bridge.create': bridge,
-  'veth.create': veth,
-  'veth.add': vethMember,
-  'tap.create': tap,
-  'netns.join': inside,
-  'sockets.mount': sockets,
-  'qemu.start': qemu,
-} satisfies Record<string, StepDef<never, Seen>>;
-
-type Kind = keyof typeof catalogue;
-type ArgsOf<K extends Kind> = (typeof catalogue)[K] extends StepDef<infer Args, Seen> ? Args : never;
-
-export const step = <K extends Kind>(kind: K, args: ArgsOf<K>): Step => ({ kind, args });
+import { step } from './catalogue.ts';
+import { nicSteps } from './networks.ts';
 
 /** What lives as long as the VM is defined. */
 export const createSteps = (node: Node, vm: Vm): Step[] => {
@@ -132,19 +97,6 @@ const runDirStep = (node: Node, vm: Vm, parts: readonly Part[]): Step => {
     ...(vm.spec.devices.tpm ? { beside: BESIDE } : {}),
   });
 };
-
-const nicSteps = (vm: Vm): Step[] =>
-  vm.place.nics.flatMap((nic) => {
-    const args = { vm: vm.spec.name, uid: vm.place.uid, unit: nic.unit, bridge: nic.bridge };
-    const shared = nic.bridge.own ? [step('bridge.create', { bridge: nic.bridge })] : [];
-    return [
-      ...shared,
-      step('veth.create', args),
-      step('veth.add', args),
-      step('tap.create', args),
-      step('netns.join', args),
-    ];
-  });
 
 const qemuStep = (
   node: Node,

@@ -12,7 +12,9 @@ import { precheck } from './checks.ts';
 import { checkHardening } from './hardening.ts';
 import { vmOfSpace, type Node } from './node.ts';
 import { look, observe, type Seen } from './observe.ts';
-import { catalogue, createSteps, startSteps } from './plan.ts';
+import { catalogue } from './catalogue.ts';
+import { checkNetwork, networkSteps } from './networks.ts';
+import { createSteps, startSteps } from './plan.ts';
 import { growSteps, openVmDisk, promoteSteps, rollbackSteps, snapshotSteps } from './snapshots.ts';
 import { ip } from './programs/ip.ts';
 import { removeDirectories } from './programs/system.ts';
@@ -117,6 +119,8 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     look: async (host, seen, vm) => ({ ...seen, focus: await look(host, known(), vm, seen) }),
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
+    networkSteps,
+    checkNetwork,
     snapshotSteps: (vm, snapshot) => snapshotSteps(known(), vm, snapshot),
     rollbackSteps: (vm, snapshot) => rollbackSteps(known(), vm, snapshot),
     strangersAfter: () => [],

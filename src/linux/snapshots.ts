@@ -5,7 +5,7 @@ import type { Vm } from '../platform/platform.ts';
 import { keepsOf } from '../platform/snapshots.ts';
 import { diskFile, tpmOf } from './devices.ts';
 import type { Node } from './node.ts';
-import { step } from './plan.ts';
+import { step } from './catalogue.ts';
 import { flatten } from './programs/qemu-img.ts';
 
 const nameOf = ({ spec }: Vm, index: number): string => {

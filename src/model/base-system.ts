@@ -135,6 +135,7 @@ export const SYSCTLS: readonly (readonly [string, string])[] = [
   ['kern.securelevel', '-1'],
   ['kern.smp.threads_per_core', '1'],
   ['net.inet.ip.forwarding', '0'],
+  ['net.inet6.ip6.forwarding', '0'],
   ['net.link.bridge.member_ifaddrs', '1'],
   ['net.link.bridge.pfil_bridge', '0'],
   ['net.link.bridge.pfil_member', '0'],

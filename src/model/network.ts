@@ -127,6 +127,7 @@ export const destroyInterface = (world: World, gone: Interface): void => {
     leaveBridge(each);
     for (const member of each.members) leaveBridge(member.interface);
     world.interfaces = world.interfaces.filter((other) => other !== each);
+    world.routes = world.routes.filter((route) => route.interface !== each.name);
     giveIndex(world, each);
     if (each.kind === 'tap') removeDevice(world, each.origin);
   }

@@ -115,6 +115,9 @@ export interface Jail {
 export interface Member {
   readonly interface: Interface;
   private: boolean;
+  /** VLANs, where the bridge keeps them apart. */
+  untagged?: string;
+  tagged?: string;
 }
 
 /** Numbers and ends of a vlan or vxlan. */
@@ -124,6 +127,9 @@ export interface Tunnel {
   parent?: string;
   local?: string;
   remote?: string;
+  /** Multicast, in a remote's place. */
+  group?: string;
+  port?: string;
 }
 
 export interface Interface {
@@ -303,6 +309,8 @@ export class World {
     poolHealth: 'ONLINE',
     ports: new Set(),
   };
+  /** Beside those of the interfaces' own addresses. */
+  routes: { readonly to: string; readonly via: string | undefined; readonly interface: string }[] = [];
   readonly packetFilter: PacketFilter = { enabled: false, main: { translations: [], filters: [] }, anchors: new Map() };
   readonly lingering = new Map<string, number>();
   /** Set by hand, as in loader.conf(5): they survive a reboot. */

@@ -41,8 +41,3 @@ export const parseAddress = (text: string): Address => {
 /** As RFC 5952 writes it. */
 export const renderAddress = ({ family, value }: Address): string =>
   family === 4 ? new IPv4(value).toString() : collapseIPv6Number(new IPv6(value).toString());
-
-export const compareAddresses = (a: Address, b: Address): number =>
-  a.family - b.family || (a.value < b.value ? -1 : a.value > b.value ? 1 : 0);
-
-export const isSame = (a: Address, b: Address): boolean => compareAddresses(a, b) === 0;

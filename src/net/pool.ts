@@ -84,21 +84,24 @@ class Bitmap {
   }
 
   next(): bigint | undefined {
+    if (this.#root.full === FULL) return undefined;
     let value = 0n;
-    let node: Node | undefined = this.#root;
-    if (node.full === FULL) return undefined;
+    let node = this.#root;
     for (let level = this.#levels - 1; level > 0; level--) {
-      const digit: number = node ? lowestFree(node.full) : 0;
+      const digit = lowestFree(node.full);
       value = (value << WIDTH) | BigInt(digit);
-      if (node?.below instanceof Uint32Array) {
-        value = (value << WIDTH) | BigInt(lowestFree(node.below[digit] ?? 0));
+      const { below } = node;
+      if (below instanceof Uint32Array) {
+        value = (value << WIDTH) | BigInt(lowestFree(below[digit] ?? 0));
         break;
       }
-      node = node?.below[digit];
-      if (!node) {
+      const next = below[digit];
+      if (!next) {
+        // Nothing of it is taken.
         value <<= WIDTH * BigInt(level);
         break;
       }
+      node = next;
     }
     return value < this.size ? value : undefined;
   }

@@ -1,5 +1,5 @@
 import type { Command, DiskPort, Host } from '../base/host.ts';
-import type { Placement } from '../base/placed.ts';
+import type { NetworkPlacement, Placement } from '../base/placed.ts';
 import type { Catalogue, Step } from '../base/step.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Audit } from './audit.ts';
@@ -59,6 +59,10 @@ export interface Platform<Seen = unknown> {
    * `run` tells runs apart; `graceMs` is what an undo gives the guest to shut down, 0: killed at once.
    */
   startSteps(vm: Vm, run: string, graceMs: number): readonly Step[];
+  /** What a network is made of on this host, in order; all of its users share it. */
+  networkSteps(network: NetworkPlacement): readonly Step[];
+  /** Why a network cannot be made, before anything is touched. */
+  checkNetwork(seen: Seen, network: NetworkPlacement): readonly Finding[];
   /** What a snapshot of the VM, as it is in this document, is made of. Disks that are files take a stopped guest. */
   snapshotSteps(vm: Vm, snapshot: string): readonly Step[];
   /** Back to a snapshot of a VM of this document. They only go forward. */

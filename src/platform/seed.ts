@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { NicPlacement } from '../base/placed.ts';
 import type { Command, Effect } from '../base/host.ts';
 import type { StepDef } from '../base/step.ts';
 import { renderYaml } from '../spec/document.ts';
@@ -24,21 +25,21 @@ export const SEED_TIME = 315_532_800;
 const fileOf = (name: string, data: SeedData): SeedFile =>
   typeof data === 'string' ? { name, text: data } : { name, text: data.base64, encoding: 'base64' };
 
-type Nic = Vm['spec']['nics'][number];
-
 /** FreeBSD's guest finds a NIC by its address; those of Linux that write /etc/network/interfaces need its name. */
 const namesNics = ({ spec }: Vm): boolean => !/freebsd/i.test(spec.image?.os ?? '');
 
-const ethernet = (vm: Vm, { addresses, gateways, dns }: Nic, index: number): Record<string, unknown> => {
+const ethernet = (vm: Vm, { mac, network, guest }: NicPlacement, index: number): Record<string, unknown> => {
+  const { addresses, gateways, dns } = guest;
   const gateway4 = gateways.find((each) => !isIpv6(each));
   const gateway6 = gateways.find(isIpv6);
   return {
-    match: { macaddress: vm.place.nics[index]?.mac },
+    match: { macaddress: mac },
     ...(namesNics(vm) ? { 'set-name': `eth${index}` } : {}),
     ...(addresses.length === 0 ? { dhcp4: true } : { addresses }),
     ...(gateway4 === undefined ? {} : { gateway4 }),
     ...(gateway6 === undefined ? {} : { gateway6 }),
     ...(dns.length === 0 ? {} : { nameservers: { addresses: dns } }),
+    ...(network.mtu === undefined ? {} : { mtu: network.mtu }),
   };
 };
 
@@ -46,7 +47,7 @@ const ethernet = (vm: Vm, { addresses, gateways, dns }: Nic, index: number): Rec
 const networkConfig = (vm: Vm): string =>
   renderYaml({
     version: 2,
-    ethernets: Object.fromEntries(vm.spec.nics.map((nic, i) => [`eth${i}`, ethernet(vm, nic, i)])),
+    ethernets: Object.fromEntries(vm.place.nics.map((nic, i) => [`eth${i}`, ethernet(vm, nic, i)])),
   });
 
 /** nuageinit(7) sets up no network without a cloud-config of two lines. */

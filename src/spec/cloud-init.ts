@@ -1,6 +1,5 @@
 import { z } from 'zod';
-
-const expected = (what: string) => ({ error: `expected ${what}` });
+import { expected } from './fields.ts';
 
 /** One line of an authorized_keys file without options. Source: sshd(8). */
 const sshKey = z

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseText, parseWith } from './document.ts';
-import { bytes, NAME } from './vm.ts';
+import { NAME } from './fields.ts';
+import { bytes } from './vm.ts';
 
 const path = z.string().regex(/^\/[A-Za-z0-9._/-]+$/, { error: 'expected an absolute path of [A-Za-z0-9._/-]' });
 const interfaceName = z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,14}$/, { error: 'expected an interface name' });

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { IMAGE } from '../base/limits.ts';
 import { parseWith } from './document.ts';
+import { expected } from './fields.ts';
 
-const expected = (what: string) => ({ error: `expected ${what}` });
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, expected('64 hexadecimal digits'));
 const text = (most: number) =>
   z.string().regex(new RegExp(`^[\\x20-\\x7e]{1,${most}}$`), expected(`1 to ${most} printable characters`));

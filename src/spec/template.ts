@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { BrigError } from '../base/errors.ts';
 import { parseBytes } from '../base/units.ts';
 import { parseText, parseWith } from './document.ts';
+import { expected } from './fields.ts';
 
-const expected = (what: string) => ({ error: `expected ${what}` });
 const line = z.string().regex(/^[^\u0000-\u001f\u007f]{1,300}$/, expected('a text on one line'));
 const summary = line.optional();
 

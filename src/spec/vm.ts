@@ -4,14 +4,7 @@ import { parseBytes } from '../base/units.ts';
 import { schedule } from './snapshot.ts';
 import { addressing, cloudInit, isIpv6 } from './cloud-init.ts';
 import { parseText, parseWith } from './document.ts';
-
-/** VM names are safe in paths, jail names, dataset names, interface descriptions and devfs patterns. */
-export const NAME = /^[a-z0-9][a-z0-9-]{0,30}$/;
-
-const expected = (what: string) => ({ error: `expected ${what}` });
-const name = z
-  .string(expected('a name'))
-  .regex(NAME, expected('a name of [a-z0-9-], at most 31 characters, not starting with -'));
+import { count, expected, labels, name } from './fields.ts';
 
 /** `2G` or a number of bytes; comes out in bytes. */
 export const bytes = (leastBytes: number, what: string) =>
@@ -88,12 +81,6 @@ const nic = z.strictObject({
 });
 
 const cpuList = z.string().regex(/^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*$/, expected('a CPU list like 0-3,8'));
-const count = (least: number, most: number) =>
-  z
-    .int(expected(`a whole number from ${least} to ${most}`))
-    .min(least)
-    .max(most);
-
 const rate = bytes(4096, 'bytes a second, at least 4K').optional();
 const limits = z.strictObject({
   cpuset: cpuList.optional(),
@@ -182,8 +169,6 @@ const boot = z.strictObject({
   readyTimeoutSeconds: count(1, 3_600).default(120),
 });
 
-const label = z.string().max(100);
-
 /** Unknown keys are errors. Source: docs/brig.yaml.5. */
 const vm = z.strictObject({
   name,
@@ -208,9 +193,7 @@ const vm = z.strictObject({
   owner: name.optional(),
   autostart: z.boolean().default(false),
   boot: boot.prefault({}),
-  labels: z
-    .record(z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, expected('a label key of [a-z0-9._/-]')), label)
-    .default({}),
+  labels,
 });
 
 type Nics = z.output<typeof vm>['nics'];

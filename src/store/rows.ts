@@ -1,6 +1,7 @@
 import type { Step } from '../base/step.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Leased, NicLease } from './leases.ts';
+import type { AddressLease } from './networks.ts';
 import type { SnapshotRow } from './snapshots.ts';
 
 /** What a person last asked for; the difference to what is seen is a finding. */
@@ -37,6 +38,8 @@ export interface VmRow {
   readonly secretName: string;
   /** One for each NIC of the spec, in order. */
   readonly nics: readonly NicLease[];
+  /** Of all its NICs; a network without subnets has none. */
+  readonly addresses: readonly AddressLease[];
   readonly intent: Intent;
   /** Id of the last run. */
   readonly run: string;
@@ -96,12 +99,13 @@ export interface FindingRow {
 
 export type Row = Record<string, string | number | null>;
 
-export const fromVmRow = (row: Row, { slot, nics }: Leased): VmRow => ({
+export const fromVmRow = (row: Row, { slot, nics }: Leased, addresses: readonly AddressLease[]): VmRow => ({
   name: String(row.name),
   spec: JSON.parse(String(row.spec)) as VmSpec,
   slot,
   secretName: `b${String(row.secret)}`,
   nics,
+  addresses,
   intent: row.intent === 'running' ? 'running' : 'stopped',
   run: String(row.run),
   trouble: row.trouble === null ? undefined : (JSON.parse(String(row.trouble)) as Trouble),

@@ -62,8 +62,19 @@ const SCHEMA_5 = `
   ) strict;
   alter table sagas add column pending text;
 `;
+/** Networks, and whose addresses are whose: a block of 4 or 16 bytes, the first of 2^(bits - prefix) addresses. */
+const SCHEMA_6 = `
+  create table networks (
+    name text primary key, number integer not null unique, spec text not null, created_ms integer not null
+  ) strict;
+  create table addresses (
+    network text not null, block blob not null, prefix integer not null, holder text not null, idx integer not null,
+    kind text not null, epoch integer not null, since_ms integer not null, primary key (network, block)
+  ) strict, without rowid;
+  create index addresses_holder on addresses (holder, idx);
+`;
 /** The nth brings a store of version n - 1 to version n. */
-const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5];
+const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6];
 
 /** Opens the store's file, made or brought to this version, and begins an epoch. Errors: store.busy, store.failed. */
 export const openDatabase = (path: string): DatabaseSync => {

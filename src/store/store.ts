@@ -3,6 +3,7 @@ import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import { Leases } from './leases.ts';
+import { Networks } from './networks.ts';
 import { openDatabase } from './schema.ts';
 import {
   fromEventRow,
@@ -26,6 +27,7 @@ export class Store {
   readonly #statements = new Map<string, StatementSync>();
   readonly #leases: Leases;
   readonly snapshots: Snapshots;
+  readonly networks: Networks;
   /** Counts the starts of brigd on this store: what an earlier epoch began, nobody is doing any more. */
   readonly epoch: number;
   /** Another one whenever something about a VM is written. */
@@ -42,6 +44,7 @@ export class Store {
     this.epoch = epoch;
     this.snapshots = new Snapshots((text) => this.#sql(text));
     this.#leases = new Leases((text) => this.#sql(text), epoch, salt);
+    this.networks = new Networks((text) => this.#sql(text), epoch);
   }
 
   close(): void {
@@ -63,9 +66,11 @@ export class Store {
     try {
       const result = work();
       this.#db.exec('commit');
+      this.networks.settle(true);
       return result;
     } catch (error) {
       this.#db.exec('rollback');
+      this.networks.settle(false);
       throw error;
     }
   }
@@ -90,7 +95,11 @@ export class Store {
   #rows(): Map<string, VmRow> {
     if (this.#vms) return this.#vms;
     const leased = this.#leases.all();
-    const rows = this.#all('select * from vms').map((row) => fromVmRow(row, leased(String(row.name))));
+    const addressed = this.networks.allLeases();
+    const rows = this.#all('select * from vms').map((row) => {
+      const name = String(row.name);
+      return fromVmRow(row, leased(name), addressed(name));
+    });
     for (const row of rows) this.#count(row, 1);
     return (this.#vms = new Map(rows.map((row) => [row.name, row])));
   }
@@ -109,7 +118,7 @@ export class Store {
     if (old) this.#count(old, -1);
     rows.delete(name);
     if (row) {
-      const fresh = fromVmRow(row, this.#leases.of(name));
+      const fresh = fromVmRow(row, this.#leases.of(name), this.networks.leasesOf(name));
       rows.set(name, fresh);
       this.#count(fresh, 1);
     }
@@ -128,6 +137,7 @@ export class Store {
             hint: `brig show ${spec.name}`,
           });
         this.#leases.lease(spec);
+        this.#leaseAddresses(spec, nowMs);
         this.#sql('insert into vms values (?, ?, ?, ?, null, null, ?, lower(hex(randomblob(16))))').run(
           spec.name,
           JSON.stringify(spec),
@@ -147,9 +157,17 @@ export class Store {
     return this.findVm(spec.name) as VmRow;
   }
 
+  #leaseAddresses({ name, nics }: VmSpec, nowMs: number): void {
+    const macs = this.#leases.of(name).nics;
+    nics.forEach(({ network, addresses }, index) =>
+      this.networks.lease({ holder: name, index, network, addresses, mac: macs[index]?.mac ?? '' }, nowMs),
+    );
+  }
+
   removeVm(name: string): void {
     this.#transaction(() => {
       this.#leases.release(name);
+      this.networks.release(name);
       this.#sql('delete from findings where vm = ?').run(name);
       this.snapshots.removeAll(name);
       this.#sql('delete from sagas where vm = ?').run(name);

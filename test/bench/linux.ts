@@ -7,6 +7,7 @@ import { linuxPlatform } from '../../src/linux/platform.ts';
 import { layout } from '../../src/platform/layout.ts';
 import { parseVm } from '../../src/spec/vm.ts';
 import { timeScript, toScript } from './script.ts';
+import { nicOn } from '../unit/placed.ts';
 
 const access = { mode: 0o711, uid: 0, gid: 0 };
 
@@ -28,7 +29,7 @@ export const linuxReference = async (): Promise<{
   const bridge = { network: 'script', name: 'brigscript', own: true };
   const vm: Vm = {
     spec,
-    place: { slot: 900, uid: 29_900, secretName: 'b0', nics: [{ unit: 8_900, mac: '58:9c:fc:00:00:01', bridge }] },
+    place: { slot: 900, uid: 29_900, secretName: 'b0', nics: [nicOn(8_900, '58:9c:fc:00:00:01', bridge)] },
   };
   const steps = platform.startSteps(vm, 'script', 30_000);
   const of = (kind: string): StepDef<unknown, unknown> =>

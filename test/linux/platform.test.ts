@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSyn
 import { describe, expect, test } from 'vitest';
 import { realHost as host } from '../../src/io/host.ts';
 import { holdsOf, planApply, planUndo, runActions } from '../../src/saga/run.ts';
+import { nicOn } from '../unit/placed.ts';
 import {
   attach,
   BRIDGE,
@@ -237,7 +238,10 @@ describe('networks', () => {
     const vm = makeVm(1, { nics: [{}] });
     const theirs = {
       ...vm,
-      place: { ...vm.place, nics: vm.place.nics.map((nic) => ({ ...nic, bridge: { ...nic.bridge, own: false } })) },
+      place: {
+        ...vm.place,
+        nics: vm.place.nics.map(({ unit, mac }) => nicOn(unit, mac, { network: 'default', name: BRIDGE, own: false })),
+      },
     };
     made.splice(0, made.length, theirs);
     await start(theirs);

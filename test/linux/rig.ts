@@ -13,6 +13,7 @@ import { layout } from '../../src/platform/layout.ts';
 import type { Vm } from '../../src/platform/platform.ts';
 import { planApply, planUndo, runActions } from '../../src/saga/run.ts';
 import { parseVm } from '../../src/spec/vm.ts';
+import { nicOn } from '../unit/placed.ts';
 
 /** Numbers and names that no brigd with its usual configuration uses. */
 export const UID = 39_100;
@@ -68,11 +69,8 @@ const hostState = () => ({
 
 export const makeVm = (index: number, document: Record<string, unknown> = {}): Vm => {
   const spec = parseVm({ name: `lt${index}`, memory: '32M', firmware: { builtin: 'test' }, ...document });
-  const nics = spec.nics.map((_, i) => ({
-    unit: UNIT + 10 * index + i,
-    mac: `58:9c:fc:00:0${index}:0${i}`,
-    bridge: { network: 'default', name: BRIDGE, own: true },
-  }));
+  const bridge = { network: 'default', name: BRIDGE, own: true };
+  const nics = spec.nics.map((_, i) => nicOn(UNIT + 10 * index + i, `58:9c:fc:00:0${index}:0${i}`, bridge));
   const vm = { spec, place: { slot: index, uid: UID + index, secretName: 'b0', nics } };
   made.push(vm);
   return vm;

@@ -13,7 +13,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   net: ['base'],
   spec: ['base', 'net'],
   acl: ['base'],
-  platform: ['base', 'spec'],
+  platform: ['base', 'spec', 'net'],
   image: ['base', 'spec', 'acl', 'platform'],
   freebsd: ['base', 'spec', 'net', 'image', 'platform'],
   linux: ['base', 'spec', 'net', 'image', 'platform'],

@@ -1,17 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { BrigError, messageOf } from '../../base/errors.ts';
-import { LIMITS } from '../../base/limits.ts';
+import { BrigError } from '../../base/errors.ts';
 import { parseBytes } from '../../base/units.ts';
 import { printJson, type Call, type CliCommand, type Values } from '../command.ts';
+import { asList, asNumber, asText, given, readDocument, toLabel } from '../document.ts';
 import { withProgress } from '../progress.ts';
-
-const asList = (value: Values[string]): string[] => (Array.isArray(value) ? value.map(String) : []);
-const asText = (value: Values[string]): string | undefined => (typeof value === 'string' ? value : undefined);
-const asNumber = (text: string | undefined): unknown =>
-  text !== undefined && /^\d+$/.test(text) ? Number(text) : text;
-const given = (entries: Record<string, unknown>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
 
 /** `20G`, `zvol:20G`, `file:20G` or a path of a read-only image. */
 const toDisk = (text: string): unknown => {
@@ -24,11 +16,6 @@ const toDisk = (text: string): unknown => {
 const toNic = (text: string): unknown => {
   const [network, mode] = text.split(':');
   return given({ network, mode });
-};
-
-const toLabel = (text: string): [string, string] => {
-  const at = text.indexOf('=');
-  return at === -1 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
 };
 
 const toFirmware = (values: Values): unknown => {
@@ -52,17 +39,6 @@ export const toDocument = (name: string, values: Values): unknown =>
     autostart: values.autostart,
     labels: values.label === undefined ? undefined : Object.fromEntries(asList(values.label).map(toLabel)),
   });
-
-const readDocument = async (path: string): Promise<string> => {
-  try {
-    const text = await readFile(path === '-' ? '/dev/stdin' : path, 'utf8');
-    if (Buffer.byteLength(text) > LIMITS.documentBytes)
-      throw new Error(`expected at most ${LIMITS.documentBytes} bytes, got more`);
-    return text;
-  } catch (error) {
-    throw new BrigError('spec.invalid', `read ${path}: ${messageOf(error)}`);
-  }
-};
 
 const usage = (reason: string): BrigError =>
   new BrigError('usage.invalid', `read arguments: ${reason}`, { hint: `usage: ${createCommand.usage}` });

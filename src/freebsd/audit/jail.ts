@@ -53,15 +53,16 @@ export const network = (m: Measured): Property[] => {
       found.sort().join(' ') || undefined,
       `ifconfig -j ${name} -a`,
     ),
-    ...moded.map(({ unit, mode, bridge }) => {
+    ...moded.map(({ unit, mode, network }) => {
       const end = mode === 'vnet' ? `epair${unit}a` : `tap${unit}`;
-      const held = m.host.seen.interfaces.get(bridge.name)?.members.includes(end) ?? false;
+      const wanted = network.bridge?.name ?? 'no bridge';
+      const on = [...m.host.seen.interfaces.values()].find((each) => each.members.includes(end))?.name ?? 'no bridge';
       return property(
         `network.nic.${unit}`,
-        `NIC on network ${bridge.network} (${mode})`,
-        `${end} on ${bridge.name}`,
-        held ? `${end} on ${bridge.name}` : `${end} is not on ${bridge.name}`,
-        `ifconfig ${bridge.name}`,
+        `NIC on network ${network.name} (${mode})`,
+        `${end} on ${wanted}`,
+        `${end} on ${on}`,
+        'ifconfig -a',
       );
     }),
     ...moded.map(({ unit, mode }) => {

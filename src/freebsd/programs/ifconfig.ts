@@ -31,7 +31,18 @@ export interface Interface {
   readonly description?: string;
   readonly groups: readonly string[];
   readonly members: readonly string[];
+  /** Those of them that do not reach each other. */
+  readonly privates: readonly string[];
   readonly ether?: string;
+  readonly mtu: number;
+  /** Shape: `10.77.0.1/24`, `fe80::1/64`; no zone. */
+  readonly addresses: readonly string[];
+  /** Shape: `100 em0`, tag and parent of a vlan. */
+  readonly vlan?: string;
+  /** As it is printed: `vni 42 local 192.0.2.1:4789 remote 192.0.2.2:4789`. */
+  readonly vxlan?: string;
+  /** It keeps VLANs apart. */
+  readonly filters: boolean;
   /** The process that has the tap open. */
   readonly openedBy?: number;
 }
@@ -48,6 +59,31 @@ export const parseInterfaces = (text: string): Interface[] => {
 const NONE: readonly string[] = [];
 const membersOf = (block: string): string[] => [...block.matchAll(/^\tmember: (\S+)/gm)].map((match) => match[1] ?? '');
 
+const privatesOf = (block: string): string[] =>
+  [...block.matchAll(/^\tmember: (\S+) flags=[0-9a-f]+<[^>]*\bPRIVATE\b/gm)].map((match) => match[1] ?? '');
+
+/** `0xffffff00` -> 24 */
+const prefixOf = (mask: string): number => Math.clz32(~Number(mask) >>> 0);
+
+const addressesOf = (block: string): string[] => [
+  ...[...block.matchAll(/^\tinet (\S+)(?: --> \S+)? netmask (0x[0-9a-f]{8})/gm)].map(
+    ([, address = '', mask = '']) => `${address}/${prefixOf(mask)}`,
+  ),
+  ...[...block.matchAll(/^\tinet6 ([^\s%]+)(?:%\S+)? prefixlen (\d+)/gm)].map(
+    ([, address = '', prefix = '']) => `${address}/${prefix}`,
+  ),
+];
+
+const vlanOf = (block: string): { vlan?: string } => {
+  const [, tag, parent] = /^\tvlan: (\d+) .*parent interface: (\S+)$/m.exec(block) ?? [];
+  return tag === undefined ? {} : { vlan: `${tag} ${parent}` };
+};
+
+const vxlanOf = (block: string): { vxlan?: string } => {
+  const vxlan = /^\tvxlan (vni .*)$/m.exec(block)?.[1];
+  return vxlan === undefined ? {} : { vxlan };
+};
+
 const parseBlock = (name: string, flags: string, block: string): Interface => {
   const description = /^\tdescription: (.*)$/m.exec(block)?.[1];
   const ether = /^\tether (\S+)/m.exec(block)?.[1];
@@ -57,7 +93,13 @@ const parseBlock = (name: string, flags: string, block: string): Interface => {
     flags: wordsOf(flags, ','),
     groups: wordsOf(/^\tgroups: (.*)$/m.exec(block)?.[1] ?? '', ' '),
     members: block.includes('\tmember: ') ? membersOf(block) : NONE,
+    privates: block.includes(',PRIVATE') ? privatesOf(block) : NONE,
     ...(description === undefined ? {} : { description }),
+    mtu: Number(/ mtu (\d+)/.exec(block)?.[1] ?? 0),
+    addresses: block.includes('\tinet') ? addressesOf(block) : NONE,
+    filters: /^\tbridge flags=\d+<[^>]*\bVLANFILTER\b/m.test(block),
+    ...vlanOf(block),
+    ...vxlanOf(block),
     ...(ether === undefined ? {} : { ether }),
     ...(openedBy === undefined ? {} : { openedBy: Number(openedBy) }),
   };

@@ -1,6 +1,9 @@
 import type { Command } from '../../base/host.ts';
 import { command } from '../../platform/command.ts';
 
+/** That the host forwards packets, IPv4 and IPv6. */
+export const FORWARDING = ['net.inet.ip.forwarding', 'net.inet6.ip6.forwarding'] as const;
+
 /** Values of the given names; unknown ones are left out. Source: sysctl(8) "-i". */
 export const readSysctls = (names: readonly string[]): Command => command('/sbin/sysctl', ['-i', ...names]);
 

@@ -2,47 +2,26 @@ import type { Bridge } from '../../base/placed.ts';
 import type { Effect } from '../../base/host.ts';
 import type { Repair, StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
-import { GROUP, markOf, networkMark } from '../node.ts';
-import { isMember, jailsNamed } from '../lookup.ts';
+import { GROUP, markOf } from '../node.ts';
+import { isMember, isPrivateMember, jailsNamed } from '../lookup.ts';
 import type { Seen } from '../observe.ts';
-import { EXISTS, ifconfig, ifconfigIn, NO_INTERFACE, NO_MEMBER, type Interface } from '../programs/ifconfig.ts';
-
-export interface BridgeArgs {
-  readonly bridge: Bridge;
-}
-
-/**
- * The host's bridge of a network that brig owns: no uplink, made for the first user, gone with the last.
- * Source: if_bridge(4). Created by explicit unit: creating by name leaks a bridge when the name is taken (FACTS S.5).
- */
-export const bridge: StepDef<BridgeArgs, Seen> = {
-  because: ({ bridge: { network } }) => `network ${network} needs its bridge on the host`,
-  // Two VMs may start at once on a network of no bridge yet; a stranger's was refused before.
-  apply: ({ bridge: { name, network } }) => [
-    run(ifconfig(name, 'create', 'description', networkMark(network), 'group', GROUP, 'up'), { tolerate: [EXISTS] }),
-  ],
-  undo: ({ bridge: { name } }) => [run(ifconfig(name, 'destroy'), { tolerate: [NO_INTERFACE] })],
-  holds: ({ bridge: { name, network } }, seen) => {
-    const found = seen.interfaces.get(name);
-    if (found?.description !== networkMark(network)) return 'no';
-    return found.flags.includes('UP') ? 'yes' : 'partly';
-  },
-  // Its members come back one by one: each VM's own step.
-  repair: (args, seen) =>
-    seen.interfaces.has(args.bridge.name) ? [run(ifconfig(args.bridge.name, 'up'))] : bridge.apply(args),
-  shared: ({ bridge: { name } }) => `bridge/${name}`,
-};
+import { ifconfig, ifconfigIn, NO_INTERFACE, NO_MEMBER, type Interface } from '../programs/ifconfig.ts';
 
 export interface NicArgs {
   readonly vm: string;
   readonly unit: number;
-  readonly bridge: Bridge;
+  /** Absent: a link of its own, which is on none. */
+  readonly bridge?: Bridge;
+  /** Of both ends and of the tap; absent: 1500. */
+  readonly mtu?: number;
   /** The jail whose vnet has the guest's side of it. */
   readonly away?: string;
 }
 
-const tapOf = (unit: number): string => `tap${unit}`;
-const hostEnd = (unit: number): string => `epair${unit}a`;
+export const tapOf = (unit: number): string => `tap${unit}`;
+/** Members of a bridge must have one MTU, and the first one gives it to the bridge. */
+const mtuWords = (mtu: number | undefined): string[] => (mtu === undefined ? [] : ['mtu', String(mtu)]);
+export const hostEnd = (unit: number): string => `epair${unit}a`;
 const jailEnd = (unit: number): string => `epair${unit}b`;
 
 /** An interface by name that carries the VM's mark, on the host or in the VM's vnet. */
@@ -72,15 +51,15 @@ const everRenamed = (vm: string, kind: 'tap' | 'epair', seen: Seen): Interface[]
   ...renamed(vm, kind, seen.focus?.inside.values()),
 ];
 
-const member = (bridgeName: string, name: string, seen: Seen): boolean => isMember(bridgeName, name, seen);
-
 /**
  * A tap made on the host: one made inside the jail would hang the host when the jail goes (FACTS 0.10).
  * Undo:  only after bhyve is gone; destroying an open tap wedges the host.
  */
 export const tap: StepDef<NicArgs, Seen> = {
   because: ({ vm }) => `${vm} has a NIC, and bhyve drives it through a tap`,
-  apply: ({ vm, unit }) => [run(ifconfig(tapOf(unit), 'create', 'description', markOf(vm), 'group', GROUP))],
+  apply: ({ vm, unit, mtu }) => [
+    run(ifconfig(tapOf(unit), 'create', 'description', markOf(vm), 'group', GROUP, ...mtuWords(mtu))),
+  ],
   undo: ({ vm, unit }, seen) => destroyAll(vm, 'tap', tapOf(unit), seen),
   holds: ({ vm, unit, away }, seen) => {
     const isHidden = away !== undefined && outOfSight(away, seen) && !seen.interfaces.has(tapOf(unit));
@@ -103,7 +82,9 @@ export const tap: StepDef<NicArgs, Seen> = {
  */
 export const epair: StepDef<NicArgs, Seen> = {
   because: ({ vm }) => `${vm} has a vnet of its own, and an epair is its only way out`,
-  apply: ({ vm, unit }) => [run(ifconfig(`epair${unit}`, 'create', 'description', markOf(vm), 'group', GROUP, 'up'))],
+  apply: ({ vm, unit, mtu }) => [
+    run(ifconfig(`epair${unit}`, 'create', 'description', markOf(vm), 'group', GROUP, ...mtuWords(mtu), 'up')),
+  ],
   undo: ({ vm, unit }, seen) => destroyAll(vm, 'epair', hostEnd(unit), seen),
   holds: ({ vm, unit }, seen) => {
     const found = owned(vm, hostEnd(unit), seen);
@@ -122,16 +103,38 @@ export const epair: StepDef<NicArgs, Seen> = {
   },
 };
 
-const memberStep = (nameOf: (unit: number) => string, why: string): StepDef<NicArgs, Seen> => ({
-  because: ({ vm, bridge: { network } }) =>
-    `${vm} is on network ${network}${why}; private: guests on it reach the network, not each other`,
-  apply: ({ unit, bridge: { name } }) => [run(ifconfig(name, 'addm', nameOf(unit), 'private', nameOf(unit)))],
+export interface MemberArgs {
+  readonly vm: string;
+  readonly unit: number;
+  readonly bridge: Bridge;
+  /** It reaches no other private member. */
+  readonly private: boolean;
+  /** Its VLAN, on a bridge that keeps them apart. */
+  readonly tag?: number;
+}
+
+const memberStep = (nameOf: (unit: number) => string, why: string): StepDef<MemberArgs, Seen> => ({
+  because: ({ vm, bridge: { network }, private: isPrivate }) =>
+    `${vm} is on network ${network}${why}${isPrivate ? '; private: guests on it reach the network, not each other' : ''}`,
+  apply: ({ unit, bridge: { name }, private: isPrivate, tag }) => [
+    run(
+      ifconfig(
+        ...[name, 'addm', nameOf(unit), ...(tag === undefined ? [] : ['untagged', String(tag)])],
+        ...(isPrivate ? ['private', nameOf(unit)] : []),
+      ),
+    ),
+  ],
   undo: ({ unit, bridge: { name } }) => [
     run(ifconfig(name, 'deletem', nameOf(unit)), { tolerate: [NO_MEMBER, NO_INTERFACE] }),
   ],
-  holds: ({ unit, bridge: { name } }, seen) => (member(name, nameOf(unit), seen) ? 'yes' : 'no'),
+  holds: ({ unit, bridge: { name }, private: isPrivate }, seen) => {
+    if (!isMember(name, nameOf(unit), seen)) return 'no';
+    return isPrivateMember(name, nameOf(unit), seen) === isPrivate ? 'yes' : 'partly';
+  },
   repair: (args, seen): Repair => {
-    const { unit, bridge: own } = args;
+    const { unit, bridge: own, private: isPrivate } = args;
+    if (isMember(own.name, nameOf(unit), seen))
+      return [run(ifconfig(own.name, isPrivate ? 'private' : '-private', nameOf(unit)))];
     const other = [...seen.interfaces.values()].find((each) => each.members.includes(nameOf(unit)));
     const leave = other ? [run(ifconfig(other.name, 'deletem', nameOf(unit)))] : [];
     return seen.interfaces.has(own.name)
@@ -152,6 +155,7 @@ export interface InsideArgs {
   readonly unit: number;
   /** Unit of the bridge inside the vnet: the NIC's index. */
   readonly inside: number;
+  readonly mtu?: number;
 }
 
 /**
@@ -160,10 +164,13 @@ export interface InsideArgs {
  */
 export const inside: StepDef<InsideArgs, Seen> = {
   because: ({ vm }) => `what ${vm} sends meets a bridge in its own vnet before it meets the host`,
-  apply: ({ jail, unit, inside: index }) => [
+  apply: ({ jail, unit, inside: index, mtu }) => [
     run(ifconfig(jailEnd(unit), 'vnet', jail)),
     run(ifconfig(tapOf(unit), 'vnet', jail)),
     run(ifconfigIn(jail, `bridge${index}`, 'create')),
+    ...(mtu === undefined ? [] : [jailEnd(unit), tapOf(unit)]).map((name) =>
+      run(ifconfigIn(jail, name, 'mtu', String(mtu))),
+    ),
     run(ifconfigIn(jail, `bridge${index}`, 'addm', jailEnd(unit), 'addm', tapOf(unit), 'up')),
     run(ifconfigIn(jail, jailEnd(unit), 'up')),
   ],

@@ -26,9 +26,10 @@ const insideOf = ({ vm }: Expected): string[] =>
   });
 
 const outsideOf = ({ vm }: Expected): string[] =>
-  vm.place.nics.map(
-    ({ unit, bridge }) => `${nicNames(unit).host} up veth on ${bridge.name} isolated ${markOf(vm.spec.name)}`,
-  );
+  vm.place.nics.map(({ unit, network: { bridge } }) => {
+    const joined = bridge ? ` on ${bridge.name} isolated` : '';
+    return `${nicNames(unit).host} up veth${joined} ${markOf(vm.spec.name)}`;
+  });
 
 const sockets = ({ proc, pid }: Facts): string | undefined => {
   if (!proc.has(`/proc/${pid}/net/tcp`)) return undefined;

@@ -92,3 +92,6 @@ export const parsePasswd = (text: string): ReadonlyMap<number, string> =>
       return name && uid ? [[Number(uid), name] as const] : [];
     }),
   );
+
+/** Files of the kernel's that say whether the host forwards, IPv4 and IPv6. */
+export const FORWARDING = ['/proc/sys/net/ipv4/ip_forward', '/proc/sys/net/ipv6/conf/all/forwarding'] as const;

@@ -1,9 +1,9 @@
 import type { Bridge } from '../../base/placed.ts';
 import type { Holds, Repair, StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
-import { isNicName, markOf, networkMark, nicNames, spaceOf } from '../node.ts';
+import { isNicName, markOf, nicNames, spaceOf } from '../node.ts';
 import type { Seen } from '../observe.ts';
-import { ip, ipBatch, LINK_EXISTS, NO_LINK, NO_SPACE, NO_SPACE_FILE, type Link } from '../programs/ip.ts';
+import { ip, ipBatch, NO_LINK, NO_SPACE, NO_SPACE_FILE, type Link } from '../programs/ip.ts';
 
 /**
  * Whether a link is brig's. It gets its mark right after its name and before it goes up,
@@ -15,7 +15,7 @@ export const ownsLink = (link: Link | undefined, mark: string, kind: string): Ho
 };
 
 /** Lines for ipBatch. In two: in one the kernel raises it first, and a bridge has its IPv6 address (seen: Linux 6.18). */
-const upWithoutAddress = (name: string): string[] => [
+export const upWithoutAddress = (name: string): string[] => [
   `link set dev ${name} addrgenmode none`,
   `link set dev ${name} up`,
 ];
@@ -44,34 +44,16 @@ export const netns: StepDef<NetnsArgs, Seen> = {
   repair: () => ({ restart: 'its network namespace has lost its name, and brig cannot enter it any more' }),
 };
 
-export interface BridgeArgs {
-  readonly bridge: Bridge;
-}
-
-/** The host's bridge of a network that brig owns: no uplink and no address, made for the first user, gone with the last. */
-export const bridge: StepDef<BridgeArgs, Seen> = {
-  because: ({ bridge: { network } }) => `network ${network} needs its bridge on the host`,
-  apply: ({ bridge: { name, network } }) => [
-    // Half-made ones of ours are made whole; precheck has refused strangers.
-    run(ip(['link', 'add', 'name', name, 'type', 'bridge']), { tolerate: [LINK_EXISTS] }),
-    run(ipBatch([`link set dev ${name} alias ${networkMark(network)}`, ...upWithoutAddress(name)])),
-  ],
-  undo: ({ bridge: { name } }) => [run(ip(['link', 'delete', 'dev', name]), { tolerate: [NO_LINK] })],
-  holds: ({ bridge: { name, network } }, seen) => {
-    const link = seen.links.get(name);
-    const owns = ownsLink(link, networkMark(network), 'bridge');
-    return owns === 'yes' && !link?.up ? 'partly' : owns;
-  },
-  repair: (args) => bridge.apply(args),
-  shared: ({ bridge: { network } }) => `net/${network}`,
-};
-
 export interface NicArgs {
   readonly vm: string;
   readonly uid: number;
   readonly unit: number;
-  readonly bridge: Bridge;
+  /** Absent: 1500. */
+  readonly mtu?: number;
 }
+
+const mtuLines = (mtu: number | undefined, ...names: readonly string[]): string[] =>
+  mtu === undefined ? [] : names.map((name) => `link set dev ${name} mtu ${mtu}`);
 
 /**
  * A veth pair: one end stays on the host, the other is born in the VM's namespace.
@@ -79,7 +61,7 @@ export interface NicArgs {
  */
 export const veth: StepDef<NicArgs, Seen> = {
   because: ({ vm }) => `${vm} has a network namespace of its own, and a veth pair is its only way out`,
-  apply: ({ vm, unit }) => {
+  apply: ({ vm, unit, mtu }) => {
     const { host, peer } = nicNames(unit);
     return [
       run(
@@ -87,6 +69,7 @@ export const veth: StepDef<NicArgs, Seen> = {
           `link add name ${host} type veth peer name ${peer} netns ${spaceOf(vm)}`,
           `link set dev ${host} alias ${markOf(vm)}`,
           `link set dev ${host} addrgenmode none`,
+          ...mtuLines(mtu, host),
         ]),
       ),
     ];
@@ -105,27 +88,35 @@ export const veth: StepDef<NicArgs, Seen> = {
   },
 };
 
-/** The host's end on the network's bridge, isolated: VMs reach the network, not each other. Source: bridge(8) "isolated" */
-export const vethMember: StepDef<NicArgs, Seen> = {
-  because: ({ vm, bridge: { network } }) =>
-    `${vm} is on network ${network}; isolated: guests on it reach the network, not each other`,
-  apply: ({ unit, bridge: { name } }) => {
+export interface MemberArgs {
+  readonly vm: string;
+  readonly unit: number;
+  readonly bridge: Bridge;
+  /** It reaches no other isolated port. Source: bridge(8) "isolated" */
+  readonly isolated: boolean;
+}
+
+/** The host's end on the network's bridge. */
+export const vethMember: StepDef<MemberArgs, Seen> = {
+  because: ({ vm, bridge: { network }, isolated }) =>
+    `${vm} is on network ${network}${isolated ? '; isolated: guests on it reach the network, not each other' : ''}`,
+  apply: ({ unit, bridge: { name }, isolated }) => {
     const { host } = nicNames(unit);
     return [
       run(
         ipBatch([
           `link set dev ${host} master ${name}`,
-          `link set dev ${host} type bridge_slave isolated on`,
+          `link set dev ${host} type bridge_slave isolated ${isolated ? 'on' : 'off'}`,
           `link set dev ${host} up`,
         ]),
       ),
     ];
   },
   undo: ({ unit }) => [run(ip(['link', 'set', 'dev', nicNames(unit).host, 'nomaster']), { tolerate: [NO_LINK] })],
-  holds: ({ unit, bridge: { name } }, seen) => {
+  holds: ({ unit, bridge: { name }, isolated }, seen) => {
     const link = seen.links.get(nicNames(unit).host);
     if (link?.master !== name) return 'no';
-    return link.isolated && link.up ? 'yes' : 'partly';
+    return link.isolated === isolated && link.up ? 'yes' : 'partly';
   },
   repair: (args, seen): Repair =>
     seen.links.has(args.bridge.name)
@@ -136,10 +127,14 @@ export const vethMember: StepDef<NicArgs, Seen> = {
 /** A tap in the VM's namespace that its uid may open; nobody else's process is in there. */
 export const tap: StepDef<NicArgs, Seen> = {
   because: ({ vm }) => `${vm} has a NIC, and QEMU drives it through a tap`,
-  apply: ({ vm, uid, unit }) => [
+  apply: ({ vm, uid, unit, mtu }) => [
     run(
       ipBatch(
-        [`tuntap add dev ${nicNames(unit).tap} mode tap user ${uid}`, ...upWithoutAddress(nicNames(unit).tap)],
+        [
+          `tuntap add dev ${nicNames(unit).tap} mode tap user ${uid}`,
+          ...mtuLines(mtu, nicNames(unit).tap),
+          ...upWithoutAddress(nicNames(unit).tap),
+        ],
         spaceOf(vm),
       ),
     ),
@@ -163,7 +158,7 @@ export const tap: StepDef<NicArgs, Seen> = {
 /** A bridge in the VM's namespace that joins tap and veth: it has no address, so the namespace itself cannot be talked to. */
 export const inside: StepDef<NicArgs, Seen> = {
   because: ({ vm }) => `what ${vm} sends meets a bridge in its own namespace before it meets the host`,
-  apply: ({ vm, unit }) => {
+  apply: ({ vm, unit, mtu }) => {
     const { peer, tap: tapName, bridge: name } = nicNames(unit);
     return [
       run(ip(['link', 'delete', 'dev', name], spaceOf(vm)), { tolerate: [NO_LINK] }),
@@ -171,6 +166,7 @@ export const inside: StepDef<NicArgs, Seen> = {
         ipBatch(
           [
             `link add name ${name} type bridge`,
+            ...mtuLines(mtu, peer, name),
             ...upWithoutAddress(name),
             `link set dev ${peer} addrgenmode none`,
             `link set dev ${peer} master ${name} up`,

@@ -91,14 +91,19 @@ const optionsOf = (each: Interface, shared: Shared): string => {
   );
 };
 
-const memberLines = ({ interface: each, private: isPrivate }: Member): string[] => {
+/** unrecorded: in this order. Source: FACTS 5.1 */
+const vlansOf = ({ untagged, tagged }: Member): string =>
+  `${untagged === undefined ? '' : ` untagged ${untagged}`}${tagged === undefined ? '' : ` tagged ${tagged}`}`;
+
+const memberLines = (member: Member): string[] => {
+  const { interface: each, private: isPrivate } = member;
   const flags = isPrivate
     ? '943<LEARNING,DISCOVER,PRIVATE,AUTOEDGE,AUTOPTP>'
     : '143<LEARNING,DISCOVER,AUTOEDGE,AUTOPTP>';
   const cost = each.kind === 'tap' ? 2_000_000 : 2000;
   return [
     `\tmember: ${each.name} flags=${flags}`,
-    `\t        port ${each.index} priority 128 path cost ${cost} vlan protocol 802.1q`,
+    `\t        port ${each.index} priority 128 path cost ${cost} vlan protocol 802.1q${vlansOf(member)}`,
   ];
 };
 
@@ -115,9 +120,13 @@ const tunnelLines = ({ kind, tunnel }: Interface): string[] => {
   const id = String(tunnel.id ?? 0);
   if (kind === 'vlan')
     return [`\tvlan: ${id} vlanproto: 802.1q vlanpcp: 0 parent interface: ${tunnel.parent ?? '<none>'}`];
-  return kind === 'vxlan'
-    ? [`\tvxlan vni ${id} local ${tunnel.local ?? ''}:4789 remote ${tunnel.remote ?? ''}:4789`]
-    : [];
+  if (kind !== 'vxlan') return [];
+  const { local = '', remote = '', group, port = '4789' } = tunnel;
+  // unrecorded: a group, and addresses of IPv6
+  const end = (address: string): string => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`);
+  return [
+    `\tvxlan vni ${id} local ${end(local)} ${group === undefined ? `remote ${end(remote)}` : `group ${end(group)}`}`,
+  ];
 };
 
 const MEDIA: Readonly<Partial<Record<Interface['kind'], string>>> = {

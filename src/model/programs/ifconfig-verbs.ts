@@ -121,6 +121,19 @@ const setParent: Verb = ({ world, vnet, interface: each }, name) => {
   return undefined;
 };
 
+/** unrecorded: a device that is not there */
+const setDevice: Verb = ({ world, vnet }, name) =>
+  findInterface(world, vnet, name) ? undefined : 'VXLAN_CMD_SET_MULTICAST_IF: Device not configured';
+
+/** `addm X untagged 20`: of the member that was just added. */
+const setVlans = (target: Target, name: string, words: readonly string[]): number => {
+  const member = target.interface.members.find((each) => each.interface.name === name);
+  let took = 0;
+  for (; ['untagged', 'tagged'].includes(words[took] ?? '') && member; took += 2)
+    member[words[took] as 'untagged' | 'tagged'] = words[took + 1] ?? '';
+  return took;
+};
+
 const VERBS: Readonly<Record<string, Known>> = {
   description: { takes: 1, run: set((each, text) => void (each.description = text)) },
   descr: { takes: 1, run: set((each, text) => void (each.description = text)) },
@@ -143,6 +156,10 @@ const VERBS: Readonly<Record<string, Known>> = {
   vxlanid: { takes: 1, run: set((each, text) => void (each.tunnel.id = Number(text))) },
   vxlanlocal: { takes: 1, run: set((each, text) => void (each.tunnel.local = text)) },
   vxlanremote: { takes: 1, run: set((each, text) => void (each.tunnel.remote = text)) },
+  vxlangroup: { takes: 1, run: set((each, text) => void (each.tunnel.group = text)) },
+  vxlandev: { takes: 1, run: setDevice },
+  vxlanlocalport: { takes: 1, run: set((each, text) => void (each.tunnel.port = text)) },
+  vxlanremoteport: { takes: 1, run: set((each, text) => void (each.tunnel.port = text)) },
   // Recorded: a bridge that filters VLANs takes `untagged` in the member form only (FACTS S.18).
   untagged: { takes: 1, run: bridgeOnly(() => 'untagged: bad value') },
 };
@@ -199,6 +216,7 @@ export const runVerbs = (target: Target, words: readonly string[]): string | und
     const problem = known.run(target, value ?? '');
     if (problem !== undefined) return problem;
     at += 1 + known.takes;
+    if (word === 'addm') at += setVlans(target, value ?? '', words.slice(at));
   }
   return undefined;
 };

@@ -22,6 +22,7 @@ import { makefs } from './makefs.ts';
 import { mkfifo } from './mkfifo.ts';
 import { mount } from './mount.ts';
 import { ps } from './ps.ts';
+import { netstat, route } from './route.ts';
 import { rctl } from './rctl.ts';
 import { sysctl } from './sysctl.ts';
 import { umount } from './umount.ts';
@@ -37,6 +38,7 @@ export const PROGRAMS: ReadonlyMap<string, Program> = new Map([
   ['/sbin/pfctl', pfctl],
   ['/usr/sbin/service', service],
   ['/bin/test', test],
+  ['/usr/bin/netstat', netstat],
   ['/usr/bin/procstat', procstat],
   ['/bin/kill', kill],
   ['/bin/ps', ps],
@@ -44,6 +46,7 @@ export const PROGRAMS: ReadonlyMap<string, Program> = new Map([
   ['/sbin/ifconfig', ifconfig],
   ['/sbin/kldload', kldload],
   ['/sbin/mount', mount],
+  ['/sbin/route', route],
   ['/sbin/sysctl', sysctl],
   ['/sbin/umount', umount],
   ['/sbin/zfs', zfs],

@@ -6,12 +6,13 @@ import { renderShown } from '../../../src/freebsd/programs/devfs.ts';
 import { readFragments } from '../../../src/io/fragments.ts';
 import { parseVm } from '../../../src/spec/vm.ts';
 import type { Vm } from '../../../src/platform/platform.ts';
+import { nicOn } from '../placed.ts';
 
 const where = { dataset: 'tank/brig', machine: 'web01' };
 const bridge = { network: 'default', name: 'bridge7000', own: true };
 const vmOf = (change: object): Vm => {
   const spec = parseVm({ name: 'web01', firmware: { builtin: 'test' }, memory: '64M', ...change });
-  const nics = spec.nics.map((_, i) => ({ unit: 7000 + i, mac: `58:9c:fc:00:00:0${i}`, bridge }));
+  const nics = spec.nics.map((_, i) => nicOn(7000 + i, `58:9c:fc:00:00:0${i}`, bridge));
   return { spec, place: { slot: 1, uid: 20001, secretName: 'b0', nics } };
 };
 const everything = vmOf({

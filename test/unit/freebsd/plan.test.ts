@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { baseEntries } from '../../../src/freebsd/base.ts';
 import type { Node } from '../../../src/freebsd/node.ts';
-import { catalogue, createSteps, startSteps } from '../../../src/freebsd/plan.ts';
+import { catalogue } from '../../../src/freebsd/catalogue.ts';
+import { createSteps, startSteps } from '../../../src/freebsd/plan.ts';
 import type { Seen } from '../../../src/freebsd/observe.ts';
 import type { StepDef } from '../../../src/base/step.ts';
 import { readFragments } from '../../../src/io/fragments.ts';
 import { layout } from '../../../src/platform/layout.ts';
 import type { Vm } from '../../../src/platform/platform.ts';
+import { nicOn } from '../placed.ts';
 import { renderEffect } from '../../../src/saga/render.ts';
 import { parseVm } from '../../../src/spec/vm.ts';
 
@@ -23,6 +25,7 @@ const node: Node = {
     maxCpus: 4,
     memoryBytes: 2 ** 32,
   },
+  asks: new Set(),
   findings: [],
   fragments: readFragments(),
   allowDevices: [],
@@ -32,7 +35,7 @@ const node: Node = {
 const bridge = { network: 'default', name: 'bridge7000', own: true };
 const vmOf = (change: object): Vm => {
   const spec = parseVm({ name: 'web01', firmware: { builtin: 'test' }, memory: '64M', ...change });
-  const nics = spec.nics.map((_, i) => ({ unit: 7000 + i, mac: `58:9c:fc:00:00:0${i}`, bridge }));
+  const nics = spec.nics.map((_, i) => nicOn(7000 + i, `58:9c:fc:00:00:0${i}`, bridge));
   return { spec, place: { slot: 1, uid: 20001, secretName: 'b0', nics } };
 };
 const seen: Seen = {
@@ -43,6 +46,7 @@ const seen: Seen = {
   vmmNodes: new Set(),
   rulesets: new Set(),
   datasets: new Map(),
+  sysctls: new Map(),
   rctl: [],
   runDirs: new Set(),
   stateDirs: new Set(),
@@ -119,7 +123,10 @@ describe('strangers', () => {
     const step = startSteps(node, full, 'RUN', 0).find((each) => each.kind === kind);
     return definition(kind).holds(step?.args, { ...seen, ...change });
   };
-  const tap = { name: 'tap7000', flags: [], groups: [], members: [] };
+  const tap = {
+    ...{ name: 'tap7000', flags: [], groups: [], members: [] },
+    ...{ privates: [], addresses: [], mtu: 1500, filters: false },
+  };
 
   test('an interface of our name without our mark is not ours', () => {
     expect(holds('tap.create', { interfaces: new Map([['tap7000', tap]]) })).toBe('no');

@@ -3,12 +3,15 @@ import type { Step, StepDef } from '../../../src/base/step.ts';
 import { DEVICES, partsOf } from '../../../src/linux/devices.ts';
 import type { Node } from '../../../src/linux/node.ts';
 import type { Seen } from '../../../src/linux/observe.ts';
-import { catalogue, createSteps, startSteps } from '../../../src/linux/plan.ts';
+import { catalogue } from '../../../src/linux/catalogue.ts';
+import { createSteps, startSteps } from '../../../src/linux/plan.ts';
+import { nicOn } from '../placed.ts';
 import { qemuCommand } from '../../../src/linux/programs/qemu.ts';
 import { layout } from '../../../src/platform/layout.ts';
 import type { Vm } from '../../../src/platform/platform.ts';
 import { definitionOf } from '../../../src/saga/run.ts';
 import { parseVm } from '../../../src/spec/vm.ts';
+import type { Link } from '../../../src/linux/programs/ip.ts';
 
 const paths = { stateDir: '/var/db/brig', runDir: '/run/brig' };
 const GIB = 2 ** 30;
@@ -38,7 +41,7 @@ export const buildNode = (features: Partial<Node['features']> = {}, more: Partia
 export const buildVm = (document: Record<string, unknown> = {}, own = true): Vm => {
   const spec = parseVm({ name: 'web01', firmware: { builtin: 'test' }, ...document });
   const bridge = own ? { network: 'default', name: 'bridge7000', own } : { network: 'lan', name: 'br0', own };
-  const nics = spec.nics.map((_, i) => ({ unit: 7001 + i, mac: `58:9c:fc:00:00:0${i}`, bridge }));
+  const nics = spec.nics.map((nic, i) => nicOn(7001 + i, `58:9c:fc:00:00:0${i}`, bridge, nic));
   return { spec, place: { slot: 1, uid: 20_001, secretName: 'b0', nics } };
 };
 
@@ -48,7 +51,14 @@ export const buildSeen = (seen: Partial<Seen> = {}): Seen => ({
   spaces: new Set(),
   cgroups: new Set(),
   runDirs: new Set(),
+  forwarding: new Set(),
   ...seen,
+});
+
+/** A link of the host's, down and without addresses; `more` overrides. */
+export const buildLink = (name: string, more: Partial<Link> = {}): Link => ({
+  ...{ name, up: false, isolated: false, mtu: 1500, addresses: [], filters: false },
+  ...more,
 });
 
 export const partsOfVm = (vm: Vm) => partsOf(vm, layout(paths).vm(vm.spec.name));

@@ -5,7 +5,7 @@ import { linuxPlatform } from '../../../src/linux/platform.ts';
 import { checkHost, probeDevices, probeFeatures } from '../../../src/linux/probe.ts';
 import type { Seen } from '../../../src/linux/observe.ts';
 import type { Vm } from '../../../src/platform/platform.ts';
-import { buildHost, buildNode, buildSeen, buildVm, type Files } from './build.ts';
+import { buildLink, buildHost, buildNode, buildSeen, buildVm, type Files } from './build.ts';
 
 const MEMINFO = 'MemTotal:        8388608 kB\nMemAvailable:    4194304 kB\n';
 const HOST: Files = {
@@ -97,8 +97,8 @@ describe('a start is refused', () => {
   test("for interfaces that are strangers'", async () => {
     const links = new Map(
       [
-        { name: 'brigv7001', kind: 'veth', up: true, isolated: false },
-        { name: 'bridge7000', kind: 'bridge', up: true, isolated: false, alias: 'mine' },
+        buildLink('brigv7001', { kind: 'veth', up: true }),
+        buildLink('bridge7000', { kind: 'bridge', up: true, alias: 'mine' }),
       ].map((link) => [link.name, link]),
     );
     expect(await problems(buildVm({ nics: [{}] }), { seen: buildSeen({ links }) })).toEqual([
@@ -290,10 +290,10 @@ describe('what is live', () => {
 
   test('owned are names in marks, not strangers', () => {
     const links = new Map(
-      [
-        { name: 'brigv1', up: true, isolated: true, alias: 'brig:vm/a' },
-        { name: 'br0', up: true, isolated: false, alias: 'brig:net/default' },
-      ].map((link) => [link.name, link]),
+      [buildLink('brigv1', { alias: 'brig:vm/a' }), buildLink('br0', { alias: 'brig:net/default' })].map((link) => [
+        link.name,
+        link,
+      ]),
     );
     const seen = buildSeen({
       links,

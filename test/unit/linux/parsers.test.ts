@@ -15,7 +15,7 @@ import { parseCpuList, parseLibraries, parseMemory, parsePasswd } from '../../..
 
 // Every text below was printed by Debian 12 (iproute2 6.1, procps 4.0.2, glibc 2.36), shortened where it says so.
 
-/** `ip -details -json link show`, without keys that nobody reads. */
+/** `ip -details -json address show`, without keys that nobody reads. */
 const ON_HOST = `[{"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536,"operstate":"UNKNOWN","link_type":"loopback"},
 {"ifindex":4,"ifname":"eth0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1400,"operstate":"UP","link_type":"ether","parentbus":"virtio","parentdev":"virtio2"},
 {"ifindex":5,"ifname":"brigt7000","flags":["BROADCAST","MULTICAST"],"mtu":1500,"operstate":"DOWN","link_type":"ether","linkinfo":{"info_kind":"bridge","info_data":{"forward_delay":1500,"stp_state":0,"bridge_id":"8000.6e:be:7e:11:74:e4"}},"inet6_addr_gen_mode":"eui64"},
@@ -27,21 +27,20 @@ const IN_NAMESPACE = `[{"ifindex":1,"ifname":"lo","flags":["LOOPBACK"],"mtu":655
 describe('ip', () => {
   test('links have a kind, an alias and a bridge', () => {
     expect(parseLinks(ON_HOST)).toEqual([
-      { name: 'lo', up: true, isolated: false },
-      { name: 'eth0', up: true, isolated: false },
-      { name: 'brigt7000', up: false, isolated: false, kind: 'bridge' },
-      { name: 'brigv7000', up: true, isolated: true, kind: 'veth', alias: 'brig:vm/t1', master: 'brigt7000' },
+      { name: 'lo', up: true, isolated: false, mtu: 65_536, addresses: [], filters: false },
+      { name: 'eth0', up: true, isolated: false, mtu: 1400, addresses: [], filters: false },
+      { name: 'brigt7000', up: false, isolated: false, mtu: 1500, addresses: [], filters: false, kind: 'bridge' },
+      {
+        ...{ name: 'brigv7000', up: true, isolated: true, mtu: 1500, addresses: [], filters: false },
+        ...{ kind: 'veth', alias: 'brig:vm/t1', master: 'brigt7000' },
+      },
     ]);
   });
 
   test('a tap has an owner', () => {
     expect(parseLinks(IN_NAMESPACE)[1]).toEqual({
-      name: 'tap7000',
-      up: true,
-      isolated: false,
-      kind: 'tun',
-      master: 'brigb7000',
-      user: 29_000,
+      ...{ name: 'tap7000', up: true, isolated: false, mtu: 1500, addresses: [], filters: false },
+      ...{ kind: 'tun', master: 'brigb7000', user: 29_000 },
     });
   });
 

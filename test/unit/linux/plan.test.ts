@@ -6,7 +6,7 @@ import type { Focus, Seen } from '../../../src/linux/observe.ts';
 import { createSteps, startSteps } from '../../../src/linux/plan.ts';
 import type { Link } from '../../../src/linux/programs/ip.ts';
 import type { Vm } from '../../../src/platform/platform.ts';
-import { apply, buildNode, buildSeen, buildVm, definition, find, holds, qemuOfVm, undo } from './build.ts';
+import { buildLink, apply, buildNode, buildSeen, buildVm, definition, find, holds, qemuOfVm, undo } from './build.ts';
 
 const node = buildNode();
 /** Commands as words, with their standard input. */
@@ -108,7 +108,7 @@ describe('networks', () => {
 
   test('are shared by name', () => {
     const step = find(vm, 'bridge.create');
-    expect(definition(step).shared?.(step.args)).toBe('net/default');
+    expect(definition(step).shared?.(step.args)).toBe('bridge/bridge7000');
   });
 
   test('that are gone are undone already', () => {
@@ -120,10 +120,7 @@ describe('networks', () => {
         });
   });
 
-  const link = (name: string, more: Partial<Link> = {}): [string, Link] => [
-    name,
-    { name, up: false, isolated: false, ...more },
-  ];
+  const link = (name: string, more: Partial<Link> = {}): [string, Link] => [name, buildLink(name, more)];
 
   test.each<[string, Partial<Link> | undefined, string]>([
     ['nothing', undefined, 'no'],

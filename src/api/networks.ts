@@ -1,0 +1,32 @@
+import type { NetworkSpec } from '../spec/network.ts';
+import type { NetworkView } from '../platform/networks.ts';
+import type { Networks } from '../engine/networks.ts';
+import type { Request } from '../engine/request.ts';
+
+/** What the routes of networks ask of a call. */
+export interface NetworkCall {
+  readonly name: string;
+  body(): Promise<unknown>;
+}
+
+/** A network in full. */
+export type NetworkDetail = NetworkView & { readonly spec?: NetworkSpec };
+
+type Work<Call> = (call: Call) => Promise<unknown>;
+type Change<Call> = (call: Call, request: Request) => Promise<unknown>;
+
+/** Routes of networks: what they answer, and what each changes as one operation. */
+export const networkRoutes = <Seen, Call extends NetworkCall>(
+  networks: Networks<Seen>,
+): { readonly asks: readonly [RegExp, Work<Call>][]; readonly changes: readonly [RegExp, Change<Call>][] } => ({
+  asks: [
+    [/^GET \/networks$/, () => networks.list()],
+    [/^GET \/networks\/([^/]+)$/, ({ name }) => networks.show(name)],
+    [/^GET \/networks\/([^/]+)\/leases$/, ({ name }) => Promise.resolve(networks.leases(name))],
+  ],
+  changes: [
+    [/^POST \/networks$/, async (call, request) => networks.create(await call.body(), request)],
+    [/^PUT \/networks\/([^/]+)$/, async (call, request) => networks.edit(call.name, await call.body(), request)],
+    [/^DELETE \/networks\/([^/]+)$/, ({ name }, request) => networks.destroy(name, request)],
+  ],
+});

@@ -1,0 +1,308 @@
+import type { NetworkPlacement } from '../base/placed.ts';
+import type { Step } from '../base/step.ts';
+import { BrigError } from '../base/errors.ts';
+import { renderAddress } from '../net/address.ts';
+import { endsOf, Ipam } from '../net/ipam.ts';
+import { renderSubnet } from '../net/subnet.ts';
+import type { LeaseView, NetworkView, SubnetView } from '../platform/networks.ts';
+import { holdsOf } from '../saga/run.ts';
+import { isRouter, overlapping, parseNetwork, type NetworkSpec } from '../spec/network.ts';
+import type { AddressLease, NetworkRow } from '../store/networks.ts';
+import type { SagaRow } from '../store/rows.ts';
+import type { ChangeOptions, Changes } from './changes.ts';
+import type { Operation, Verb } from './operation.ts';
+import { DEFAULT, namesOf, placeNetwork, unknownNetwork, type Places } from './place.ts';
+import type { Outcome, Request } from './request.ts';
+import type { Upkeep } from './upkeep.ts';
+
+export interface NetworksOptions<Seen> extends ChangeOptions<Seen> {
+  readonly changes: Changes<Seen>;
+  readonly places: Places;
+  readonly upkeep: Upkeep<Seen>;
+  readonly operate: <T>(
+    name: string,
+    verb: Verb,
+    request: Request,
+    work: (operation: Operation) => Promise<T>,
+  ) => Promise<T>;
+}
+
+const HOLDER = 'network/';
+/** Whose changes, events and claims they are. */
+const holderOf = (name: string): string => `${HOLDER}${name}`;
+
+const blocked = (verb: string, name: string, expected: string, got: string, hint?: string): BrigError =>
+  new BrigError('network.blocked', `${verb} network ${name}: expected ${expected}, got ${got}`, {
+    retry: 'operator',
+    ...(hint === undefined ? {} : { hint }),
+  });
+
+/** Networks that documents say: made, changed and removed. Each is one operation, done or undone. */
+export class Networks<Seen> {
+  readonly #o: NetworksOptions<Seen>;
+
+  constructor(options: NetworksOptions<Seen>) {
+    this.#o = options;
+  }
+
+  #row(name: string): NetworkRow {
+    const row = this.#o.store.networks.find(name);
+    if (row) return row;
+    if (namesOf(this.#o.places).includes(name))
+      throw blocked('find', name, 'one that a document made', `${name}, which brig.yaml or brig itself made`);
+    throw unknownNetwork(name, this.#o.places);
+  }
+
+  #placed(name: string): NetworkPlacement {
+    return placeNetwork(name, this.#o.places);
+  }
+
+  #steps(name: string): readonly Step[] {
+    return this.#o.platform.networkSteps(this.#placed(name));
+  }
+
+  /** VMs with a NIC on it, or on a VLAN of it. */
+  #users(name: string): string[] {
+    const { store } = this.#o;
+    return store
+      .listVms()
+      .filter(({ spec }) => spec.nics.some((nic) => nic.network === name))
+      .map((row) => row.name);
+  }
+
+  async list(): Promise<NetworkView[]> {
+    const seen = await this.#o.looks.fresh('run');
+    const users = new Map<string, Set<string>>();
+    for (const { name, spec } of this.#o.store.listVms())
+      for (const { network } of spec.nics) users.set(network, (users.get(network) ?? new Set()).add(name));
+    return namesOf(this.#o.places)
+      .sort()
+      .map((name) => this.#view(name, seen, [...(users.get(name) ?? [])]));
+  }
+
+  /** Errors: network.unknown with the nearest name. */
+  async show(name: string): Promise<NetworkView & { readonly spec?: NetworkSpec }> {
+    this.#placed(name);
+    const view = this.#view(name, await this.#o.looks.fresh('run'), this.#users(name));
+    const spec = this.#o.store.networks.find(name)?.spec;
+    return { ...view, ...(spec ? { spec } : {}) };
+  }
+
+  #view(name: string, seen: Seen, vms: readonly string[]): NetworkView {
+    const { store, upkeep } = this.#o;
+    const spec = store.networks.find(name)?.spec;
+    const { kind, bridge, mtu } = this.#placed(name);
+    return {
+      ...{ name, kind, group: spec?.group ?? DEFAULT, labels: spec?.labels ?? {} },
+      state: this.#state(name, seen),
+      ...(bridge ? { interface: bridge.name } : {}),
+      ...(mtu === undefined ? {} : { mtu }),
+      ...{ persistent: spec?.persistent ?? false, isolation: spec?.isolation ?? 'vm' },
+      ...{ subnets: this.#subnets(name), vms, faults: upkeep.faults(holderOf(name)), builtin: spec === undefined },
+    };
+  }
+
+  /** Without bridge there is nothing that could be missing. */
+  #state(name: string, seen: Seen): NetworkView['state'] {
+    const { platform } = this.#o;
+    const own = this.#steps(name).filter((step) => step.kind !== 'forward.enable');
+    const held = own.map((step) => holdsOf(platform.catalogue, step, seen));
+    if (held.every((each) => each === 'yes')) return 'up';
+    return held.every((each) => each === 'no') ? 'down' : 'partly';
+  }
+
+  #subnets(name: string): SubnetView[] {
+    const ipam = this.#o.store.networks.ipam(name);
+    return (ipam?.fill() ?? []).map(({ cidr, size, free }, i) => {
+      const gateway = ipam?.gateways[i]?.gateway;
+      return { cidr, ...(gateway ? { gateway: renderAddress(gateway) } : {}), size: String(size), free: String(free) };
+    });
+  }
+
+  /** Who has which address of it. */
+  leases(name: string): LeaseView[] {
+    this.#placed(name);
+    return this.#o.store.networks.leases(name).map((lease) => this.#lease(lease));
+  }
+
+  #lease({ network, block, holder, index, kind, sinceMs }: AddressLease): LeaseView {
+    const mac = this.#o.store.findVm(holder)?.nics[index]?.mac;
+    const address = kind === 'delegated' ? renderSubnet(block) : renderAddress(endsOf(block).guest);
+    return { network, address, holder, nic: index, ...(mac === undefined ? {} : { mac }), kind, sinceMs };
+  }
+
+  /** Errors: spec.invalid; network.exists; network.blocked, before anything is touched; the step that failed. */
+  async create(document: unknown, request: Request): Promise<NetworkView> {
+    const spec = parseNetwork(document);
+    const { store, host, events } = this.#o;
+    const { name } = spec;
+    return await this.#o.operate(holderOf(name), 'create', request, async (operation) => {
+      if (namesOf(this.#o.places).includes(name))
+        throw new BrigError('network.exists', `create network ${name}: a network of this name exists`, {
+          hint: `brig network show ${name}`,
+        });
+      this.#refuseConflict('create', spec);
+      store.networks.add(spec, host.now());
+      try {
+        await this.#refuseHost('create', name);
+        if (spec.persistent) await this.#o.upkeep.up(holderOf(name), this.#steps(name), operation, request.cause);
+      } catch (error) {
+        store.networks.remove(name);
+        throw error;
+      }
+      events.add('network.created', request.cause, holderOf(name));
+      return await this.show(name);
+    });
+  }
+
+  /** What the host says against it. */
+  async #refuseHost(verb: string, name: string): Promise<void> {
+    const { changes, platform, looks } = this.#o;
+    const findings = platform.checkNetwork(await looks.fresh('run'), this.#placed(name));
+    changes.refuse({ holder: holderOf(name) }, verb, findings);
+  }
+
+  /** What other networks say against it. */
+  #refuseConflict(verb: string, spec: NetworkSpec): void {
+    const { store, places } = this.#o;
+    for (const { spec: other } of store.networks.list().filter((row) => row.name !== spec.name)) {
+      const overlap = overlapping(spec, other);
+      if (overlap)
+        throw blocked(
+          ...([verb, spec.name, `subnets that no other network of group ${spec.group} has`] as const),
+          ...([`${overlap.own}, which overlaps ${overlap.other} of ${other.name}`, 'give it another group'] as const),
+        );
+      const taken = takenBy(spec, other);
+      if (taken !== undefined) throw blocked(verb, spec.name, `${taken} for itself`, `that of network ${other.name}`);
+    }
+    if (spec.kind !== 'vlan' || spec.trunk === undefined) return;
+    const trunk = store.networks.find(spec.trunk);
+    if (!trunk) throw unknownNetwork(spec.trunk, places);
+    if (trunk.spec.kind !== 'bridge' || !trunk.spec.aware)
+      throw blocked(
+        verb,
+        spec.name,
+        'a trunk that is a bridge with aware: true',
+        `${spec.trunk}, of kind ${trunk.spec.kind}`,
+      );
+  }
+
+  /** Another document. Errors: as create's; network.blocked while somebody uses what it would change, or has an address that it lacks. */
+  async edit(name: string, document: unknown, request: Request): Promise<NetworkView> {
+    const { spec: old } = this.#row(name);
+    const spec = parseNetwork(document);
+    if (spec.name !== name) throw blocked('edit', name, `the name ${name}`, spec.name, 'a network keeps its name');
+    if (spec.kind !== old.kind) throw blocked('edit', name, `kind ${old.kind}`, spec.kind, 'make another network');
+    return await this.#o.operate(holderOf(name), 'edit', request, async (operation) => {
+      this.#refuseConflict('edit', spec);
+      this.#refuseLeases(spec);
+      await this.#swap(old, spec, operation, request);
+      this.#o.events.add('network.edited', request.cause, holderOf(name));
+      return await this.show(name);
+    });
+  }
+
+  async #swap(old: NetworkSpec, spec: NetworkSpec, operation: Operation, request: Request): Promise<void> {
+    const { store, upkeep } = this.#o;
+    const { name } = spec;
+    const before = this.#steps(name);
+    store.networks.put(spec);
+    const after = this.#steps(name);
+    try {
+      if (JSON.stringify(before) !== JSON.stringify(after)) {
+        await this.#refuseInUse(name, before);
+        await this.#refuseHost('edit', name);
+      } else if (old.persistent === spec.persistent) return;
+      if (upkeep.has(holderOf(name))) await upkeep.down(holderOf(name), before, operation, request.cause);
+      if (spec.persistent) await upkeep.up(holderOf(name), after, operation, request.cause);
+    } catch (error) {
+      store.networks.put(old);
+      throw error;
+    }
+  }
+
+  /** VMs that run on it have what it is made of now. */
+  async #refuseInUse(name: string, steps: readonly Step[]): Promise<void> {
+    const { platform, store, looks } = this.#o;
+    const seen = await looks.fresh('run');
+    const isThere = steps.some((step) => holdsOf(platform.catalogue, step, seen) !== 'no');
+    const running = this.#users(name).filter((vm) => store.findVm(vm)?.intent === 'running');
+    if (isThere && running.length > 0)
+      throw blocked(
+        'edit',
+        name,
+        'nobody on it, for that changes its interfaces',
+        running.join(', '),
+        `brig stop ${running[0] ?? ''}`,
+      );
+  }
+
+  /** Who has an address keeps it. */
+  #refuseLeases(spec: NetworkSpec): void {
+    const leases = this.#o.store.networks.leases(spec.name);
+    if (leases.length === 0) return;
+    const ipam = new Ipam({
+      ...spec,
+      ...(spec.kind === 'routed' ? { prefixes: { 4: spec.prefix4, 6: spec.prefix6 } } : {}),
+      routes: isRouter(spec),
+    });
+    for (const { block, holder, kind } of leases) {
+      const address = { family: block.family, value: block.first };
+      try {
+        if (kind !== 'delegated' && ipam.blockOf(address).prefix === block.prefix) continue;
+        if (kind === 'delegated' && spec.delegate.some((each) => each.prefix === block.prefix)) continue;
+      } catch {
+        // Said below.
+      }
+      throw blocked('edit', spec.name, `to keep ${renderSubnet(block)}`, `a document without it: ${holder} has it`);
+    }
+  }
+
+  /** Errors: network.blocked while VMs have NICs on it. */
+  async destroy(name: string, request: Request): Promise<Outcome> {
+    this.#row(name);
+    return await this.#o.operate(holderOf(name), 'destroy', request, async (operation) => {
+      const { store, upkeep, events } = this.#o;
+      const users = this.#users(name);
+      if (users.length > 0)
+        throw blocked('destroy', name, 'no VM with a NIC on it', users.join(', '), `brig destroy ${users[0] ?? ''}`);
+      const vlan = store.networks.list().find(({ spec }) => spec.kind === 'vlan' && spec.trunk === name);
+      if (vlan) throw blocked('destroy', name, 'no VLAN of it', vlan.name, `brig network destroy ${vlan.name}`);
+      if (upkeep.has(holderOf(name))) await upkeep.down(holderOf(name), this.#steps(name), operation, request.cause);
+      store.networks.remove(name);
+      events.add('network.destroyed', request.cause, holderOf(name));
+      return { changed: true };
+    });
+  }
+
+  /** After brigd's start: those that stay are looked after again. */
+  async open(): Promise<void> {
+    for (const { name, spec } of this.#o.store.networks.list())
+      if (spec.persistent) await this.#o.upkeep.adopt(holderOf(name), this.#steps(name));
+  }
+
+  /** What an earlier brigd did not finish is taken back; a network that stays comes up again by the next pass. */
+  async recover({ id, vm: holder, steps }: SagaRow): Promise<void> {
+    await this.#o.operate(holder, 'clean', { cause: 'brigd' }, () => this.#o.upkeep.takeBack(holder, steps, id));
+  }
+}
+
+const uplinksOf = (spec: NetworkSpec): readonly string[] => (spec.kind === 'bridge' ? spec.uplinks : []);
+
+/** A segment that other hosts know by number. */
+const segmentOf = (spec: NetworkSpec): string | undefined => {
+  if (spec.kind === 'vlan') return `VLAN ${spec.tag} of ${spec.uplink ?? spec.trunk ?? ''}`;
+  return spec.kind === 'vxlan' ? `VXLAN ${spec.vni} of ${spec.local} port ${spec.port}` : undefined;
+};
+
+/** What only one network can have; undefined: they do not meet. */
+const takenBy = (a: NetworkSpec, b: NetworkSpec): string | undefined => {
+  const uplink = uplinksOf(a).find((each) => uplinksOf(b).includes(each));
+  if (uplink !== undefined) return `uplink ${uplink}`;
+  if (a.interface !== undefined && a.interface === b.interface) return `interface ${a.interface}`;
+  const segment = segmentOf(a);
+  return segment !== undefined && segment === segmentOf(b) ? segment : undefined;
+};
+
+/** Whether a journalled change is of a network. */
+export const isOfNetwork = ({ vm }: SagaRow): boolean => vm.startsWith(HOLDER);

@@ -1,0 +1,42 @@
+/** One network as `brig network list` and `show` give it. Shape is stable: keys are added, never changed. */
+export interface NetworkView {
+  readonly name: string;
+  readonly kind: 'bridge' | 'vlan' | 'vxlan' | 'routed' | 'nat' | 'external';
+  readonly group: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** up: all of it is on the host; partly: somebody took some of it away; down: nothing of it is. */
+  readonly state: 'up' | 'partly' | 'down';
+  /** Its interface on the host; absent: each VM has a link of its own. */
+  readonly interface?: string;
+  readonly mtu?: number;
+  readonly persistent: boolean;
+  readonly isolation: 'vm' | 'owner' | 'none';
+  readonly subnets: readonly SubnetView[];
+  /** VMs with a NIC on it. */
+  readonly vms: readonly string[];
+  /** What is not as it should be and brig leaves so. */
+  readonly faults: readonly { readonly step: string; readonly because: string; readonly reason: string }[];
+  /** From brig's configuration, or brig's own: no document says what it is. */
+  readonly builtin: boolean;
+}
+
+export interface SubnetView {
+  readonly cidr: string;
+  readonly gateway?: string;
+  /** Leases that it can give, and how many it gave. Units: addresses, or blocks where each NIC has one; decimal digits. */
+  readonly size: string;
+  readonly free: string;
+}
+
+/** Whose an address is. Shape is stable. */
+export interface LeaseView {
+  readonly network: string;
+  /** Shape: `10.77.0.5`, or a block. */
+  readonly address: string;
+  /** A VM, or `jail/NAME`. */
+  readonly holder: string;
+  readonly nic: number;
+  readonly mac?: string;
+  readonly kind: 'dynamic' | 'static' | 'reserved' | 'delegated';
+  readonly sinceMs: number;
+}

@@ -1,0 +1,24 @@
+import { z } from 'zod';
+
+/** Fields that documents of several kinds have. */
+export const expected = (what: string) => ({ error: `expected ${what}` });
+
+/** VM names are safe in paths, jail names, dataset names, interface descriptions and devfs patterns. */
+export const NAME = /^[a-z0-9][a-z0-9-]{0,30}$/;
+
+export const name = z
+  .string(expected('a name'))
+  .regex(NAME, expected('a name of [a-z0-9-], at most 31 characters, not starting with -'));
+
+export const count = (least: number, most: number) =>
+  z
+    .int(expected(`a whole number from ${least} to ${most}`))
+    .min(least)
+    .max(most);
+
+export const labels = z
+  .record(
+    z.string().regex(/^[a-z0-9][a-z0-9._/-]{0,62}$/, expected('a label key of [a-z0-9._/-]')),
+    z.string().max(100),
+  )
+  .default({});
