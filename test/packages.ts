@@ -13,6 +13,8 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/usr/bin/ps': 'procps',
   '/usr/bin/swtpm': 'swtpm',
   '/usr/bin/xorrisofs': 'xorriso',
+  '/usr/sbin/nft': 'nftables',
+  '/usr/sbin/dnsmasq': 'dnsmasq-base',
   '/usr/share/OVMF/OVMF_CODE_4M.fd': 'ovmf',
   '/usr/bin/mformat': 'mtools',
   '/usr/bin/objcopy': 'binutils',

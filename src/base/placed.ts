@@ -14,6 +14,8 @@ export interface NicPlacement {
   readonly mac: string;
   readonly network: NetworkPlacement;
   readonly guest: GuestAddresses;
+  /** What may pass; absent: everything, and only the bridge keeps guests apart. */
+  readonly policy?: Policy;
   /** A link of its own to the host, on a network without a bridge. */
   readonly link?: Link;
 }
@@ -49,6 +51,27 @@ export interface Bridge {
   readonly own: boolean;
 }
 
+/** What may pass between a NIC and its network. The words are those of room net. */
+export interface Policy {
+  /** What the guest may send from. */
+  readonly sources: readonly string[];
+  /** The network's routers. */
+  readonly gateways: readonly string[];
+  /** Where other guests' addresses are: subnets, or FIRST-LAST. */
+  readonly peers: readonly string[];
+  readonly owner?: string;
+  readonly isolation: 'vm' | 'owner' | 'none';
+  /** Absent: everybody but other guests may send to it. */
+  readonly allow?: readonly {
+    readonly from?: readonly string[];
+    readonly proto: 'tcp' | 'udp' | 'icmp' | 'any';
+    readonly ports?: readonly [number, number];
+  }[];
+  /** Ports of the host that lead to it. */
+  readonly forwards: readonly { readonly proto: 'tcp' | 'udp'; readonly port: number; readonly to: number }[];
+  readonly addresses: readonly string[];
+}
+
 /** What a network is made of on this node. */
 export interface NetworkPlacement {
   readonly name: string;
@@ -65,6 +88,15 @@ export interface NetworkPlacement {
   readonly uplinks: readonly Uplink[];
   /** The host forwards for it. */
   readonly routes: boolean;
+  /** Who reaches whom, where no policy says more. */
+  readonly isolation: 'vm' | 'owner' | 'none';
+  /** What the host as its router does to packets; absent: nothing. */
+  readonly router?: {
+    readonly network: string;
+    readonly subnets: readonly string[];
+    readonly out?: string;
+    readonly translates: boolean;
+  };
   /** It is a VLAN of another network's bridge, which keeps them apart. */
   readonly trunk?: { readonly network: NetworkPlacement; readonly tag: number };
   /** Its bridge keeps VLANs apart, and carries all of them on its uplinks. */

@@ -1,4 +1,5 @@
 import type { Step } from '../base/step.ts';
+import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Vm } from '../platform/platform.ts';
 import { layout } from '../platform/layout.ts';
@@ -9,6 +10,7 @@ import type { VmRow } from '../store/rows.ts';
 import type { Cause, Changes, ChangeOptions } from './changes.ts';
 import type { Operation } from './operation.ts';
 import { checkNetworks, place, type Places } from './place.ts';
+import { takenForward } from './policy.ts';
 import { checkQuota } from './quota.ts';
 import { stuck, type Request } from './request.ts';
 
@@ -31,6 +33,7 @@ export class Definitions<Seen> {
     const { store, platform, host, config, changes, events } = this.#o;
     const places: Places = { config, networks: store.networks };
     checkNetworks(spec, places);
+    this.#checkForwards(spec);
     const begin = (row: VmRow): void => {
       const vm = place(row, places);
       changes.journal(operation, vm, platform.createSteps(vm), '');
@@ -49,6 +52,16 @@ export class Definitions<Seen> {
     store.endSaga(operation.id, true);
     changes.letGo(vm);
     events.add('vm.created', cause, spec.name);
+  }
+
+  #checkForwards(spec: VmSpec): void {
+    const taken = takenForward(spec, () => this.#o.store.listVms().map((row) => row.spec));
+    if (!taken) return;
+    throw new BrigError(
+      'net.taken',
+      `create vm ${spec.name}: expected forwards of free ports of the host, got ${taken.port}, which leads to ${taken.by}`,
+      { retry: 'operator', hint: 'choose another port in nics[].forwards' },
+    );
   }
 
   /** Takes back a create that failed, or that was cut short. */

@@ -5,11 +5,12 @@ import { endsOf } from '../net/ipam.ts';
 import { parseInterface, parseSubnet, renderInterface, renderSubnet, subnetAround } from '../net/subnet.ts';
 import type { Vm } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
-import { isRouter, type NetworkSpec } from '../spec/network.ts';
+import { guards, isRouter, type NetworkSpec } from '../spec/network.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { AddressLease, NetworkRow, Networks } from '../store/networks.ts';
 import type { VmRow } from '../store/rows.ts';
 import { nearest } from './nearest.ts';
+import { checkPolicy, policyOf } from './policy.ts';
 
 type Numbers = Pick<Config, 'slotBase' | 'unitBase' | 'networks'>;
 type Nic = VmSpec['nics'][number];
@@ -17,7 +18,7 @@ type Nic = VmSpec['nics'][number];
 /** What a placement is worked out from. */
 export interface Places {
   readonly config: Numbers;
-  readonly networks: Pick<Networks, 'find' | 'ipam' | 'list' | 'version'>;
+  readonly networks: Pick<Networks, 'find' | 'ipam' | 'leasesOf' | 'list' | 'version'>;
 }
 
 /** The network that needs no document: a bridge of brig's own without an uplink. */
@@ -25,7 +26,7 @@ export const DEFAULT = 'default';
 
 const plain = (network: string, bridge: Bridge, unit: number): NetworkPlacement => ({
   ...{ name: network, kind: bridge.own ? 'bridge' : 'external', bridge, unit },
-  ...{ addresses: [], uplinks: [], routes: false },
+  ...{ addresses: [], uplinks: [], routes: false, isolation: 'vm' },
 });
 
 /** What leaves room for the headers of a tunnel on a link of 1500. Source: RFC 7348 */
@@ -64,6 +65,14 @@ const bridgeOf = ({ spec }: NetworkRow, unit: number, places: Places): Pick<Netw
   return { bridge: { network: spec.name, name: spec.interface ?? `bridge${unit}`, own: true } };
 };
 
+const cidrsOf = (spec: NetworkSpec): string[] => spec.subnets.map(({ cidr }) => cidr);
+
+const routerOf = (spec: NetworkSpec): Pick<NetworkPlacement, 'router'> => {
+  if (!isRouter(spec) || !guards(spec)) return {};
+  const out = spec.kind === 'nat' && spec.out !== undefined ? { out: spec.out } : {};
+  return { router: { network: spec.name, subnets: cidrsOf(spec), ...out, translates: spec.kind === 'nat' } };
+};
+
 const placeRow = (row: NetworkRow, places: Places): NetworkPlacement => {
   const { spec } = row;
   const unit = places.config.unitBase + row.number;
@@ -74,6 +83,8 @@ const placeRow = (row: NetworkRow, places: Places): NetworkPlacement => {
     addresses: hostAddresses(spec, places),
     uplinks: uplinksOf(spec, unit),
     routes: isRouter(spec),
+    isolation: spec.isolation,
+    ...routerOf(spec),
     ...(spec.kind === 'bridge' && spec.aware ? { aware: true } : {}),
   };
 };
@@ -115,6 +126,8 @@ export const checkNetworks = (spec: VmSpec, places: Places): void => {
     refuse(`network ${names.join(' or ')}`, unknown.join(', '), 'make it first: brig network create FILE');
   const aware = spec.nics.find((nic) => placeNetwork(nic.network, places).aware);
   if (aware) refuse('a network of kind vlan', `${aware.network}, which keeps VLANs apart`, 'brig network list');
+  for (const [index, nic] of spec.nics.entries())
+    checkPolicy(nic, index, places.networks.find(nic.network)?.spec, refuse);
 };
 
 const hostEnd = (lease: AddressLease, gateway: Address | undefined): Address | undefined =>
@@ -184,11 +197,13 @@ const placeNic = (row: VmRow, index: number, places: Places): NicPlacement => {
   const leases = row.addresses.filter((each) => each.index === index);
   const network = placeNetwork(nic.network, places);
   const guest = guestOf(nic, leases, places);
+  const policy = policyOf(row.spec, nic, guest, places.networks);
   return {
     unit: places.config.unitBase + (lease?.unit ?? 0),
     mac: lease?.mac ?? '',
     network,
     guest,
+    ...(policy ? { policy } : {}),
     ...(network.bridge ? {} : { link: linkOf(leases, guest, places) }),
   };
 };
@@ -200,6 +215,9 @@ interface Placed {
 }
 
 const placed = new WeakMap<VmRow, Placed>();
+
+const namesOthers = ({ nics }: VmSpec): boolean =>
+  nics.some(({ allow }) => allow?.some(({ from }) => typeof from === 'object'));
 
 /** A VM with the names of all it is made of; worked out once for each row and change of a network. */
 export const place = (row: VmRow, places: Places): Vm => {
@@ -215,6 +233,7 @@ export const place = (row: VmRow, places: Places): Vm => {
       nics: row.spec.nics.map((_, index) => placeNic(row, index, places)),
     },
   };
-  placed.set(row, { vm, version: networks.version });
+  // Whoever is named may have another address meanwhile.
+  if (!namesOthers(row.spec)) placed.set(row, { vm, version: networks.version });
   return vm;
 };

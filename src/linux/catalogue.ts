@@ -7,6 +7,7 @@ import type { Seen } from './observe.ts';
 import { cgroup } from './steps/cgroup.ts';
 import { diskDir, fileDisk, overlayFlatten, overlayGrow, runDir } from './steps/files.ts';
 import { bridge, forward, uplink, vlan, vxlan } from './steps/bridge.ts';
+import { network, nics, table } from './steps/firewall.ts';
 import { link } from './steps/link.ts';
 import { inside, netns, tap, veth, vethMember } from './steps/network.ts';
 import { qemu } from './steps/process.ts';
@@ -32,6 +33,9 @@ export const catalogue = {
   'bridge.create': bridge,
   'uplink.add': uplink,
   'forward.enable': forward,
+  'firewall.create': table,
+  'firewall.network': network,
+  'firewall.nics': nics,
   'link.address': link,
   'veth.create': veth,
   'veth.add': vethMember,

@@ -4,6 +4,7 @@ import type { Finding, Vm } from '../platform/platform.ts';
 import { countsIo, DEVICES, diskPaths, largestFile, partsOf, type Part } from './devices.ts';
 import { blockDevices, leastThreads, overheadBytes } from './limits.ts';
 import { checkNetwork } from './networks.ts';
+import { NFT } from './programs/nft.ts';
 import { markOf, nicNames, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 import { QEMU_IMG } from './programs/qemu-img.ts';
@@ -238,7 +239,7 @@ const checkUid = async (host: Host, seen: Seen, { place }: Vm): Promise<Finding[
   ];
 };
 
-const checkFiles = async (host: Host, { spec }: Vm): Promise<Finding[]> => {
+const checkFiles = async (host: Host, { spec, place }: Vm): Promise<Finding[]> => {
   const { firmware, disks } = spec;
   const copied =
     'rom' in firmware ? [firmware.rom] : 'uefi' in firmware ? [firmware.uefi.code, firmware.uefi.vars] : [];
@@ -251,6 +252,9 @@ const checkFiles = async (host: Host, { spec }: Vm): Promise<Finding[]> => {
     ...spec.devices['virtio-9p'].map(({ path }) => checkShare(host, path)),
     ...(bases.length > 0 ? [checkTool(host, QEMU_IMG, 'a disk with from', 'qemu-utils')] : []),
     ...(spec.cloudInit ? [checkTool(host, XORRISOFS, 'cloudInit', 'xorriso')] : []),
+    ...(place.nics.some(({ policy }) => policy)
+      ? [checkTool(host, NFT, 'a network that guards its guests', 'nftables')]
+      : []),
   ]);
   return found.flat();
 };

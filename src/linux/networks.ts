@@ -1,5 +1,6 @@
-import type { NetworkPlacement } from '../base/placed.ts';
+import type { NetworkPlacement, NicPlacement } from '../base/placed.ts';
 import type { Step } from '../base/step.ts';
+import type { NicPart } from '../net/nft.ts';
 import { checkNetworkOn, type HostInterface, type HostWords } from '../platform/network-checks.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
 import { step } from './catalogue.ts';
@@ -12,6 +13,9 @@ import { FORWARDING } from './programs/system.ts';
 const hasFamily = ({ addresses }: NetworkPlacement, family: 4 | 6): boolean =>
   addresses.some((address) => address.includes(':') === (family === 6));
 
+const routerSteps = ({ router }: NetworkPlacement): Step[] =>
+  router?.translates ? [step('firewall.create', {}), step('firewall.network', { rules: router })] : [];
+
 /** A routed network's addresses are on its links. */
 const forwardSteps = (network: NetworkPlacement): Step[] => {
   if (!network.routes) return [];
@@ -19,11 +23,15 @@ const forwardSteps = (network: NetworkPlacement): Step[] => {
   return [step('forward.enable', { files: FORWARDING.filter((_, i) => both || hasFamily(network, i === 0 ? 4 : 6)) })];
 };
 
+/** Linux asks for neighbours from a link-local address only; brig's interfaces make none by themselves. */
+const withLinkLocal = (addresses: readonly string[]): readonly string[] =>
+  addresses.some((address) => address.includes(':')) ? [...addresses, 'fe80::1/64'] : addresses;
+
 /** All that a network is made of on the host, in order; several VMs share it. */
 export const networkSteps = (network: NetworkPlacement): Step[] => {
   if (network.trunk) return networkSteps(network.trunk.network);
   const { bridge, mtu, addresses, aware, name } = network;
-  if (!bridge) return forwardSteps(network);
+  if (!bridge) return [...forwardSteps(network), ...routerSteps(network)];
   if (!bridge.own) return [];
   return [
     ...network.uplinks.flatMap((each): Step[] => {
@@ -40,25 +48,43 @@ export const networkSteps = (network: NetworkPlacement): Step[] => {
     step('bridge.create', {
       bridge,
       ...(mtu === undefined ? {} : { mtu }),
-      ...(addresses.length === 0 ? {} : { addresses }),
+      ...(addresses.length === 0 ? {} : { addresses: withLinkLocal(addresses) }),
       ...(aware ? { aware } : {}),
     }),
     ...network.uplinks.map((each) => step('uplink.add', { bridge, interface: each.interface })),
     ...forwardSteps(network),
+    ...routerSteps(network),
   ];
 };
 
+/** Where no rules say more, the bridge itself keeps guests apart. */
+export const isIsolated = ({ network, policy }: NicPlacement): boolean =>
+  policy ? policy.isolation === 'vm' && !policy.allow : network.isolation !== 'none';
+
+/** In force before the first packet can be sent. */
+const firewallSteps = (vm: Vm): Step[] => {
+  const nics = vm.place.nics.flatMap(({ unit, mac, network, policy }): NicPart[] =>
+    policy
+      ? [{ rules: { interface: nicNames(unit).host, mac, ...policy }, unit, isBridged: network.bridge !== undefined }]
+      : [],
+  );
+  return nics.length === 0 ? [] : [step('firewall.create', {}), step('firewall.nics', { vm: vm.spec.name, nics })];
+};
+
 /** NICs and their ways to their networks. */
-export const nicSteps = (vm: Vm): Step[] =>
-  vm.place.nics.flatMap(({ unit, network, link }) => {
+export const nicSteps = (vm: Vm): Step[] => [...firewallSteps(vm), ...linkSteps(vm)];
+
+const linkSteps = (vm: Vm): Step[] =>
+  vm.place.nics.flatMap((nic) => {
+    const { unit, network, link } = nic;
     const { bridge, mtu } = network;
     const args = { vm: vm.spec.name, uid: vm.place.uid, unit, ...(mtu === undefined ? {} : { mtu }) };
     const at = { vm: vm.spec.name, network: network.name, interface: nicNames(unit).host };
     return [
       ...networkSteps(network),
       step('veth.create', args),
-      ...(bridge ? [step('veth.add', { vm: vm.spec.name, unit, bridge, isolated: true })] : []),
-      ...(link ? [step('link.address', { ...at, ...link })] : []),
+      ...(bridge ? [step('veth.add', { vm: vm.spec.name, unit, bridge, isolated: isIsolated(nic) })] : []),
+      ...(link ? [step('link.address', { ...at, ...link, addresses: withLinkLocal(link.addresses) })] : []),
       step('tap.create', args),
       step('netns.join', args),
     ];

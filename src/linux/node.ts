@@ -41,6 +41,10 @@ export interface Node {
   readonly paths: Paths;
   readonly layout: Layout;
   readonly features: Features;
+  /** Kinds of step, of those that only some networks need, that this brigd has planned: others need no look. */
+  readonly asks: ReadonlySet<string>;
+  /** Chains as they were first seen under their stamp. */
+  readonly trusted: Map<string, { readonly stamp: string; readonly text: string }>;
   /** What prepare found; problems among it block every start. */
   readonly findings: readonly Finding[];
   /** brig's own test guest, as a file. */

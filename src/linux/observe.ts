@@ -6,6 +6,7 @@ import { limitsOf } from './limits.ts';
 import { CONTROLLERS, spaceOf, vmOfSpace, type Node } from './node.ts';
 import { membersOf } from './programs/cgroup.ts';
 import { FORWARDING } from './programs/system.ts';
+import { listChains, parseChains, parseStamp, showChain } from './programs/nft.ts';
 import { listLinks, listRoutes, NETNS_DIR, parseLinks, parseRoutes, type Link } from './programs/ip.ts';
 import { listProcesses, parseProcesses, type Process } from './programs/ps.ts';
 import { parseMountinfo } from './programs/mounts.ts';
@@ -21,6 +22,8 @@ export interface Seen {
   readonly cgroups: ReadonlySet<string>;
   /** Names in runDir/vms. */
   readonly runDirs: ReadonlySet<string>;
+  /** Chains of brig's own table, once this brigd has planned some. Shape: `bridge from-7000` */
+  readonly chains: ReadonlySet<string>;
   /** Those of FORWARDING that say yes. */
   readonly forwarding: ReadonlySet<string>;
   /** More about one VM. */
@@ -41,6 +44,8 @@ export interface Focus {
   readonly hasTpm: boolean;
   /** Mount points in the run directory. */
   readonly mounts: ReadonlySet<string>;
+  /** Stamps of its chains; of one that somebody changed: none. Only where it has some. */
+  readonly rules?: ReadonlyMap<string, string>;
   /** Only of a VM with links of its own: `10.9.0.5 brigv7000`. */
   readonly routes?: ReadonlySet<string>;
   /** QEMU has said that its CPUs run. */
@@ -73,6 +78,8 @@ const listCgroups = async (host: Host, { features }: Node): Promise<ReadonlySet<
   return new Set(found.flat());
 };
 
+const NO_CHAINS: ReadonlySet<string> = new Set();
+
 const readForwarding = async (host: Host): Promise<ReadonlySet<string>> => {
   const texts = await Promise.all(FORWARDING.map(async (path) => [path, await host.readFile(path)] as const));
   return new Set(texts.flatMap(([path, text]) => (text?.trim() === '1' ? [path] : [])));
@@ -89,15 +96,16 @@ const readRoutes = async (host: Host, { place }: Vm): Promise<{ routes?: Readonl
  * Errors: host.timeout when the host is wedged, host.failed when a program does not answer as Debian's does.
  */
 export const observe = async (host: Host, node: Node): Promise<Seen> => {
-  const [processes, links, spaces, cgroups, runDirs, forwarding] = await Promise.all([
+  const [processes, links, spaces, cgroups, runDirs, forwarding, chains] = await Promise.all([
     ask(host, listProcesses()).then(parseProcesses),
     ask(host, listLinks()).then(parseLinks),
     names(host, NETNS_DIR),
     listCgroups(host, node),
     names(host, `${node.paths.runDir}/vms`),
     readForwarding(host),
+    node.asks.has('firewall.create') ? ask(host, listChains()).then(parseChains) : NO_CHAINS,
   ]);
-  return { processes, links: byName(links), spaces, cgroups, runDirs, forwarding };
+  return { processes, links: byName(links), spaces, cgroups, runDirs, forwarding, chains };
 };
 
 const readLimits = async (host: Host, node: Node, vm: Vm): Promise<ReadonlyMap<string, string>> => {
@@ -107,7 +115,33 @@ const readLimits = async (host: Host, node: Node, vm: Vm): Promise<ReadonlyMap<s
   return new Map(texts.flatMap(([path, text]) => (text === undefined ? [] : [[path, text] as const])));
 };
 
-/** More about one VM: one process. */
+/**
+ * Its stamp and how many rules it has, if it says what it said when this brigd first saw that stamp.
+ * A chain that went since the host was looked at has none, like one that somebody changed.
+ */
+const stampOf = async (host: Host, node: Node, chain: string): Promise<[string, string][]> => {
+  const { stdout } = await host.run(showChain(chain));
+  const stamp = parseStamp(stdout);
+  if (stamp === undefined) return [];
+  const first = node.trusted.get(chain);
+  if (first?.stamp === stamp && first.text !== stdout) return [];
+  node.trusted.set(chain, { stamp, text: stdout });
+  return [[chain, stamp]];
+};
+
+const readRules = async (
+  host: Host,
+  node: Node,
+  vm: Vm,
+  { chains }: Seen,
+): Promise<{ rules?: ReadonlyMap<string, string> }> => {
+  const units = vm.place.nics.flatMap(({ unit, policy }) => (policy ? [String(unit)] : []));
+  const own = [...chains].filter((chain) => units.includes(chain.replace(/^.*-/, '')));
+  const stamps = await Promise.all(own.map((chain) => stampOf(host, node, chain)));
+  return own.length === 0 ? {} : { rules: new Map(stamps.flat()) };
+};
+
+/** More about one VM: one process, and one for each chain of its rules. */
 export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<Focus> => {
   const { spec } = vm;
   const files = node.layout.vm(spec.name);
@@ -124,6 +158,7 @@ export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<
     host.readFile(files.err),
   ]);
   const routes = await readRoutes(host, vm);
+  const rules = await readRules(host, node, vm, seen);
   return {
     vm: spec.name,
     inside: byName(inside),
@@ -136,6 +171,7 @@ export const look = async (host: Host, node: Node, vm: Vm, seen: Seen): Promise<
     // A process without that file has lost it to somebody.
     ready: said?.includes(RUNNING) ?? true,
     ...routes,
+    ...rules,
     ...(diskFiles === undefined ? {} : { diskFiles: new Set(diskFiles) }),
   };
 };

@@ -1,3 +1,4 @@
+import type { Step } from '../base/step.ts';
 import { strict as assert } from 'node:assert';
 import type { Host } from '../base/host.ts';
 import type { Paths } from '../base/placed.ts';
@@ -87,6 +88,12 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
   const testRom = `${options.paths.stateDir}/testrom.bin`;
   const filter = `${places.baseDir}/sandbox.bpf`;
   let node: Node | undefined;
+  const asks = new Set<string>();
+  const trusted: Node['trusted'] = new Map();
+  const noting = (steps: readonly Step[]): readonly Step[] => {
+    for (const { kind } of steps) if (kind === 'firewall.create') asks.add(kind);
+    return steps;
+  };
   const bases = new BaseStore(sandboxFiles(places), places);
   const known = (): Node => {
     assert(node, 'prepare comes first');
@@ -106,7 +113,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     const fixed = { paths, layout: places, testRom, filter, allowDevices };
     const built = await bases.prepare(host);
     await host.writeFile(filter, renderFilter(), { mode: 0o600, ...ROOT });
-    node = { ...fixed, ...commonOf(bases), features, findings, devices, ...(tpm ? { tpm } : {}) };
+    node = { ...fixed, ...commonOf(bases), features, findings, devices, asks, trusted, ...(tpm ? { tpm } : {}) };
     return [...findings, ...built];
   };
 
@@ -118,8 +125,8 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     dataDepth: () => 'run',
     look: async (host, seen, vm) => ({ ...seen, focus: await look(host, known(), vm, seen) }),
     createSteps: (vm) => createSteps(known(), vm),
-    startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
-    networkSteps,
+    startSteps: (vm, run, graceMs) => noting(startSteps(known(), vm, run, graceMs)),
+    networkSteps: (network) => noting(networkSteps(network)),
     checkNetwork,
     snapshotSteps: (vm, snapshot) => snapshotSteps(known(), vm, snapshot),
     rollbackSteps: (vm, snapshot) => rollbackSteps(known(), vm, snapshot),

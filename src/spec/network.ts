@@ -235,6 +235,9 @@ export const parseNetwork = (value: unknown, source = 'document'): NetworkSpec =
 /** Whether the host is the router of its subnets. */
 export const isRouter = ({ kind }: NetworkSpec): boolean => ROUTES.has(kind);
 
+/** Whether guests send from their own addresses only, and reach each other by the network's rules. */
+export const guards = ({ guard, subnets }: NetworkSpec): boolean => guard ?? subnets.length > 0;
+
 /** In one group two networks never mean two things by one address. */
 export const overlapping = (
   a: NetworkSpec,

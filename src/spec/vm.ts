@@ -4,6 +4,7 @@ import { parseBytes } from '../base/units.ts';
 import { schedule } from './snapshot.ts';
 import { addressing, cloudInit, isIpv6 } from './cloud-init.ts';
 import { parseText, parseWith } from './document.ts';
+import { filtering } from './filtering.ts';
 import { count, expected, labels, name } from './fields.ts';
 
 /** `2G` or a number of bytes; comes out in bytes. */
@@ -78,6 +79,7 @@ const nic = z.strictObject({
     .optional(),
   mode: z.enum(['vnet', 'direct']).default('vnet'),
   ...addressing,
+  ...filtering,
 });
 
 const cpuList = z.string().regex(/^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*$/, expected('a CPU list like 0-3,8'));

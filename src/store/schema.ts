@@ -62,7 +62,7 @@ const SCHEMA_5 = `
   ) strict;
   alter table sagas add column pending text;
 `;
-/** Networks, and whose addresses are whose: a block of 4 or 16 bytes, the first of 2^(bits - prefix) addresses. */
+/** NICs that may send and be sent to; networks, and whose addresses are whose: a block of 4 or 16 bytes, the first of 2^(bits - prefix) addresses. */
 const SCHEMA_6 = `
   create table networks (
     name text primary key, number integer not null unique, spec text not null, created_ms integer not null
@@ -72,6 +72,9 @@ const SCHEMA_6 = `
     kind text not null, epoch integer not null, since_ms integer not null, primary key (network, block)
   ) strict, without rowid;
   create index addresses_holder on addresses (holder, idx);
+  update vms set spec = json_set(spec, '$.nics', (
+    select json_group_array(json_patch('{"forwards":[],"sources":[]}', value)) from json_each(spec, '$.nics')
+  ));
 `;
 /** The nth brings a store of version n - 1 to version n. */
 const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6];

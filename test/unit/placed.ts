@@ -3,7 +3,7 @@ import type { Bridge, GuestAddresses, NetworkPlacement, NicPlacement } from '../
 /** A network that is nothing but a bridge; `more` overrides. */
 export const networkOn = (bridge: Bridge, more: Partial<NetworkPlacement> = {}): NetworkPlacement => ({
   ...{ name: bridge.network, kind: bridge.own ? 'bridge' : 'external', bridge, unit: 7000 },
-  ...{ addresses: [], uplinks: [], routes: false },
+  ...{ addresses: [], uplinks: [], routes: false, isolation: 'vm' },
   ...more,
 });
 

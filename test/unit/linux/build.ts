@@ -33,6 +33,8 @@ export const buildNode = (features: Partial<Node['features']> = {}, more: Partia
   filter: '/var/db/brig/base/sandbox.bpf',
   common: [],
   allowDevices: [],
+  asks: new Set(),
+  trusted: new Map(),
   devices: { find: () => '8:0' },
   ...more,
 });
@@ -52,6 +54,7 @@ export const buildSeen = (seen: Partial<Seen> = {}): Seen => ({
   cgroups: new Set(),
   runDirs: new Set(),
   forwarding: new Set(),
+  chains: new Set(),
   ...seen,
 });
 

@@ -1,0 +1,268 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { inventory, leftovers, run, Stage } from '../demo/stage.ts';
+
+const BUSYBOX = '/bin/busybox';
+const FORWARDING = ['/proc/sys/net/ipv4/ip_forward', '/proc/sys/net/ipv6/conf/all/forwarding'];
+const before = inventory();
+const forwarding = FORWARDING.map((path) => readFileSync(path, 'utf8'));
+const stage = new Stage('pkt', { accel: 'tcg' });
+const servers: ChildProcess[] = [];
+
+const sh = (program: string, ...args: string[]): string => {
+  const { status, stdout, stderr } = run(program, args);
+  expect([status, stderr], `${program} ${args.join(' ')}`).toEqual([0, '']);
+  return stdout;
+};
+const ip = (...args: string[]): string => sh('/usr/sbin/ip', ...args);
+const brig = (...args: string[]): string => {
+  const { status, stdout, stderr } = stage.brig(...args);
+  expect(status, `brig ${args.join(' ')}: ${stderr}`).toBe(0);
+  return stdout;
+};
+const file = (name: string, value: unknown): string => {
+  const path = join(stage.dir, name);
+  writeFileSync(path, JSON.stringify(value));
+  return path;
+};
+
+/** Somebody with a network namespace, who sends packets of his own. */
+class Peer {
+  readonly space: string;
+
+  constructor(space: string) {
+    this.space = space;
+  }
+
+  busybox(...args: string[]): number {
+    return run('/usr/sbin/ip', ['netns', 'exec', this.space, BUSYBOX, ...args]).status;
+  }
+
+  /** Whether an answer comes. `from`: one of its own addresses. */
+  reaches(to: string, from?: string): boolean {
+    const ping = to.includes(':') ? 'ping6' : 'ping';
+    return this.busybox(ping, '-c', '2', '-W', '1', ...(from === undefined ? [] : ['-I', from]), to) === 0;
+  }
+
+  /** Says hello to whoever comes, by both families. */
+  async serve(...ports: number[]): Promise<void> {
+    const script = `for (const port of [${ports.join()}]) require('net').createServer((s) => s.end('hello\\n')).listen(port, '::');
+      console.log('ready')`;
+    const args = ['netns', 'exec', this.space, process.execPath, '-e', script];
+    const server = spawn('/usr/sbin/ip', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    servers.push(server);
+    await once(server.stdout, 'data');
+  }
+
+  hears(to: string, port: number): boolean {
+    const args = ['netns', 'exec', this.space, BUSYBOX, 'timeout', '2', BUSYBOX, 'nc', '-w', '1', to, String(port)];
+    return run('/usr/sbin/ip', args).stdout === 'hello\n';
+  }
+}
+
+/** In the place of a VM's guest: behind the same interfaces, with the addresses that brig gave it. */
+class Guest extends Peer {
+  readonly addresses: string[] = [];
+  readonly #name: string;
+  readonly device: string;
+
+  constructor(name: string, unit: number) {
+    super(`brig-${name}`);
+    this.#name = name;
+    this.device = `brigb${unit}`;
+  }
+
+  async open(): Promise<this> {
+    const { nics } = await stage.client.show(this.#name);
+    const nic = nics.find(({ unit }) => this.device === `brigb${unit}`);
+    const network = await stage.client.network(nic?.network ?? '');
+    ip('-n', this.space, 'link', 'set', 'dev', this.device, 'address', nic?.mac ?? '');
+    for (const address of nic?.addresses ?? []) {
+      this.addresses.push(address.replace(/\/.*/, ''));
+      ip('-n', this.space, 'address', 'add', address, 'dev', this.device, ...(address.includes(':') ? ['nodad'] : []));
+    }
+    for (const { gateway } of network.subnets)
+      if (gateway !== undefined) ip('-n', this.space, 'route', 'add', 'default', 'via', gateway);
+    return this;
+  }
+
+  get four(): string {
+    return this.addresses[0] ?? '';
+  }
+
+  get six(): string {
+    return this.addresses[1] ?? '';
+  }
+
+  /** Another address, of its own choice. */
+  claim(address: string): void {
+    ip('-n', this.space, 'address', 'add', address, 'dev', this.device, ...(address.includes(':') ? ['nodad'] : []));
+  }
+}
+
+const UNIT = 7900;
+const world = new Peer('brigworld');
+let [a, b, c, d, p, q] = [] as unknown as Guest[];
+const guest = (one: Guest | undefined): Guest => one as Guest;
+
+const createVm = async (name: string, unit: number, owner: string, nic: object): Promise<Guest> => {
+  const document = { name, memory: '32M', firmware: { builtin: 'test' }, owner, nics: [nic], cloudInit: {} };
+  brig('create', '-f', file(`${name}.json`, document));
+  brig('start', name);
+  return await new Guest(name, unit).open();
+};
+
+beforeAll(async () => {
+  ip('netns', 'add', world.space);
+  ip('link', 'add', 'brigworld0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', world.space);
+  for (const address of ['198.51.100.1/24', 'fd01::1/64'])
+    ip('address', 'add', address, 'dev', 'brigworld0', ...(address.includes(':') ? ['nodad'] : []));
+  ip('link', 'set', 'dev', 'brigworld0', 'up');
+  for (const address of ['198.51.100.2/24', 'fd01::2/64'])
+    ip('-n', world.space, 'address', 'add', address, 'dev', 'eth0', ...(address.includes(':') ? ['nodad'] : []));
+  ip('-n', world.space, 'link', 'set', 'dev', 'eth0', 'up');
+  await stage.up();
+  brig('network', 'create', 'lan', '--kind', 'nat', '--subnet', '10.177.0.0/24', '--subnet', 'fd00:177::/64');
+  brig('network', 'create', 'p2p', '--kind', 'routed', '--subnet', '10.178.0.0/24', '--subnet', 'fd00:178::/64');
+  const forwards = [{ port: 2201, to: 22 }];
+  a = await createVm('a', UNIT, 'alice', { network: 'lan', forwards });
+  b = await createVm('b', UNIT + 1, 'alice', { network: 'lan' });
+  c = await createVm('c', UNIT + 2, 'bob', { network: 'lan', allow: [{ from: { vm: 'a' }, proto: 'tcp', ports: 80 }] });
+  d = await createVm('d', UNIT + 3, 'carol', { network: 'lan' });
+  p = await createVm('p', UNIT + 4, 'alice', { network: 'p2p' });
+  q = await createVm('q', UNIT + 5, 'bob', { network: 'p2p' });
+});
+
+afterAll(async () => {
+  for (const server of servers) server.kill('SIGKILL');
+  for (const { name } of await stage.client.list()) brig('destroy', '--force', name);
+  const rules = run('/usr/sbin/nft', ['list', 'ruleset']).stdout;
+  await stage.down();
+  await stage.close();
+  ip('netns', 'delete', world.space);
+  run('/usr/sbin/ip', ['link', 'delete', 'brigworld0']);
+  FORWARDING.forEach((path, i) => writeFileSync(path, forwarding[i] ?? '0'));
+  expect(rules).not.toContain('brig');
+  expect(leftovers(before, inventory())).toEqual([]);
+});
+
+describe('packets of guests on one network', () => {
+  test('reach those of the same owner, and the host', () => {
+    for (const to of [guest(b).four, guest(b).six, '10.177.0.1', 'fd00:177::1'])
+      expect(guest(a).reaches(to), to).toBe(true);
+  });
+
+  test('do not reach those of another owner', () => {
+    for (const to of [guest(d).four, guest(d).six, guest(c).four, guest(c).six])
+      expect(guest(a).reaches(to), to).toBe(false);
+  });
+
+  test('reach what the document of another allows, and nothing else', async () => {
+    await guest(c).serve(80, 81);
+    expect(guest(a).hears(guest(c).four, 80)).toBe(true);
+    expect(guest(a).hears(guest(c).six, 80)).toBe(true);
+    expect(guest(a).hears(guest(c).four, 81)).toBe(false);
+    expect(guest(b).hears(guest(c).four, 80)).toBe(false);
+    expect(guest(c).reaches(guest(a).four)).toBe(false);
+  });
+});
+
+describe('a guest that is not who it says it is', () => {
+  test('with an address that is not its own reaches nobody', () => {
+    guest(b).claim('10.177.0.99/24');
+    guest(b).claim('fd00:177::99/64');
+    for (const [to, from] of [
+      [guest(a).four, '10.177.0.99'],
+      ['10.177.0.1', '10.177.0.99'],
+      [guest(a).six, 'fd00:177::99'],
+      ['fd00:177::1', 'fd00:177::99'],
+    ] as const) {
+      expect(guest(b).reaches(to, from), from).toBe(false);
+      const own = to.includes(':') ? guest(b).six : guest(b).four;
+      expect(guest(b).reaches(to, own), to).toBe(true);
+    }
+  });
+
+  test('with the address of the router is not taken for it', () => {
+    ip('-n', guest(d).space, 'address', 'flush', 'dev', guest(d).device);
+    guest(d).claim('10.177.0.1/24');
+    guest(d).busybox('arping', '-U', '-c', '2', '-w', '1', '-I', guest(d).device, '-s', '10.177.0.1', '10.177.0.1');
+    expect(guest(b).reaches('10.177.0.1')).toBe(true);
+    const neighbour = ip('-n', guest(b).space, 'neighbour', 'show', '10.177.0.1');
+    const { address } = (JSON.parse(ip('-j', 'link', 'show', 'bridge7901')) as { address: string }[])[0] ?? {
+      address: '',
+    };
+    expect(neighbour).toContain(address);
+  });
+
+  test('with another MAC address reaches nobody', () => {
+    const own =
+      (JSON.parse(ip('-n', guest(b).space, '-j', 'link', 'show', guest(b).device)) as { address: string }[])[0]
+        ?.address ?? '';
+    ip('-n', guest(b).space, 'link', 'set', 'dev', guest(b).device, 'address', '58:9c:fc:77:77:77');
+    expect(guest(b).reaches('10.177.0.1')).toBe(false);
+    expect(guest(b).reaches(guest(a).four)).toBe(false);
+    ip('-n', guest(b).space, 'link', 'set', 'dev', guest(b).device, 'address', own);
+    expect(guest(b).reaches('10.177.0.1')).toBe(true);
+  });
+});
+
+describe('the world', () => {
+  test('is reached through the host, whose address it sees', () => {
+    for (const to of ['198.51.100.2', 'fd01::2']) expect(guest(a).reaches(to), to).toBe(true);
+    // It knows no way to them.
+    for (const to of [guest(a).four, guest(a).six]) expect(world.reaches(to), to).toBe(false);
+  });
+
+  test('reaches the ports that lead to a guest, and no others', async () => {
+    await guest(a).serve(22);
+    expect(world.hears('198.51.100.1', 2201)).toBe(true);
+    expect(world.hears('fd01::1', 2201)).toBe(true);
+    expect(world.hears('198.51.100.1', 2202)).toBe(false);
+  });
+});
+
+describe('a routed network', () => {
+  test('has no segment: the host routes to each guest, and lets others pass by their owners only', () => {
+    ip('-n', world.space, 'route', 'add', '10.178.0.0/24', 'via', '198.51.100.1');
+    ip('-n', world.space, 'route', 'add', 'fd00:178::/64', 'via', 'fd01::1');
+    for (const each of [guest(p), guest(q)]) {
+      const host = (
+        JSON.parse(ip('-j', 'address', 'show', each.device.replace('brigb', 'brigv'))) as {
+          addr_info: { local: string }[];
+        }[]
+      )[0];
+      for (const { local } of (host?.addr_info ?? []).filter((each) => !each.local.startsWith('fe80:')))
+        ip('-n', each.space, 'route', 'replace', 'default', 'via', local);
+    }
+    for (const to of ['198.51.100.2', 'fd01::2']) expect(guest(p).reaches(to), to).toBe(true);
+    for (const to of [guest(p).four, guest(p).six]) expect(world.reaches(to), to).toBe(true);
+    for (const to of [guest(q).four, guest(q).six]) expect(guest(p).reaches(to), to).toBe(false);
+    // Of one owner, on two networks.
+    expect(guest(p).reaches(guest(a).four)).toBe(true);
+    expect(guest(q).reaches(guest(a).four)).toBe(false);
+    guest(p).claim('10.178.0.77/32');
+    expect(guest(p).reaches('198.51.100.2', '10.178.0.77')).toBe(false);
+  });
+});
+
+describe('rules that somebody changes', () => {
+  const chain = (name: string): string => run('/usr/sbin/nft', ['list', 'chain', 'bridge', 'brig', name]).stdout;
+
+  test.each([
+    ['flushed', ['flush', 'chain', 'bridge', 'brig', 'from-7901']],
+    ['one more', ['insert', 'rule', 'bridge', 'brig', 'from-7901', 'accept']],
+    ['all of them gone', ['delete', 'table', 'bridge', 'brig']],
+  ])('are put in force again: %s', async (_, words) => {
+    const good = chain('from-7901');
+    expect(good).toContain('drop');
+    sh('/usr/sbin/nft', ...words);
+    expect(chain('from-7901')).not.toBe(good);
+    await stage.until('the rules to be as they were', () => chain('from-7901') === good, 80_000);
+    expect(guest(b).reaches('10.177.0.1', '10.177.0.99')).toBe(false);
+    expect(guest(b).reaches('10.177.0.1')).toBe(true);
+  });
+});
