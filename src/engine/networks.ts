@@ -105,7 +105,7 @@ export class Networks<Seen> {
   /** Without bridge there is nothing that could be missing. */
   #state(name: string, seen: Seen): NetworkView['state'] {
     const { platform } = this.#o;
-    const own = this.#steps(name).filter((step) => step.kind !== 'forward.enable');
+    const own = this.#steps(name).filter(({ kind }) => !['forward.enable', 'firewall.create'].includes(kind));
     const held = own.map((step) => holdsOf(platform.catalogue, step, seen));
     if (held.every((each) => each === 'yes')) return 'up';
     return held.every((each) => each === 'no') ? 'down' : 'partly';
@@ -158,6 +158,8 @@ export class Networks<Seen> {
   /** What the host says against it. */
   async #refuseHost(verb: string, name: string): Promise<void> {
     const { changes, platform, looks } = this.#o;
+    // What it is made of says what has to be looked at.
+    this.#steps(name);
     const findings = platform.checkNetwork(await looks.fresh('run'), this.#placed(name));
     changes.refuse({ holder: holderOf(name) }, verb, findings);
   }

@@ -7,6 +7,7 @@ import type { Seen } from './observe.ts';
 import { fileDisk, runDir, stateDir } from './steps/files.ts';
 import { dev, filesystem, jail, limits, ruleset } from './steps/jail.ts';
 import { bridge, forward, uplink, vlan, vxlan } from './steps/bridge.ts';
+import { anchor, filtering } from './steps/firewall.ts';
 import { link } from './steps/link.ts';
 import { epair, epairMember, inside, tap, tapMember } from './steps/network.ts';
 import { bhyve, vmm } from './steps/process.ts';
@@ -37,6 +38,8 @@ export const catalogue = {
   'uplink.add': uplink,
   'forward.enable': forward,
   'link.address': link,
+  'firewall.create': filtering,
+  'firewall.load': anchor,
   'epair.create': epair,
   'epair.add': epairMember,
   'tap.create': tap,

@@ -3,7 +3,7 @@ import { renderBytes } from '../base/units.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
 import { checkDevices } from './devicechecks.ts';
 import { MAKEFS } from './programs/makefs.ts';
-import { checkNetwork } from './networks.ts';
+import { checkFirewall, checkNetwork } from './networks.ts';
 import { jailOf, machineOf, markOf, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 
@@ -22,7 +22,11 @@ export const precheck = async (host: Host, node: Node, seen: Seen, vm: Vm): Prom
   ...node.findings.filter((finding) => finding.level === 'problem'),
   ...checkSize(node, vm),
   ...checkNames(node, seen, vm),
-  ...vm.place.nics.flatMap(({ network }) => checkNetwork(seen, network)),
+  ...checkFirewall(
+    seen,
+    vm.place.nics.filter(({ policy }) => policy),
+  ),
+  ...vm.place.nics.flatMap(({ network }) => checkNetwork(node, seen, network)),
   ...checkDisks(node, seen, vm),
   ...(await checkDevices(host, node, vm)),
   ...(await checkFiles(host, vm)),

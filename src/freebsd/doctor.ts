@@ -5,7 +5,7 @@ import { reducedBy, type Node } from './node.ts';
 import { listRulesets } from './programs/devfs.ts';
 import { parseRelease, releases } from './programs/freebsd-version.ts';
 import { hasFile, hasModule } from './programs/kldload.ts';
-import { ANCHORS, missingAnchors, showMain } from './programs/pfctl.ts';
+import { ANCHORS, isFiltering, missingAnchors, showMain } from './programs/pfctl.ts';
 import { listProcesses, parseProcesses } from './programs/ps.ts';
 import { isEnabled } from './programs/service.ts';
 import { listSwap, parsePlainSwap } from './programs/swapctl.ts';
@@ -117,6 +117,8 @@ const checkPf = async (host: Host): Promise<Finding> => {
   const what = 'pf anchors';
   if (!(await host.stat('/dev/pf')))
     return warning(what, 'pf is not loaded: nothing filters what VMs send', 'sysrc pf_enable=YES && service pf start');
+  if (!isFiltering((await textOf(host, showMain('info'))) ?? ''))
+    return warning(what, 'pf is off: nothing filters what VMs send', 'sysrc pf_enable=YES && service pf start');
   const shown = await Promise.all([textOf(host, showMain('nat')), textOf(host, showMain('rules'))]);
   const missing = missingAnchors(shown.map((text) => text ?? '').join('\n'));
   return missing.length === 0

@@ -1,11 +1,14 @@
 import type { NetworkPlacement, NicPlacement } from '../base/placed.ts';
 import type { Step } from '../base/step.ts';
+import { isApart } from '../platform/networks.ts';
 import { checkNetworkOn, type HostInterface, type HostWords } from '../platform/network-checks.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
-import { jailOf, networkMark } from './node.ts';
+import { networkAnchor, vmAnchor, type PfHost, type PfNic } from '../net/pf.ts';
+import { GROUP, jailOf, networkAnchorName, networkMark, vmAnchorName, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 import { step } from './catalogue.ts';
 import { FORWARDING } from './programs/sysctl.ts';
+import { pfTrouble } from './steps/firewall.ts';
 import { hostEnd, tapOf } from './steps/network.ts';
 
 const hasFamily = ({ addresses }: NetworkPlacement, family: 4 | 6): boolean =>
@@ -19,11 +22,26 @@ const forwardSteps = (network: NetworkPlacement): Step[] => {
   return [step('forward.enable', { sysctls })];
 };
 
+const pfHost = ({ features, pf }: Node): PfHost => ({
+  group: GROUP,
+  hears: pf.receivedOn ?? false,
+  out: features.egress ?? '',
+});
+
+const routerSteps = (node: Node, { name, router }: NetworkPlacement): Step[] => {
+  const text = router ? networkAnchor(router, pfHost(node)) : '';
+  if (text === '') return [];
+  const because = router?.translates
+    ? `what leaves network ${name} has an address of the host`
+    : `no guest of another network comes in to ${name}`;
+  return [step('firewall.create', {}), step('firewall.load', { anchor: networkAnchorName(name), text, because })];
+};
+
 /** All that a network is made of on the host, in order; several VMs share it. */
-export const networkSteps = (network: NetworkPlacement): Step[] => {
-  if (network.trunk) return networkSteps(network.trunk.network);
+export const networkSteps = (node: Node, network: NetworkPlacement): Step[] => {
+  if (network.trunk) return networkSteps(node, network.trunk.network);
   const { bridge, unit, mtu, addresses, aware, name } = network;
-  if (!bridge) return forwardSteps(network);
+  if (!bridge) return [...forwardSteps(network), ...routerSteps(node, network)];
   if (!bridge.own) return [];
   return [
     ...network.uplinks.flatMap((each): Step[] => {
@@ -48,11 +66,29 @@ export const networkSteps = (network: NetworkPlacement): Step[] => {
       step('uplink.add', { bridge, interface: each.interface, ...(aware ? { tagged: true } : {}) }),
     ),
     ...forwardSteps(network),
+    ...routerSteps(node, network),
   ];
 };
 
 const linkStep = (vm: string, { network, link }: NicPlacement, at: string): Step[] =>
   link ? [step('link.address', { vm, network: network.name, interface: at, ...link })] : [];
+
+const modeOf = ({ spec }: Vm, index: number): 'vnet' | 'direct' => spec.nics[index]?.mode ?? 'vnet';
+
+/** In force before the first packet can be sent. */
+const firewallSteps = (node: Node, vm: Vm): Step[] => {
+  const { name } = vm.spec;
+  const nics = vm.place.nics.flatMap(({ unit, mac, network, policy }, i): PfNic[] => {
+    const { bridge, routes } = network;
+    const end = modeOf(vm, i) === 'direct' ? tapOf(unit) : hostEnd(unit);
+    const own = { interface: end, mac, isBridged: bridge !== undefined };
+    return policy ? [{ ...own, ...policy, ...(bridge && routes ? { bridge: bridge.name } : {}) }] : [];
+  });
+  if (nics.length === 0) return [];
+  const because = `${name} sends from its own addresses only, and is reached by whom its document and its network say`;
+  const text = vmAnchor(nics, pfHost(node));
+  return [step('firewall.create', {}), step('firewall.load', { anchor: vmAnchorName(name), text, because })];
+};
 
 /** A NIC and its way to its network. */
 const nicStep = (vm: Vm, nic: NicPlacement, mode: 'vnet' | 'direct'): Step[] => {
@@ -65,7 +101,11 @@ const nicStep = (vm: Vm, nic: NicPlacement, mode: 'vnet' | 'direct'): Step[] => 
     ...(mtu === undefined ? {} : { mtu }),
     ...(mode === 'vnet' ? { away: jailOf(name) } : {}),
   };
-  const member = bridge && { vm: name, unit, bridge, private: true, ...(trunk ? { tag: trunk.tag } : {}) };
+  const member = bridge && {
+    ...{ vm: name, unit, bridge, private: isApart(nic) },
+    ...(trunk ? { tag: trunk.tag } : {}),
+    ...(nic.policy ? { mac: nic.mac } : {}),
+  };
   if (mode === 'direct')
     return [step('tap.create', own), ...(member ? [step('tap.add', member)] : []), ...linkStep(name, nic, tapOf(unit))];
   return [
@@ -76,11 +116,10 @@ const nicStep = (vm: Vm, nic: NicPlacement, mode: 'vnet' | 'direct'): Step[] => 
   ];
 };
 
-export const nicSteps = (vm: Vm): Step[] =>
-  vm.place.nics.flatMap((nic, i) => [
-    ...networkSteps(nic.network),
-    ...nicStep(vm, nic, vm.spec.nics[i]?.mode ?? 'vnet'),
-  ]);
+export const nicSteps = (node: Node, vm: Vm): Step[] => [
+  ...firewallSteps(node, vm),
+  ...vm.place.nics.flatMap((nic, i) => [...networkSteps(node, nic.network), ...nicStep(vm, nic, modeOf(vm, i))]),
+];
 
 const WORDS: HostWords = {
   markOf: networkMark,
@@ -106,6 +145,28 @@ const interfacesOf = ({ interfaces }: Seen): ReadonlyMap<string, HostInterface> 
   return made;
 };
 
+/** Why nothing would filter what these need filtered. */
+export const checkFirewall = (seen: Seen, nics: readonly Pick<NicPlacement, 'network' | 'policy'>[]): Finding[] => {
+  const needs = nics.find(({ network, policy }) => policy ?? network.router?.translates);
+  const trouble = needs && pfTrouble(seen);
+  const why = needs?.policy ? `guards its guests` : `translates`;
+  return needs && trouble
+    ? [{ level: 'problem', what: `pf with brig's anchors, for network ${needs.network.name} ${why}`, ...trouble }]
+    : [];
+};
+
 /** Why a network cannot be made, before anything is touched. */
-export const checkNetwork = (seen: Seen, network: NetworkPlacement): Finding[] =>
-  checkNetworkOn(network, interfacesOf(seen), WORDS);
+export const checkNetwork = (node: Node, seen: Seen, network: NetworkPlacement): Finding[] => [
+  ...checkNetworkOn(network, interfacesOf(seen), WORDS),
+  ...checkFirewall(seen, [{ network }]),
+  ...(network.router?.translates && network.router.out === undefined && node.features.egress === undefined
+    ? [
+        {
+          level: 'problem' as const,
+          what: `a way out for network ${network.name}`,
+          got: 'no default route',
+          mend: 'add one and restart brigd, or name the interface: out in the document',
+        },
+      ]
+    : []),
+];

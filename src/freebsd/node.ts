@@ -17,6 +17,8 @@ export interface Features {
   readonly racct: boolean;
   /** Units: CPUs; hw.vmm.maxcpu. */
   readonly maxCpus: number;
+  /** The interface of the default route; absent: none. */
+  readonly egress?: string;
   /** hw.physmem: bhyve itself starts with more (FACTS S.23). */
   readonly memoryBytes: number;
 }
@@ -36,6 +38,10 @@ export interface Node {
   readonly allowDevices: readonly string[];
   /** Kinds of step, of those that only some networks need, that this brigd has planned: others need no look. */
   readonly asks: ReadonlySet<string>;
+  /** What rules of pf can say: known once pf has been seen at work. */
+  readonly pf: { receivedOn?: boolean };
+  /** Anchors as they were first seen under their stamp. */
+  readonly trusted: Map<string, { readonly stamp: string; readonly text: string }>;
   /** What prepare found; problems among it block every start. */
   readonly findings: readonly Finding[];
   /** The tarfs image that a start mounts as the jail's root; a running VM may have an older one. */
@@ -49,6 +55,9 @@ export const jailOf = (vm: string): string => `brig-${vm}`;
 /** Every interface of a VM carries this description. */
 export const markOf = (vm: string): string => `brig:vm/${vm}`;
 export const networkMark = (network: string): string => `brig:net/${network}`;
+/** Where a VM's rules of pf are, and a network's: no VM's name has a dot. */
+export const vmAnchorName = (vm: string): string => `brig/${vm}`;
+export const networkAnchorName = (network: string): string => `brig/net.${network}`;
 /** Interface group of everything brig makes; a group name may not end in a digit. */
 export const GROUP = 'brig';
 

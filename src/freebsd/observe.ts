@@ -1,6 +1,7 @@
 import type { Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import type { Command } from '../base/host.ts';
+import { stampOf } from '../net/pf.ts';
 import type { Depth, Vm } from '../platform/platform.ts';
 import { listRulesets, parseRulesets, showRules } from './programs/devfs.ts';
 import { listInterfaces, parseInterfaces, type Interface } from './programs/ifconfig.ts';
@@ -8,13 +9,22 @@ import { listJails, parseJails, type Jail } from './programs/jls.ts';
 import { listMounts, parseMounts, type Mount } from './programs/mount.ts';
 import { listProcesses, parseProcesses, type Process } from './programs/ps.ts';
 import { listRules, parseRules } from './programs/rctl.ts';
+import {
+  isFiltering,
+  listAnchors,
+  missingAnchors,
+  parseAnchors,
+  showAnchor,
+  showMain,
+  tryReceivedOn,
+} from './programs/pfctl.ts';
 import { listRoutes, parseRoutes } from './programs/route.ts';
-import { FORWARDING, parseSysctls, readSysctls } from './programs/sysctl.ts';
+import { FILTERING, FORWARDING, parseSysctls, readSysctls } from './programs/sysctl.ts';
 import { vmDataset } from './devices.ts';
 import { listDatasets, listSnapshots, NO_DATASET, parseDatasets, type Dataset } from './programs/zfs.ts';
 import { processesIn, supervisorOf } from './lookup.ts';
 import type { Node } from './node.ts';
-import { jailOf } from './node.ts';
+import { GROUP, jailOf, networkAnchorName, vmAnchorName } from './node.ts';
 
 /** What the host said, once, about everything brig could own. */
 export interface Seen {
@@ -27,6 +37,8 @@ export interface Seen {
   readonly datasets: ReadonlyMap<string, Dataset>;
   /** Of those that brig sets for its networks. */
   readonly sysctls: ReadonlyMap<string, string>;
+  /** pf, once this brigd has planned rules. */
+  readonly pf: Pf | undefined;
   /** Limits in force; undefined where racct is off. */
   readonly rctl: readonly string[] | undefined;
   /** Names in runDir/vms. */
@@ -37,6 +49,14 @@ export interface Seen {
   readonly focus?: Focus;
 }
 
+export interface Pf {
+  readonly enabled: boolean;
+  /** Lines that the main ruleset lacks. */
+  readonly missing: readonly string[];
+  /** Shape: `brig/web01` */
+  readonly anchors: ReadonlySet<string>;
+}
+
 export interface Focus {
   readonly inside: ReadonlyMap<string, Interface>;
   readonly rules: string;
@@ -45,6 +65,8 @@ export interface Focus {
   readonly diskFiles: ReadonlySet<string>;
   /** Only of a VM with links of its own: `10.9.0.5 epair7000a`. */
   readonly routes?: ReadonlySet<string>;
+  /** Stamps of its anchors and of those of its networks; of one that somebody changed: `changed`. */
+  readonly anchors?: ReadonlyMap<string, string>;
   /** Only when they were asked for: `DATASET@NAME` of its volumes, and names of those that have a directory. */
   readonly snapshots?: ReadonlySet<string>;
   readonly snapshotDirs?: ReadonlySet<string>;
@@ -86,6 +108,33 @@ const sysctlsOf = unchanged(parseSysctls);
 const vmmNodesOf = unchanged(namesOf);
 const runDirsOf = unchanged(namesOf);
 const stateDirsOf = unchanged(namesOf);
+const pfOf = unchanged((text): Pf => {
+  const [info = '', main = '', anchors = ''] = text.split('\0');
+  return { enabled: isFiltering(info), missing: missingAnchors(main), anchors: parseAnchors(anchors) };
+});
+
+/** pfctl(8) answers nothing about a kernel without pf: then the question stays open. */
+export const probePf = async (host: Host, pf: Node['pf']): Promise<void> => {
+  if (pf.receivedOn === undefined && (await host.stat('/dev/pf')))
+    pf.receivedOn = (await host.run(tryReceivedOn(GROUP))).status === 0;
+};
+
+/** One pass over the anchors, whatever the number of VMs. A kernel without pf is no failure. */
+const readPf = async (host: Host, node: Node): Promise<Pf> => {
+  await probePf(host, node.pf);
+  const say = async (command: Command): Promise<string> => {
+    const { status, stdout } = await host.run(command);
+    return status === 0 ? stdout : '';
+  };
+  const [info, nat, rules, anchors] = await Promise.all([
+    say(showMain('info')),
+    say(showMain('nat')),
+    say(showMain('rules')),
+    say(listAnchors()),
+  ]);
+  return pfOf([info, `${nat}${rules}`, anchors].join('\0'));
+};
+
 const NO_SYSCTLS: ReadonlyMap<string, string> = new Map();
 const NO_DATASETS: ReadonlyMap<string, Dataset> = new Map();
 
@@ -95,7 +144,7 @@ const NO_DATASETS: ReadonlyMap<string, Dataset> = new Map();
  * Errors: host.timeout when the host is wedged, host.failed when a program does not answer as FreeBSD does.
  */
 export const observe = async (host: Host, node: Node, depth: Depth = 'all'): Promise<Seen> => {
-  const [jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, sysctls, rctl, runDirs, stateDirs] =
+  const [jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, sysctls, pf, rctl, runDirs, stateDirs] =
     await Promise.all([
       ask(host, listJails(node.features.meta)).then(jailsOf),
       ask(host, listProcesses()).then(parseProcesses),
@@ -106,12 +155,13 @@ export const observe = async (host: Host, node: Node, depth: Depth = 'all'): Pro
       node.dataset === undefined || depth === 'run'
         ? NO_DATASETS
         : ask(host, listDatasets(node.dataset), NO_DATASET).then(datasetsOf),
-      node.asks.has('forward.enable') ? ask(host, readSysctls(FORWARDING)).then(sysctlsOf) : NO_SYSCTLS,
+      node.asks.size > 0 ? ask(host, readSysctls([...FORWARDING, ...FILTERING])).then(sysctlsOf) : NO_SYSCTLS,
+      node.asks.has('firewall.create') ? readPf(host, node) : undefined,
       node.features.racct ? ask(host, listRules()).then(rulesOf) : undefined,
       list(host, node.layout.vmsDir).then(runDirsOf),
       list(host, node.layout.statesDir).then(stateDirsOf),
     ]);
-  return { jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, sysctls, rctl, runDirs, stateDirs };
+  return { jails, processes, interfaces, mounts, vmmNodes, rulesets, datasets, sysctls, pf, rctl, runDirs, stateDirs };
 };
 
 /** A VM without volumes need not wait for zfs(8), the slowest of all. */
@@ -122,11 +172,25 @@ export const dataDepth = (vm: Vm): Depth => (vm.spec.disks.some((disk) => 'zvol'
  * answers. Parts of an observation that did not change are the same objects.
  */
 export const basisOf = ({ base }: Node, seen: Seen, vm: string): readonly unknown[] => {
-  const { jails, interfaces, mounts, vmmNodes, rulesets, datasets, sysctls, rctl, runDirs, stateDirs } = seen;
+  const { jails, interfaces, mounts, vmmNodes, rulesets, datasets, sysctls, pf, rctl, runDirs, stateDirs } = seen;
   const supervisor = supervisorOf(vm, seen);
   const processes = [...processesIn(jailOf(vm), seen), ...(supervisor ? [supervisor] : [])];
   return [
-    ...[base, seen.focus, jails, interfaces, mounts, vmmNodes, rulesets, datasets, sysctls, rctl, runDirs, stateDirs],
+    ...[
+      base,
+      seen.focus,
+      jails,
+      interfaces,
+      mounts,
+      vmmNodes,
+      rulesets,
+      datasets,
+      sysctls,
+      pf,
+      rctl,
+      runDirs,
+      stateDirs,
+    ],
     // Whether it is confined is in its title and its state; how much memory it uses says nothing.
     ...processes.flatMap(({ pid, uid, stat, command }) => [pid, uid, stat.includes('C'), command]),
   ];
@@ -138,21 +202,54 @@ const snapshotsOf = async (host: Host, node: Node, { spec }: Vm): Promise<Readon
   return new Set(text.split('\n').flatMap((line) => line.split('\t')[0] || []));
 };
 
-/** More about one VM: two processes, one more for its snapshots. */
+/** Its stamp, if it says what it said when this brigd first saw that stamp. */
+const stampSeen = async (host: Host, node: Node, anchor: string): Promise<[string, string]> => {
+  const texts = await Promise.all([ask(host, showAnchor(anchor, 'nat')), ask(host, showAnchor(anchor, 'rules'))]);
+  const text = texts.join('');
+  const stamp = stampOf(text);
+  const first = node.trusted.get(anchor);
+  if (first?.stamp === stamp && first.text !== text) return [anchor, 'changed'];
+  node.trusted.set(anchor, { stamp, text });
+  return [anchor, stamp];
+};
+
+const readAnchors = async (
+  host: Host,
+  node: Node,
+  vm: Vm,
+  { pf }: Seen,
+): Promise<{ anchors?: ReadonlyMap<string, string> }> => {
+  const names = [vmAnchorName(vm.spec.name), ...vm.place.nics.map(({ network }) => networkAnchorName(network.name))];
+  const there = [...new Set(names)].filter((name) => pf?.anchors.has(name));
+  return there.length === 0
+    ? {}
+    : { anchors: new Map(await Promise.all(there.map((each) => stampSeen(host, node, each)))) };
+};
+
+/** More about one VM: two processes; two more for each of its anchors, one for its snapshots. */
 export const look = async (host: Host, node: Node, vm: Vm, seen: Seen, withSnapshots: boolean): Promise<Focus> => {
   const jail = jailOf(vm.spec.name);
   const alive = seen.jails.some((each) => each.name === jail && !each.dying);
   const files = node.layout.vm(vm.spec.name);
   const routed = vm.place.nics.some((nic) => (nic.link?.routes.length ?? 0) > 0);
-  const [inside, rules, runFiles, configFiles, diskFiles, routes] = await Promise.all([
+  const [inside, rules, runFiles, configFiles, diskFiles, routes, anchors] = await Promise.all([
     alive ? ask(host, listInterfaces(jail)).then(parseInterfaces) : [],
     seen.rulesets.has(vm.place.uid) ? ask(host, showRules(vm.place.uid)) : '',
     names(host, files.run),
     names(host, files.config),
     names(host, files.disk),
     routed ? ask(host, listRoutes()).then(parseRoutes) : undefined,
+    readAnchors(host, node, vm, seen),
   ]);
-  const focus = { inside: byName(inside), rules, runFiles, configFiles, diskFiles, ...(routes ? { routes } : {}) };
+  const focus = {
+    inside: byName(inside),
+    rules,
+    runFiles,
+    configFiles,
+    diskFiles,
+    ...(routes ? { routes } : {}),
+    ...anchors,
+  };
   if (!withSnapshots) return focus;
   const [snapshots, snapshotDirs] = await Promise.all([snapshotsOf(host, node, vm), names(host, files.snapshots)]);
   return { ...focus, snapshots, snapshotDirs };

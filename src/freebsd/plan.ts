@@ -85,7 +85,7 @@ export const startSteps = (node: Node, vm: Vm, run: string, graceMs: number): St
       rules: rulesetOf(node, vm),
       node: `${node.layout.vm(name).root}/dev`,
     }),
-    ...nicSteps(vm),
+    ...nicSteps(node, vm),
     ...mountSteps(node, vm),
     devStep(node, vm),
     jailStep(node, vm),

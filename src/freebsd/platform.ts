@@ -14,7 +14,7 @@ import type { Fragments } from './fragments.ts';
 import { SWTPM } from './devices.ts';
 import { checkPosture } from './doctor.ts';
 import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
-import { basisOf, dataDepth, look, observe, type Seen } from './observe.ts';
+import { basisOf, dataDepth, look, observe, probePf, type Seen } from './observe.ts';
 import { catalogue } from './catalogue.ts';
 import { checkNetwork, networkSteps } from './networks.ts';
 import { createSteps, startSteps } from './plan.ts';
@@ -89,7 +89,7 @@ const UEFI = {
 };
 
 /** What an observation asks about only when somebody needs it. */
-const SELDOM: ReadonlySet<string> = new Set(['forward.enable']);
+const SELDOM: ReadonlySet<string> = new Set(['forward.enable', 'firewall.create']);
 
 /** The product: every VM in a jail of its own on FreeBSD 15. */
 export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
@@ -98,6 +98,8 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
   const testRom = `${options.paths.stateDir}/testrom.bin`;
   let node: Node | undefined;
   const asks = new Set<string>();
+  const pf: Node['pf'] = {};
+  const trusted: Node['trusted'] = new Map();
   const noting = (steps: readonly Step[]): readonly Step[] => {
     for (const { kind } of steps) if (SELDOM.has(kind)) asks.add(kind);
     return steps;
@@ -110,10 +112,11 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
   const prepare = async (host: Host): Promise<readonly Finding[]> => {
     const findings = await prepareHost(host);
     const features = await probeFeatures(host);
+    await probePf(host, pf);
     findings.push(...(await bases.prepare(host)));
     await host.writeFile(testRom, buildTestRom(), { mode: 0o444, uid: 0, gid: 0 });
     const all = [...findings, ...(await checkHost(host, features))];
-    node = { ...options, layout: places, features, asks, findings: all, base: bases.file, testRom };
+    node = { ...options, layout: places, features, asks, pf, trusted, findings: all, base: bases.file, testRom };
     return all;
   };
 
@@ -129,8 +132,8 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     }),
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => noting(startSteps(known(), vm, run, graceMs)),
-    networkSteps: (network) => noting(networkSteps(network)),
-    checkNetwork: (seen, network) => checkNetwork(seen, network),
+    networkSteps: (network) => noting(networkSteps(known(), network)),
+    checkNetwork: (seen, network) => checkNetwork(known(), seen, network),
     snapshotSteps: (vm, snapshot) => snapshotSteps(known(), vm, snapshot),
     rollbackSteps: (vm, snapshot) => rollbackSteps(known(), vm, snapshot),
     strangersAfter: (seen, vm, snapshot, own) => strangersAfter(known(), seen, vm, snapshot, own),

@@ -3,6 +3,7 @@ import type { Command, Host } from '../base/host.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { Features } from './node.ts';
 import { loadModules } from './programs/kldload.ts';
+import { listRoutes, parseEgress } from './programs/route.ts';
 import { describeSysctl, listSysctls, parseNames, parseSysctls, readSysctls, setSysctls } from './programs/sysctl.ts';
 
 /** nmdm is missing on purpose: a jail can clone its nodes past any ruleset (FACTS S.22). */
@@ -76,6 +77,12 @@ const ask = async (host: Host, command: Command): Promise<string> => {
   );
 };
 
+const egressOf = async (host: Host): Promise<{ egress?: string }> => {
+  const { status, stdout } = await host.run(listRoutes());
+  const egress = status === 0 ? parseEgress(stdout) : undefined;
+  return egress === undefined ? {} : { egress };
+};
+
 /** What this kernel can do: asked, never told from a version. */
 export const probeFeatures = async (host: Host): Promise<Features> => {
   const values = parseSysctls(await ask(host, readSysctls(['hw.vmm.maxcpu', 'hw.physmem', 'kern.racct.enable'])));
@@ -85,6 +92,7 @@ export const probeFeatures = async (host: Host): Promise<Features> => {
     jailParameters: auditedOf(parameters),
     meta: parameters.includes('security.jail.param.meta'),
     racct: values.get('kern.racct.enable') === '1',
+    ...(await egressOf(host)),
     maxCpus: Number(values.get('hw.vmm.maxcpu') ?? 0) || 256,
     memoryBytes: Number(values.get('hw.physmem') ?? 0) || Number.MAX_SAFE_INTEGER,
   };

@@ -1,6 +1,7 @@
-import type { NetworkPlacement, NicPlacement } from '../base/placed.ts';
+import type { NetworkPlacement } from '../base/placed.ts';
 import type { Step } from '../base/step.ts';
 import type { NicPart } from '../net/nft.ts';
+import { isApart } from '../platform/networks.ts';
 import { checkNetworkOn, type HostInterface, type HostWords } from '../platform/network-checks.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
 import { step } from './catalogue.ts';
@@ -57,10 +58,6 @@ export const networkSteps = (network: NetworkPlacement): Step[] => {
   ];
 };
 
-/** Where no rules say more, the bridge itself keeps guests apart. */
-export const isIsolated = ({ network, policy }: NicPlacement): boolean =>
-  policy ? policy.isolation === 'vm' && !policy.allow : network.isolation !== 'none';
-
 /** In force before the first packet can be sent. */
 const firewallSteps = (vm: Vm): Step[] => {
   const nics = vm.place.nics.flatMap(({ unit, mac, network, policy }): NicPart[] =>
@@ -83,7 +80,7 @@ const linkSteps = (vm: Vm): Step[] =>
     return [
       ...networkSteps(network),
       step('veth.create', args),
-      ...(bridge ? [step('veth.add', { vm: vm.spec.name, unit, bridge, isolated: isIsolated(nic) })] : []),
+      ...(bridge ? [step('veth.add', { vm: vm.spec.name, unit, bridge, isolated: isApart(nic) })] : []),
       ...(link ? [step('link.address', { ...at, ...link, addresses: withLinkLocal(link.addresses) })] : []),
       step('tap.create', args),
       step('netns.join', args),

@@ -138,6 +138,8 @@ export const SYSCTLS: readonly (readonly [string, string])[] = [
   ['net.inet6.ip6.forwarding', '0'],
   ['net.link.bridge.member_ifaddrs', '1'],
   ['net.link.bridge.pfil_bridge', '0'],
+  // unrecorded; FACTS 5.3
+  ['net.link.bridge.pfil_local_phys', '0'],
   ['net.link.bridge.pfil_member', '0'],
   ['net.link.bridge.pfil_onlyip', '1'],
   ['net.link.tap.devfs_cloning', '1'],

@@ -35,4 +35,3 @@ export const plainSubnet = (text: string): string => {
   const { address, subnet } = parseInterface(text);
   return subnet.prefix === (address.family === 4 ? 32 : 128) ? renderAddress(address) : text;
 };
-

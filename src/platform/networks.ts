@@ -1,3 +1,11 @@
+import type { NicPlacement } from '../base/placed.ts';
+
+/** Where no rules say more, the bridge itself keeps guests apart. */
+export const isApart = ({ network, policy }: Pick<NicPlacement, 'network' | 'policy'>): boolean =>
+  policy
+    ? (policy.isolation === 'vm' || (policy.isolation === 'owner' && policy.owner === undefined)) && !policy.allow
+    : network.isolation !== 'none';
+
 /** One network as `brig network list` and `show` give it. Shape is stable: keys are added, never changed. */
 export interface NetworkView {
   readonly name: string;

@@ -22,9 +22,7 @@ const harden = async (each: World): Promise<void> => {
   for (const name of ['see_other_uids', 'see_other_gids', 'unprivileged_proc_debug', 'unprivileged_read_msgbuf'])
     await each.shell('/sbin/sysctl', `security.bsd.${name}=0`);
   each.model.setTunable('kern.securelevel', '1');
-  await each.shell('/sbin/kldload', 'pf');
-  const stdin = 'nat-anchor "brig/*"\nrdr-anchor "brig/*"\nanchor "brig/*"\n';
-  await each.model.host.run({ program: '/sbin/pfctl', args: ['-f', '-'], stdin, timeoutMs: 1000 });
+  await each.filter();
   each.model.posture.release = '15.1-RELEASE-p4';
   each.model.posture.services.add('ntpd');
 };

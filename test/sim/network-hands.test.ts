@@ -17,7 +17,10 @@ const own = async (): Promise<string[]> =>
   (await interfaces()).filter((each) => each.groups.includes('brig')).map((each) => each.name);
 const start = (name = 'web01') => world.engine.start(name, operator);
 const stop = (name = 'web01') => world.engine.stop(name, { ...operator, graceMs: 0 });
-const prepare = async (): Promise<void> => void (world = await new World().prepare('shared'));
+const prepare = async (): Promise<void> => {
+  world = await new World().prepare('shared');
+  await world.filter();
+};
 const NAT = { name: 'lan', kind: 'nat', subnets: [{ cidr: '10.77.0.0/24' }, { cidr: 'fd00:77::/64' }] };
 
 describe('what people change by hand about a network', () => {

@@ -279,6 +279,13 @@ export class World {
     await this.keeper.open();
   }
 
+  /** pf as doctor asks for it. */
+  async filter(rules = 'nat-anchor "brig/*"\nrdr-anchor "brig/*"\nanchor "brig/*"\n'): Promise<void> {
+    await this.shell('/sbin/kldload', 'pf');
+    await this.model.host.run({ program: '/sbin/pfctl', args: ['-f', '-'], stdin: rules, timeoutMs: 1000 });
+    await this.shell('/sbin/pfctl', '-e');
+  }
+
   /** The store of images, as brigd opens it when it starts. */
   async openImages(): Promise<ImageStore> {
     const { host } = this.mortal;
@@ -358,6 +365,7 @@ export class World {
       this.shell('/sbin/mount', '-p').then((text) => text.replaceAll(/^.*\tzfs\t.*\n/gm, '')),
       this.shell('/sbin/devfs', 'rule', 'showsets'),
       this.shell('/usr/bin/rctl'),
+      this.shell('/sbin/pfctl', '-v', '-s', 'Anchors'),
       this.shell('/bin/ps', '--libxo=json', '-ax', '-o', 'pid,ppid,jid,jail,user,stat,rss,lstart,command'),
       this.model.host.list('/dev/vmm').then((names) => (names ?? []).join(' ')),
       this.model.host.list('/var/run/brig/vms').then((names) => (names ?? []).join(' ')),

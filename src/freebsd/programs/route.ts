@@ -34,12 +34,15 @@ interface Answer {
   };
 }
 
-/** Destinations and interfaces. Shape: `10.0.2.0/24 vtnet0`, a host without its prefix length. */
-export const parseRoutes = (text: string): ReadonlySet<string> => {
-  const families = (JSON.parse(text) as Answer).statistics?.['route-information']?.['route-table']?.['rt-family'] ?? [];
-  return new Set(
-    families.flatMap((family) =>
-      (family['rt-entry'] ?? []).map((entry) => `${entry.destination ?? ''} ${entry['interface-name'] ?? ''}`),
-    ),
+const entriesOf = (text: string): readonly Entry[] =>
+  ((JSON.parse(text) as Answer).statistics?.['route-information']?.['route-table']?.['rt-family'] ?? []).flatMap(
+    (family) => family['rt-entry'] ?? [],
   );
-};
+
+/** The interface of the default route, of IPv4 before IPv6. */
+export const parseEgress = (text: string): string | undefined =>
+  entriesOf(text).find(({ destination }) => destination === 'default')?.['interface-name'];
+
+/** Destinations and interfaces. Shape: `10.0.2.0/24 vtnet0`, a host without its prefix length. */
+export const parseRoutes = (text: string): ReadonlySet<string> =>
+  new Set(entriesOf(text).map((entry) => `${entry.destination ?? ''} ${entry['interface-name'] ?? ''}`));

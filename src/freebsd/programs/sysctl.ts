@@ -4,6 +4,9 @@ import { command } from '../../platform/command.ts';
 /** That the host forwards packets, IPv4 and IPv6. */
 export const FORWARDING = ['net.inet.ip.forwarding', 'net.inet6.ip6.forwarding'] as const;
 
+/** That bridges show packet filters what passes their members, and what comes in for the host. */
+export const FILTERING = ['net.link.bridge.pfil_member', 'net.link.bridge.pfil_local_phys'] as const;
+
 /** Values of the given names; unknown ones are left out. Source: sysctl(8) "-i". */
 export const readSysctls = (names: readonly string[]): Command => command('/sbin/sysctl', ['-i', ...names]);
 

@@ -109,6 +109,8 @@ export interface MemberArgs {
   readonly bridge: Bridge;
   /** It reaches no other private member. */
   readonly private: boolean;
+  /** Nothing that another sends from comes in. */
+  readonly mac?: string;
   /** Its VLAN, on a bridge that keeps them apart. */
   readonly tag?: number;
 }
@@ -116,14 +118,21 @@ export interface MemberArgs {
 const memberStep = (nameOf: (unit: number) => string, why: string): StepDef<MemberArgs, Seen> => ({
   because: ({ vm, bridge: { network }, private: isPrivate }) =>
     `${vm} is on network ${network}${why}${isPrivate ? '; private: guests on it reach the network, not each other' : ''}`,
-  apply: ({ unit, bridge: { name }, private: isPrivate, tag }) => [
-    run(
-      ifconfig(
-        ...[name, 'addm', nameOf(unit), ...(tag === undefined ? [] : ['untagged', String(tag)])],
-        ...(isPrivate ? ['private', nameOf(unit)] : []),
+  apply: ({ unit, bridge: { name }, private: isPrivate, tag, mac }) => {
+    const port = nameOf(unit);
+    const vlan = tag === undefined ? [] : ['vlan', String(tag)];
+    return [
+      run(
+        ifconfig(
+          ...[name, 'addm', port, ...(tag === undefined ? [] : ['untagged', String(tag)])],
+          ...(isPrivate ? ['private', port] : []),
+          ...(mac === undefined ? [] : ['ifmaxaddr', port, '1']),
+        ),
       ),
-    ),
-  ],
+      // A bridge that may learn one address, and knows it, takes frames from no other: if_bridge(4).
+      ...(mac === undefined ? [] : [run(ifconfig(name, 'static', port, mac, ...vlan))]),
+    ];
+  },
   undo: ({ unit, bridge: { name } }) => [
     run(ifconfig(name, 'deletem', nameOf(unit)), { tolerate: [NO_MEMBER, NO_INTERFACE] }),
   ],

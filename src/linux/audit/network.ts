@@ -1,5 +1,5 @@
+import { isApart } from '../../platform/networks.ts';
 import { property, type Property } from '../../platform/audit.ts';
-import { isIsolated } from '../networks.ts';
 import { markOf, nicNames } from '../node.ts';
 import type { Link } from '../programs/ip.ts';
 import { countRows, parseInterfaces } from '../programs/proc.ts';
@@ -29,7 +29,7 @@ const insideOf = ({ vm }: Expected): string[] =>
 const outsideOf = ({ vm }: Expected): string[] =>
   vm.place.nics.map((nic) => {
     const { unit, network } = nic;
-    const joined = network.bridge ? ` on ${network.bridge.name}${isIsolated(nic) ? ' isolated' : ''}` : '';
+    const joined = network.bridge ? ` on ${network.bridge.name}${isApart(nic) ? ' isolated' : ''}` : '';
     return `${nicNames(unit).host} up veth${joined} ${markOf(vm.spec.name)}`;
   });
 

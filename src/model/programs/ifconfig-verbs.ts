@@ -198,25 +198,41 @@ const setAddress = (target: Target, words: readonly string[]): number | string =
   return modifier === 'alias' ? 3 : 2;
 };
 
+/** `ifmaxaddr IF N`, `static IF MAC [vlan V]`: how many words it took. unrecorded: ifconfig(8) shows neither of them. */
+const setLearning = ({ interface: bridge }: Target, words: readonly string[]): number | string => {
+  const [verb, name = '', , vlan] = words;
+  if (!bridge.members.some((each) => each.interface.name === name))
+    return `${verb === 'static' ? 'BRDGSADDR' : 'BRDGSIFAMAX'} ${name}: No such file or directory`;
+  return verb === 'static' && vlan === 'vlan' ? 5 : 3;
+};
+
+/** Those that take several words: how many they took, or the message. */
+const LONG: Readonly<Record<string, (target: Target, words: readonly string[]) => number | string>> = {
+  inet: setAddress,
+  inet6: setAddress,
+  static: setLearning,
+  ifmaxaddr: setLearning,
+};
+
+/** How many words it took, or the message. */
+const runVerb = (target: Target, words: readonly string[]): number | string => {
+  const [word = '', value] = words;
+  const long = LONG[word];
+  if (long) return long(target, words);
+  const known = VERBS[word];
+  if (!known) throw unknownArgv('ifconfig', words, `unknown verb ${word}`);
+  if (known.takes === 1 && value === undefined) throw unknownArgv('ifconfig', words, `${word} needs a value`);
+  const problem = known.run(target, value ?? '');
+  const took = 1 + known.takes;
+  return problem ?? (word === 'addm' ? took + setVlans(target, value ?? '', words.slice(took)) : took);
+};
+
 /** Runs one verb after the other until one fails; what the earlier ones did stays. Answers the message. */
 export const runVerbs = (target: Target, words: readonly string[]): string | undefined => {
-  let at = 0;
-  while (at < words.length) {
-    const word = words[at] ?? '';
-    if (word === 'inet' || word === 'inet6') {
-      const took = setAddress(target, words.slice(at));
-      if (typeof took === 'string') return took;
-      at += took;
-      continue;
-    }
-    const known = VERBS[word];
-    const value = words[at + 1];
-    if (!known) throw unknownArgv('ifconfig', words, `unknown verb ${word}`);
-    if (known.takes === 1 && value === undefined) throw unknownArgv('ifconfig', words, `${word} needs a value`);
-    const problem = known.run(target, value ?? '');
-    if (problem !== undefined) return problem;
-    at += 1 + known.takes;
-    if (word === 'addm') at += setVlans(target, value ?? '', words.slice(at));
+  for (let at = 0; at < words.length;) {
+    const took = runVerb(target, words.slice(at));
+    if (typeof took === 'string') return took;
+    at += took;
   }
   return undefined;
 };

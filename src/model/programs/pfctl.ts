@@ -3,31 +3,48 @@ import type { Ruleset, World } from '../world.ts';
 
 const PROGRAM = 'pfctl';
 
+/** unrecorded: where pf puts the state's words among the others of a rule that passes. */
+const printRule = (line: string): string => {
+  const said = line.replace(/^block/, 'block drop').replaceAll(/ port (\d+)(?=$| )/g, ' port = $1');
+  if (!said.startsWith('pass')) return said;
+  const flags = / proto (udp|icmp6?)\b/.test(said) ? '' : ' flags S/SA';
+  return said.replace(/( label "[^"]*")?$/, `${flags} keep state$1`);
+};
+
 /** A line as pf prints it again. Recorded: anchors, nat, rdr and block; `pass` is FACTS 5.4. */
-const FORMS: readonly (readonly [RegExp, keyof Ruleset, (line: string) => string])[] = [
+const FORMS: readonly (readonly [RegExp, keyof Ruleset | 'tables', (line: string) => string])[] = [
   [/^(nat|rdr)-anchor "[^"]+"$/, 'translations', (line) => `${line} all`],
   [/^anchor "[^"]+"$/, 'filters', (line) => `${line} all`],
-  [/^nat on \S+ inet from \S+ to \S+ -> \(\S+\)$/, 'translations', (line) => `${line} round-robin`],
+  [/^nat on \S+ inet6? from \S+ to \S+ -> \(\S+\)$/, 'translations', (line) => `${line} round-robin`],
   [
-    /^rdr (pass )?on \S+ inet proto (tcp|udp) from \S+ to \S+ port \d+ -> \S+ port \d+$/,
+    /^rdr (pass )?on (! )?\S+ inet6? proto (tcp|udp) from \S+ to \S+ port \d+( tag \S+)? -> \S+ port \d+$/,
     'translations',
-    (line) => line.replace(/ port (\d+) ->/, ' port = $1 ->'),
+    (line) => line.replace(/ port (\d+)(.*) ->/, ' port = $1$2 ->'),
   ],
   [
-    /^block (in|out)( quick)? on \S+ inet6? from (! )?\S+ to (! )?\S+$/,
+    new RegExp(
+      [
+        /^(block|pass) (in|out)( quick)? on \S+ inet6?( proto \S+)?/,
+        /( all| from (! )?\S+( - \S+)?( port \S+)? to (! )?\S+( port \S+)?)( icmp6?-type \S+)?/,
+        /( received-on \S+)?( (! )?tagged \S+)?( tag \S+)?( label "[^"]*")?$/,
+      ]
+        .map((each) => each.source)
+        .join(''),
+    ),
     'filters',
-    (line) => line.replace(/^block/, 'block drop'),
+    printRule,
   ],
   [/^pass$/, 'filters', () => 'pass all flags S/SA keep state'],
+  [/^table <\w+> const \{ \S+(, \S+)* \}$/, 'tables', (line) => line],
 ];
 
 /** Rules of a text, or the message for its first line that is none. */
-const parse = (text: string): Ruleset | string => {
-  const found: Ruleset = { translations: [], filters: [] };
+const parse = (text: string, mode: World['mode']): Ruleset | string => {
+  const found = { translations: [], filters: [], tables: [] } as Record<keyof Ruleset | 'tables', string[]>;
   for (const [i, line] of text.split('\n').entries()) {
     if (line.trim() === '' || line.startsWith('#')) continue;
     const form = FORMS.find(([pattern]) => pattern.test(line));
-    if (!form) return `stdin:${i + 1}: syntax error`;
+    if (!form || (mode === '14' && line.includes(' received-on '))) return `stdin:${i + 1}: syntax error`;
     found[form[1]].push(form[2](line));
   }
   return found;
@@ -40,7 +57,7 @@ const rulesetOf = (world: World, anchor: string | undefined): Ruleset => {
 };
 
 const load = (world: World, anchor: string | undefined, text: string, dry: boolean): Answer => {
-  const rules = parse(text);
+  const rules = parse(text, world.mode);
   if (typeof rules === 'string') return fail(rules);
   if (dry) return done();
   if (anchor === undefined) Object.assign(world.packetFilter.main, rules);
@@ -108,6 +125,9 @@ const flush = (world: World, anchor: string | undefined, what: string): Answer =
   const rules = rulesetOf(world, anchor);
   if (what !== 'nat') rules.filters.length = 0;
   if (what !== 'rules') rules.translations.length = 0;
+  // An anchor without anything is gone.
+  if (anchor !== undefined && rules.filters.length + rules.translations.length === 0)
+    world.packetFilter.anchors.delete(anchor);
   if (what !== 'all') return { status: 0, stdout: '', stderr: `${what} cleared\n` };
   const said = ['Ethernet rules cleared', 'rules cleared', 'nat cleared', 'pfctl: Operation not supported by device'];
   return { status: 1, stdout: '', stderr: lines(said) };
@@ -136,6 +156,7 @@ const parseRequest = (args: readonly string[]): Request => {
     const word = args[at] ?? '';
     if (word === '-a') anchor = must(PROGRAM, args, ++at, 'anchor');
     else if (word === '-si') [action, value] = ['-s', 'info'];
+    else if (word === '-o') must(PROGRAM, args, ++at, 'level');
     else if (['-s', '-F', '-f'].includes(word)) [action, value] = [word, must(PROGRAM, args, ++at, 'value')];
     else if (word === '-e' || word === '-d') action = word;
     else if (word === '-v' || word === '-n') flags.add(word);

@@ -37,8 +37,10 @@ const entry = (destination: string, gateway: string, name: string) => ({
 /** netstat(1): -rn --libxo=json. */
 export const netstat: Program = (world, args) => {
   if (args.join(' ') !== '-rn --libxo=json') throw unknownArgv('netstat', args, 'expected -rn --libxo=json');
-  const entries = world.routes.map(({ to, via, interface: name }) =>
-    entry(to.replace(/\/(32|128)$/, ''), via ?? name, name),
+  const uplink = findInterface(world, 0, 'vtnet0');
+  const out = uplink ? [entry('default', '10.0.2.2', 'vtnet0')] : [];
+  const entries = out.concat(
+    world.routes.map(({ to, via, interface: name }) => entry(to.replace(/\/(32|128)$/, ''), via ?? name, name)),
   );
   const family = (text: string) => ({
     'address-family': text,
