@@ -13,7 +13,7 @@ import type { Finding } from '../platform/platform.ts';
 import type { SignedManifest } from '../spec/manifest.ts';
 import type { EventRow, FindingRow } from '../store/rows.ts';
 import type { GcLine, ImageReport, ImageView, KeyView, Piece } from '../platform/images.ts';
-import type { LeaseView, NetworkView } from '../platform/networks.ts';
+import type { JailView, LeaseView, NetworkView } from '../platform/networks.ts';
 import type { SnapshotView } from '../platform/snapshots.ts';
 import type { SignedImage } from '../spec/image.ts';
 import { Inbox } from '../base/inbox.ts';
@@ -294,6 +294,24 @@ export class Client {
 
   destroyNetwork(name: string, listener: OperationListener = {}): Promise<Outcome> {
     return this.#lines('DELETE', `/networks/${encodeURIComponent(name)}`, listener);
+  }
+
+  /** A vnet jail of somebody else's on a network; `about`: addresses, owner and the like. */
+  attachJail(network: string, jail: string, about: object, listener: OperationListener = {}): Promise<JailView> {
+    return this.#lines(
+      'PUT',
+      `/networks/${encodeURIComponent(network)}/jails/${encodeURIComponent(jail)}`,
+      listener,
+      about,
+    );
+  }
+
+  detachJail(network: string, jail: string, listener: OperationListener = {}): Promise<Outcome> {
+    return this.#lines(
+      'DELETE',
+      `/networks/${encodeURIComponent(network)}/jails/${encodeURIComponent(jail)}`,
+      listener,
+    );
   }
 
   /** Every VM that runs, in order. */

@@ -16,7 +16,7 @@ import type { EventLog } from '../engine/events.ts';
 import { explain } from '../engine/explain.ts';
 import type { Reconciler } from '../engine/reconcile.ts';
 import { sendDisk, takeImage } from './images.ts';
-import { networkRoutes, type NetworkCall } from './networks.ts';
+import { networkRoutes, toNetworkCall, type NetworkCall } from './networks.ts';
 import { httpStatus, PREFIX, UPGRADE, type Line } from './protocol.ts';
 
 export interface ApiOptions<Seen> {
@@ -186,7 +186,8 @@ export class Api<Seen> {
   }
 
   #networkRoutes({ engine: { networks } }: ApiOptions<Seen>): [RegExp, Handler][] {
-    const callOf = ({ name, request }: Call): NetworkCall => ({ name, body: () => readBody(request) });
+    const callOf = ({ name, request }: Call): NetworkCall =>
+      toNetworkCall(name, request.url ?? '', () => readBody(request));
     const { asks, changes } = networkRoutes<Seen, NetworkCall>(networks);
     return [
       ...asks.map(([pattern, work]): [RegExp, Handler] => [
@@ -195,7 +196,7 @@ export class Api<Seen> {
       ]),
       ...changes.map(([pattern, work]): [RegExp, Handler] => [
         pattern,
-        (call) => this.#operate({ ...call, name: `network/${call.name}` }, (request) => work(callOf(call), request)),
+        (call) => this.#operate({ ...call, name: callOf(call).holder }, (request) => work(callOf(call), request)),
       ]),
     ];
   }

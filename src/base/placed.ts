@@ -20,6 +20,14 @@ export interface NicPlacement {
   readonly link?: Link;
 }
 
+/** A jail of somebody else's with an interface on a network. */
+export interface Attached {
+  readonly jail: string;
+  readonly nic: NicPlacement;
+  /** The network's routers are its default routes. */
+  readonly gateway: boolean;
+}
+
 /** How a guest sets up a NIC; without addresses by DHCP. */
 export interface GuestAddresses {
   /** Shape: `10.77.0.5/24` */

@@ -59,6 +59,7 @@ export class Changes<Seen> {
   /** The host, with a closer look at one VM, as deep as the steps need. */
   async observe(of: Subject, steps: readonly Step[]): Promise<Seen> {
     const { platform, host, looks } = this.#o;
+    platform.attend(steps);
     if ('holder' in of) return await looks.fresh('run');
     const keeps = steps.some((step) => definitionOf(platform.catalogue, step).keeps);
     const ofSnapshot = steps.some((step) => definitionOf(platform.catalogue, step).ofSnapshot);
@@ -66,6 +67,7 @@ export class Changes<Seen> {
   }
 
   claim(of: Subject, steps: readonly Step[]): Promise<void> {
+    this.#o.platform.attend(steps);
     const keys = steps.flatMap((step) => definitionOf(this.#o.platform.catalogue, step).shared?.(step.args) ?? []);
     return this.#shared.claim(nameOf(of), keys);
   }

@@ -62,6 +62,7 @@ export class Engine<Seen> {
     this.networks = new Networks({
       ...shared,
       places: this.places,
+      operations: this.operations,
       upkeep: this.upkeep,
       operate: (...asked) => this.#operate(...asked),
     });

@@ -242,6 +242,7 @@ export class Keeper<Seen> {
       if (phase === 'absent' || phase === 'residue') this.#ended(row, (await this.#readExit(row)) ?? UNKNOWN);
     }
     this.#o.schedule.pass();
+    engine.networks.jails.pass(seen);
     engine.upkeep.pass(seen);
     await reconciler.pass(rows, seen, depth);
   }

@@ -4,21 +4,24 @@ import { BrigError } from '../base/errors.ts';
 import { renderAddress } from '../net/address.ts';
 import { endsOf, Ipam } from '../net/ipam.ts';
 import { renderSubnet } from '../net/subnet.ts';
-import type { LeaseView, NetworkView, SubnetView } from '../platform/networks.ts';
+import type { JailView, LeaseView, NetworkView, SubnetView } from '../platform/networks.ts';
 import { holdsOf } from '../saga/run.ts';
 import { isRouter, overlapping, parseNetwork, type NetworkSpec } from '../spec/network.ts';
 import type { AddressLease, NetworkRow } from '../store/networks.ts';
 import type { SagaRow } from '../store/rows.ts';
+import { Attachments, JAIL } from './attachments.ts';
 import type { ChangeOptions, Changes } from './changes.ts';
-import type { Operation, Verb } from './operation.ts';
+import type { Operation, Operations, Verb } from './operation.ts';
 import { DEFAULT, namesOf, placeNetwork, unknownNetwork, type Places } from './place.ts';
 import type { Outcome, Request } from './request.ts';
 import type { Upkeep } from './upkeep.ts';
 
+/** What networks, and jails on them, are changed with. */
 export interface NetworksOptions<Seen> extends ChangeOptions<Seen> {
   readonly changes: Changes<Seen>;
   readonly places: Places;
   readonly upkeep: Upkeep<Seen>;
+  readonly operations: Operations;
   readonly operate: <T>(
     name: string,
     verb: Verb,
@@ -40,9 +43,11 @@ const blocked = (verb: string, name: string, expected: string, got: string, hint
 /** Networks that documents say: made, changed and removed. Each is one operation, done or undone. */
 export class Networks<Seen> {
   readonly #o: NetworksOptions<Seen>;
+  readonly jails: Attachments<Seen>;
 
   constructor(options: NetworksOptions<Seen>) {
     this.#o = options;
+    this.jails = new Attachments(options);
   }
 
   #row(name: string): NetworkRow {
@@ -98,7 +103,13 @@ export class Networks<Seen> {
       ...(bridge ? { interface: bridge.name } : {}),
       ...(mtu === undefined ? {} : { mtu }),
       ...{ persistent: spec?.persistent ?? false, isolation: spec?.isolation ?? 'vm' },
-      ...{ subnets: this.#subnets(name), vms, faults: upkeep.faults(holderOf(name)), builtin: spec === undefined },
+      ...{
+        subnets: this.#subnets(name),
+        vms,
+        jails: this.jails.on(name),
+        faults: upkeep.faults(holderOf(name)),
+        builtin: spec === undefined,
+      },
     };
   }
 
@@ -158,8 +169,7 @@ export class Networks<Seen> {
   /** What the host says against it. */
   async #refuseHost(verb: string, name: string): Promise<void> {
     const { changes, platform, looks } = this.#o;
-    // What it is made of says what has to be looked at.
-    this.#steps(name);
+    platform.attend(this.#steps(name));
     const findings = platform.checkNetwork(await looks.fresh('run'), this.#placed(name));
     changes.refuse({ holder: holderOf(name) }, verb, findings);
   }
@@ -268,6 +278,9 @@ export class Networks<Seen> {
       const users = this.#users(name);
       if (users.length > 0)
         throw blocked('destroy', name, 'no VM with a NIC on it', users.join(', '), `brig destroy ${users[0] ?? ''}`);
+      const [jail] = this.jails.on(name);
+      if (jail)
+        throw blocked('destroy', name, 'no jail on it', jail.jail, `brig network detach ${name} --jail ${jail.jail}`);
       const vlan = store.networks.list().find(({ spec }) => spec.kind === 'vlan' && spec.trunk === name);
       if (vlan) throw blocked('destroy', name, 'no VLAN of it', vlan.name, `brig network destroy ${vlan.name}`);
       if (upkeep.has(holderOf(name))) await upkeep.down(holderOf(name), this.#steps(name), operation, request.cause);
@@ -283,9 +296,20 @@ export class Networks<Seen> {
       if (spec.persistent) await this.#o.upkeep.adopt(holderOf(name), this.#steps(name));
   }
 
-  /** What an earlier brigd did not finish is taken back; a network that stays comes up again by the next pass. */
-  async recover({ id, vm: holder, steps }: SagaRow): Promise<void> {
-    await this.#o.operate(holder, 'clean', { cause: 'brigd' }, () => this.#o.upkeep.takeBack(holder, steps, id));
+  /** What an earlier brigd did not finish is taken back: of a create all of it; what stays comes up by the next pass. */
+  async recover(saga: SagaRow): Promise<void> {
+    const { id, vm: holder, verb, steps } = saga;
+    if (holder.startsWith(JAIL)) return await this.jails.recover(saga);
+    await this.#o.operate(holder, 'clean', { cause: 'brigd' }, async () => {
+      await this.#o.upkeep.takeBack(holder, steps, id);
+      if (verb === 'create' || verb === 'destroy') this.#o.store.networks.remove(holder.slice(HOLDER.length));
+    });
+  }
+
+  /** Errors: as Attachments.attach's; network.unknown */
+  attach(name: string, document: unknown, request: Request): Promise<JailView> {
+    this.#placed(name);
+    return this.jails.attach(name, document, request);
   }
 }
 
@@ -307,4 +331,4 @@ const takenBy = (a: NetworkSpec, b: NetworkSpec): string | undefined => {
 };
 
 /** Whether a journalled change is of a network. */
-export const isOfNetwork = ({ vm }: SagaRow): boolean => vm.startsWith(HOLDER);
+export const isOfNetwork = ({ vm }: SagaRow): boolean => vm.startsWith(HOLDER) || vm.startsWith(JAIL);

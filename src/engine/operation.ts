@@ -3,7 +3,19 @@ import { LIMITS } from '../base/limits.ts';
 import { Lane } from './lane.ts';
 
 /** What can be under way for a VM. `clean`: after its process ended by itself. */
-export type Verb = 'create' | 'edit' | 'start' | 'stop' | 'kill' | 'restart' | 'destroy' | 'clean' | 'repair' | Data;
+export type Verb =
+  | 'attach'
+  | 'detach'
+  | 'create'
+  | 'edit'
+  | 'start'
+  | 'stop'
+  | 'kill'
+  | 'restart'
+  | 'destroy'
+  | 'clean'
+  | 'repair'
+  | Data;
 /** What is done to a VM's data, and not to its run. */
 type Data = (typeof DATA)[number];
 const DATA = ['snapshot', 'prune', 'rollback', 'resize', 'promote', 'read'] as const;
@@ -30,6 +42,8 @@ export interface Asked {
 }
 
 const GERUND: Record<Verb, string> = {
+  attach: 'getting a jail',
+  detach: 'losing a jail',
   create: 'being created',
   edit: 'being edited',
   start: 'starting',
@@ -55,6 +69,8 @@ const WAITED_FOR: readonly Verb[] = [...OWN, 'snapshot', 'prune'];
 /** Who works, who waits for a guest, and what is brig's own do not wait for each other. */
 const LANES = { work: LIMITS.workPerCore, wait: LIMITS.waitsPerCore, own: LIMITS.ownPerCore } as const;
 const LANE: Record<Verb, keyof typeof LANES> = {
+  attach: 'work',
+  detach: 'work',
   create: 'work',
   edit: 'work',
   start: 'work',

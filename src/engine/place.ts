@@ -1,4 +1,13 @@
-import type { Bridge, GuestAddresses, Link, NetworkPlacement, NicPlacement, Route, Uplink } from '../base/placed.ts';
+import type {
+  Attached,
+  Bridge,
+  GuestAddresses,
+  Link,
+  NetworkPlacement,
+  NicPlacement,
+  Route,
+  Uplink,
+} from '../base/placed.ts';
 import { BrigError } from '../base/errors.ts';
 import { BITS, parseAddress, renderAddress, type Address } from '../net/address.ts';
 import { endsOf } from '../net/ipam.ts';
@@ -7,6 +16,7 @@ import type { Vm } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
 import { guards, isRouter, type NetworkSpec } from '../spec/network.ts';
 import type { VmSpec } from '../spec/vm.ts';
+import type { AttachmentRow } from '../store/attachments.ts';
 import type { AddressLease, NetworkRow, Networks } from '../store/networks.ts';
 import type { VmRow } from '../store/rows.ts';
 import { nearest } from './nearest.ts';
@@ -154,7 +164,11 @@ const byFamily = (addresses: readonly Address[]): string[] => [
 ];
 
 /** What the document says goes before what the network says. */
-const guestOf = (nic: Nic, leases: readonly AddressLease[], places: Places): GuestAddresses => {
+const guestOf = (
+  nic: Pick<Nic, 'addresses' | 'gateways' | 'dns'>,
+  leases: readonly AddressLease[],
+  places: Places,
+): GuestAddresses => {
   const own = leases.filter(({ kind }) => kind !== 'delegated').map((lease) => addressOf(lease, places));
   const gateways = byFamily([
     ...nic.gateways.map(parseAddress),
@@ -197,7 +211,7 @@ const placeNic = (row: VmRow, index: number, places: Places): NicPlacement => {
   const leases = row.addresses.filter((each) => each.index === index);
   const network = placeNetwork(nic.network, places);
   const guest = guestOf(nic, leases, places);
-  const policy = policyOf(row.spec, nic, guest, places.networks);
+  const policy = policyOf(row.spec.owner, nic, guest, places.networks);
   return {
     unit: places.config.unitBase + (lease?.unit ?? 0),
     mac: lease?.mac ?? '',
@@ -205,6 +219,26 @@ const placeNic = (row: VmRow, index: number, places: Places): NicPlacement => {
     guest,
     ...(policy ? { policy } : {}),
     ...(network.bridge ? {} : { link: linkOf(leases, guest, places) }),
+  };
+};
+
+/** Nobody wrote a document for its NIC. */
+const PLAIN = { addresses: [], gateways: [], dns: [], sources: [], forwards: [] };
+
+/** A jail on a network with the names of all that it is made of. */
+export const placeAttachment = (row: AttachmentRow, places: Places): Attached => {
+  const { network, unit, mac, addresses: leases, spec } = row;
+  const placed = placeNetwork(network, places);
+  const guest = guestOf(PLAIN, leases, places);
+  const policy = policyOf(spec.owner, { network, ...PLAIN }, guest, places.networks);
+  return {
+    jail: spec.jail,
+    gateway: spec.gateway,
+    nic: {
+      ...{ unit: places.config.unitBase + unit, mac, network: placed, guest },
+      ...(policy ? { policy } : {}),
+      ...(placed.bridge ? {} : { link: linkOf(leases, guest, places) }),
+    },
   };
 };
 

@@ -35,7 +35,12 @@ const allowOf = (
 };
 
 /** Absent: nobody filters. */
-export const policyOf = (vm: VmSpec, nic: Nic, guest: GuestAddresses, networks: Leases): Policy | undefined => {
+export const policyOf = (
+  owner: string | undefined,
+  nic: Pick<Nic, 'network' | 'allow' | 'forwards' | 'sources'>,
+  guest: GuestAddresses,
+  networks: Leases,
+): Policy | undefined => {
   const spec = networks.find(nic.network)?.spec;
   if (!spec || !guards(spec)) return undefined;
   const { addresses, delegated, gateways } = guest;
@@ -43,7 +48,7 @@ export const policyOf = (vm: VmSpec, nic: Nic, guest: GuestAddresses, networks: 
     sources: [...addresses.map(bare), ...delegated, ...nic.sources],
     gateways,
     peers: peersOf(spec),
-    ...(vm.owner === undefined ? {} : { owner: vm.owner }),
+    ...(owner === undefined ? {} : { owner }),
     isolation: spec.isolation,
     ...(nic.allow ? { allow: nic.allow.flatMap((each) => allowOf(each, nic.network, networks)) } : {}),
     forwards: nic.forwards,

@@ -48,6 +48,6 @@ const fullStore = (verb: string, name: string, error: Error): BrigError =>
 export const stuck = (verb: string, name: string, left: Trouble): BrigError =>
   new BrigError('saga.stuck', `${verb} ${titleOf(name)}: ${left.reason}`, {
     retry: 'operator',
-    hint: name.includes('/') ? `brig ${name.replace('/', ' show ')}` : `brig explain ${name}`,
+    hint: name.includes('/') ? `brig network show ${name.replace(/^.*[/@]/, '')}` : `brig explain ${name}`,
     details: { left: left.left },
   });

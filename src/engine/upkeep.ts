@@ -42,6 +42,11 @@ export class Upkeep<Seen> {
     return this.#kept.has(holder);
   }
 
+  /** Nobody looks after it any more; what is there of it stays. */
+  leave(holder: string): void {
+    this.#kept.delete(holder);
+  }
+
   faults(holder: string): readonly Fault[] {
     return [...(this.#kept.get(holder)?.faults.values() ?? [])];
   }

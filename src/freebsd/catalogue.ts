@@ -7,6 +7,7 @@ import type { Seen } from './observe.ts';
 import { fileDisk, runDir, stateDir } from './steps/files.ts';
 import { dev, filesystem, jail, limits, ruleset } from './steps/jail.ts';
 import { bridge, forward, uplink, vlan, vxlan } from './steps/bridge.ts';
+import { jailEpair, jailJoin } from './steps/attach.ts';
 import { anchor, filtering } from './steps/firewall.ts';
 import { link } from './steps/link.ts';
 import { epair, epairMember, inside, tap, tapMember } from './steps/network.ts';
@@ -44,6 +45,8 @@ export const catalogue = {
   'epair.add': epairMember,
   'tap.create': tap,
   'tap.add': tapMember,
+  'jail.epair': jailEpair,
+  'jail.join': jailJoin,
   'fs.mount': filesystem,
   'dev.mount': dev,
   'jail.create': jail,

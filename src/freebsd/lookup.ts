@@ -42,6 +42,11 @@ const rules = grouped<string>((rule) => rule.split(':', 2).join(':'));
 
 /** Jails of this name, dying ones included. */
 export const jailsNamed = (name: string, seen: Seen): readonly Jail[] => jails(seen.jails, name);
+/** Whether a jail of this name is there, with a network stack of its own. */
+export const jailNow = (seen: Seen, name: string): 'there' | 'gone' | 'no vnet' => {
+  const found = jailsNamed(name, seen).find((jail) => !jail.dying);
+  return found ? (found.vnet ? 'there' : 'no vnet') : 'gone';
+};
 /** What is mounted at a node, the last one on top. */
 export const mountsAt = (node: string, seen: Seen): readonly Mount[] => mounts(seen.mounts, node);
 export const processesIn = (jail: string, seen: Seen): readonly Process[] => inside(seen.processes, jail);

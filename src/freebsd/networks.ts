@@ -22,7 +22,7 @@ const forwardSteps = (network: NetworkPlacement): Step[] => {
   return [step('forward.enable', { sysctls })];
 };
 
-const pfHost = ({ features, pf }: Node): PfHost => ({
+export const pfHost = ({ features, pf }: Node): PfHost => ({
   group: GROUP,
   hears: pf.receivedOn ?? false,
   out: features.egress ?? '',
@@ -70,7 +70,7 @@ export const networkSteps = (node: Node, network: NetworkPlacement): Step[] => {
   ];
 };
 
-const linkStep = (vm: string, { network, link }: NicPlacement, at: string): Step[] =>
+export const linkStep = (vm: string, { network, link }: NicPlacement, at: string): Step[] =>
   link ? [step('link.address', { vm, network: network.name, interface: at, ...link })] : [];
 
 const modeOf = ({ spec }: Vm, index: number): 'vnet' | 'direct' => spec.nics[index]?.mode ?? 'vnet';

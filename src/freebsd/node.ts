@@ -54,6 +54,8 @@ export const jailOf = (vm: string): string => `brig-${vm}`;
 
 /** Every interface of a VM carries this description. */
 export const markOf = (vm: string): string => `brig:vm/${vm}`;
+/** Of a jail of somebody else's. */
+export const jailMark = (jail: string): string => `brig:jail/${jail}`;
 export const networkMark = (network: string): string => `brig:net/${network}`;
 /** Where a VM's rules of pf are, and a network's: no VM's name has a dot. */
 export const vmAnchorName = (vm: string): string => `brig/${vm}`;

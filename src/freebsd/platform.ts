@@ -4,7 +4,6 @@ import type { Paths } from '../base/placed.ts';
 import { BaseStore } from '../image/base-store.ts';
 import { buildTestRom } from '../image/testrom.ts';
 import { layout, type Layout } from '../platform/layout.ts';
-import type { Step } from '../base/step.ts';
 import type { Finding, Live, Platform, Trace, Vm } from '../platform/platform.ts';
 import { Traces } from '../platform/traces.ts';
 import { audit } from './audit/audit.ts';
@@ -16,6 +15,7 @@ import { checkPosture } from './doctor.ts';
 import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
 import { basisOf, dataDepth, look, observe, probePf, type Seen } from './observe.ts';
 import { catalogue } from './catalogue.ts';
+import { attachSteps, checkAttached } from './attach.ts';
 import { checkNetwork, networkSteps } from './networks.ts';
 import { createSteps, startSteps } from './plan.ts';
 import { growSteps, openVmDisk, promoteSteps, rollbackSteps, snapshotSteps, strangersAfter } from './snapshots.ts';
@@ -26,7 +26,7 @@ import { zfsDisks } from './image-disks.ts';
 import { removeRules } from './programs/rctl.ts';
 import { command } from '../platform/command.ts';
 import { checkHost, prepareHost, probeFeatures } from './probe.ts';
-import { jailsNamed, supervisorOf } from './lookup.ts';
+import { jailNow, jailsNamed, supervisorOf } from './lookup.ts';
 import { bhyveOf } from './steps/process.ts';
 
 export interface FreebsdOptions {
@@ -100,10 +100,6 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
   const asks = new Set<string>();
   const pf: Node['pf'] = {};
   const trusted: Node['trusted'] = new Map();
-  const noting = (steps: readonly Step[]): readonly Step[] => {
-    for (const { kind } of steps) if (SELDOM.has(kind)) asks.add(kind);
-    return steps;
-  };
   const known = (): Node => {
     assert(node, 'prepare comes first');
     return { ...node, base: bases.file };
@@ -131,8 +127,14 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
       focus: await look(host, known(), vm, seen, withSnapshots),
     }),
     createSteps: (vm) => createSteps(known(), vm),
-    startSteps: (vm, run, graceMs) => noting(startSteps(known(), vm, run, graceMs)),
-    networkSteps: (network) => noting(networkSteps(known(), network)),
+    startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
+    networkSteps: (network) => networkSteps(known(), network),
+    attend: (steps) => {
+      for (const { kind } of steps) if (SELDOM.has(kind)) asks.add(kind);
+    },
+    attachSteps: (attached) => attachSteps(known(), attached),
+    checkAttached: (seen, attached) => checkAttached(known(), seen, attached),
+    jailOf: jailNow,
     checkNetwork: (seen, network) => checkNetwork(known(), seen, network),
     snapshotSteps: (vm, snapshot) => snapshotSteps(known(), vm, snapshot),
     rollbackSteps: (vm, snapshot) => rollbackSteps(known(), vm, snapshot),

@@ -1,4 +1,5 @@
 import { seed } from '../platform/seed.ts';
+import { jailJoin } from './steps/attach.ts';
 import { fileGrow } from '../platform/grow.ts';
 import { keepFiles, restoreFiles } from '../platform/snapshots.ts';
 import { firmwareVars } from '../platform/vars.ts';
@@ -37,6 +38,7 @@ export const catalogue = {
   'firewall.network': network,
   'firewall.nics': nics,
   'link.address': link,
+  'jail.join': jailJoin,
   'veth.create': veth,
   'veth.add': vethMember,
   'tap.create': tap,

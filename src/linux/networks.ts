@@ -25,7 +25,7 @@ const forwardSteps = (network: NetworkPlacement): Step[] => {
 };
 
 /** Linux asks for neighbours from a link-local address only; brig's interfaces make none by themselves. */
-const withLinkLocal = (addresses: readonly string[]): readonly string[] =>
+export const withLinkLocal = (addresses: readonly string[]): readonly string[] =>
   addresses.some((address) => address.includes(':')) ? [...addresses, 'fe80::1/64'] : addresses;
 
 /** All that a network is made of on the host, in order; several VMs share it. */

@@ -69,6 +69,8 @@ export const vmOfSpace = (space: string): string | undefined => /^brig-([a-z0-9]
 
 /** Every interface of a VM on the host carries this alias. */
 export const markOf = (vm: string): string => `brig:vm/${vm}`;
+/** Of a network namespace of somebody else's. */
+export const jailMark = (jail: string): string => `brig:jail/${jail}`;
 export const networkMark = (network: string): string => `brig:net/${network}`;
 
 /**

@@ -1,5 +1,5 @@
-import type { Step } from '../base/step.ts';
 import { strict as assert } from 'node:assert';
+import { attachSteps, checkAttached } from './attach.ts';
 import type { Host } from '../base/host.ts';
 import type { Paths } from '../base/placed.ts';
 import { BaseStore } from '../image/base-store.ts';
@@ -90,10 +90,6 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
   let node: Node | undefined;
   const asks = new Set<string>();
   const trusted: Node['trusted'] = new Map();
-  const noting = (steps: readonly Step[]): readonly Step[] => {
-    for (const { kind } of steps) if (kind === 'firewall.create') asks.add(kind);
-    return steps;
-  };
   const bases = new BaseStore(sandboxFiles(places), places);
   const known = (): Node => {
     assert(node, 'prepare comes first');
@@ -125,8 +121,14 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     dataDepth: () => 'run',
     look: async (host, seen, vm) => ({ ...seen, focus: await look(host, known(), vm, seen) }),
     createSteps: (vm) => createSteps(known(), vm),
-    startSteps: (vm, run, graceMs) => noting(startSteps(known(), vm, run, graceMs)),
-    networkSteps: (network) => noting(networkSteps(network)),
+    startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
+    networkSteps: (network) => networkSteps(network),
+    attend: (steps) => {
+      for (const { kind } of steps) if (kind === 'firewall.create') asks.add(kind);
+    },
+    attachSteps: (attached) => attachSteps(attached),
+    checkAttached,
+    jailOf: (seen, name) => (seen.spaces.has(name) ? 'there' : 'gone'),
     checkNetwork,
     snapshotSteps: (vm, snapshot) => snapshotSteps(known(), vm, snapshot),
     rollbackSteps: (vm, snapshot) => rollbackSteps(known(), vm, snapshot),

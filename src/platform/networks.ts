@@ -22,6 +22,7 @@ export interface NetworkView {
   readonly subnets: readonly SubnetView[];
   /** VMs with a NIC on it. */
   readonly vms: readonly string[];
+  readonly jails: readonly JailView[];
   /** What is not as it should be and brig leaves so. */
   readonly faults: readonly { readonly step: string; readonly because: string; readonly reason: string }[];
   /** From brig's configuration, or brig's own: no document says what it is. */
@@ -34,6 +35,18 @@ export interface SubnetView {
   /** Leases that it can give, and how many it gave. Units: addresses, or blocks where each NIC has one; decimal digits. */
   readonly size: string;
   readonly free: string;
+}
+
+/** A jail of somebody else's on a network. Shape is stable. */
+export interface JailView {
+  readonly jail: string;
+  /** waiting: nothing of it is on the host, and `reason` says why. */
+  readonly state: 'attached' | 'waiting';
+  readonly unit: number;
+  readonly mac: string;
+  /** Shape: `10.77.0.5/24` */
+  readonly addresses: readonly string[];
+  readonly reason?: string;
 }
 
 /** Whose an address is. Shape is stable. */

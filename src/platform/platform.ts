@@ -1,5 +1,5 @@
 import type { Command, DiskPort, Host } from '../base/host.ts';
-import type { NetworkPlacement, Placement } from '../base/placed.ts';
+import type { Attached, NetworkPlacement, Placement } from '../base/placed.ts';
 import type { Catalogue, Step } from '../base/step.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Audit } from './audit.ts';
@@ -48,6 +48,8 @@ export interface Platform<Seen = unknown> {
   prepare(host: Host): Promise<readonly Finding[]>;
   /** The whole host in O(1) processes. */
   observe(host: Host, depth?: Depth): Promise<Seen>;
+  /** Somebody is going to ask about these steps: from now on an observation tells of them. */
+  attend(steps: readonly Step[]): void;
   /** How deep an observation of the host must go to tell of this VM's data. */
   dataDepth(vm: Vm): Depth;
   /** Adds to an observation what only a closer look at one VM tells, so that every `holds` is exact. */
@@ -61,6 +63,12 @@ export interface Platform<Seen = unknown> {
   startSteps(vm: Vm, run: string, graceMs: number): readonly Step[];
   /** What a network is made of on this host, in order; all of its users share it. */
   networkSteps(network: NetworkPlacement): readonly Step[];
+  /** What puts a jail of somebody else's on a network, in order. */
+  attachSteps(attached: Attached): readonly Step[];
+  /** Why it cannot be put there, before anything is touched. */
+  checkAttached(seen: Seen, attached: Attached): readonly Finding[];
+  /** Whether a jail of this name is there, with a network stack of its own. */
+  jailOf(seen: Seen, name: string): 'there' | 'gone' | 'no vnet';
   /** Why a network cannot be made, before anything is touched. */
   checkNetwork(seen: Seen, network: NetworkPlacement): readonly Finding[];
   /** What a snapshot of the VM, as it is in this document, is made of. Disks that are files take a stopped guest. */

@@ -22,3 +22,9 @@ export const labels = z
     z.string().max(100),
   )
   .default({});
+
+export const mac = z
+  .string()
+  .toLowerCase()
+  .regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/, expected('a unicast MAC address like 58:9c:fc:01:02:03'))
+  .refine((text) => text !== '00:00:00:00:00:00', expected('a MAC address that is not zero'));

@@ -5,7 +5,7 @@ import { schedule } from './snapshot.ts';
 import { addressing, cloudInit, isIpv6 } from './cloud-init.ts';
 import { parseText, parseWith } from './document.ts';
 import { filtering } from './filtering.ts';
-import { count, expected, labels, name } from './fields.ts';
+import { count, expected, labels, name, mac } from './fields.ts';
 
 /** `2G` or a number of bytes; comes out in bytes. */
 export const bytes = (leastBytes: number, what: string) =>
@@ -71,12 +71,7 @@ const imageRef = z
 const nic = z.strictObject({
   network: name.default('default'),
   device: z.enum(['virtio-net', 'e1000']).default('virtio-net'),
-  mac: z
-    .string()
-    .toLowerCase()
-    .regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/, expected('a unicast MAC address like 58:9c:fc:01:02:03'))
-    .refine((mac) => mac !== '00:00:00:00:00:00', expected('a MAC address that is not zero'))
-    .optional(),
+  mac: mac.optional(),
   mode: z.enum(['vnet', 'direct']).default('vnet'),
   ...addressing,
   ...filtering,

@@ -65,11 +65,25 @@ export class Leases {
   /** A slot, and a unit and an address for each NIC. Errors: vm.blocked for an address that is taken; store.failed when none is left. */
   lease({ name, nics }: VmSpec): void {
     this.#insert('slot', name, 0, null);
-    nics.forEach((nic, index) => this.#insert('unit', name, index, this.#address(name, index, nic.mac)));
+    nics.forEach((nic, index) => this.leaseNic(name, index, nic.mac));
   }
 
-  release(holder: string): void {
-    this.#sql('delete from leases where holder = ?').run(holder);
+  /** A unit and an address for one NIC of whoever it is. Errors: as lease's. */
+  leaseNic(holder: string, index: number, wanted: string | undefined): string {
+    const mac = this.#address(holder, index, wanted);
+    this.#insert('unit', holder, index, mac);
+    return mac;
+  }
+
+  nic(holder: string, index: number): NicLease {
+    const row = this.#sql("select * from leases where holder = ? and kind = 'unit' and idx = ?").get(holder, index);
+    const { number = 0, mac = null } = (row ?? {}) as Partial<Row>;
+    return { unit: number, mac: mac ?? '' };
+  }
+
+  /** All that a holder has, or one NIC of it. */
+  release(holder: string, index?: number): void {
+    this.#sql('delete from leases where holder = ? and idx = ifnull(?, idx)').run(holder, index ?? null);
   }
 
   #insert(kind: Kind, holder: string, index: number, mac: string | null): void {

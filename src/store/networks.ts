@@ -251,13 +251,14 @@ export class Networks {
     this.#undo.unshift(() => ipam.give(block));
   }
 
-  release(holder: string): void {
-    for (const { network, block } of this.leasesOf(holder)) {
+  /** All that a holder has, or one NIC of it. */
+  release(holder: string, index?: number): void {
+    for (const { network, block } of this.leasesOf(holder).filter((each) => each.index === (index ?? each.index))) {
       const ipam = this.#ipams.get(network);
       ipam?.give(block);
       this.#undo.unshift(() => ipam?.take(block));
     }
-    this.#sql('delete from addresses where holder = ?').run(holder);
+    this.#sql('delete from addresses where holder = ? and idx = ifnull(?, idx)').run(holder, index ?? null);
   }
 
   /** What was leased and released since the last call is kept, or was rolled back. */

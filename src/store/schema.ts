@@ -62,7 +62,7 @@ const SCHEMA_5 = `
   ) strict;
   alter table sagas add column pending text;
 `;
-/** NICs that may send and be sent to; networks, and whose addresses are whose: a block of 4 or 16 bytes, the first of 2^(bits - prefix) addresses. */
+/** NICs that may send and be sent to; networks, jails on them, and whose addresses are whose: a block of 4 or 16 bytes, the first of 2^(bits - prefix) addresses. */
 const SCHEMA_6 = `
   create table networks (
     name text primary key, number integer not null unique, spec text not null, created_ms integer not null
@@ -72,6 +72,10 @@ const SCHEMA_6 = `
     kind text not null, epoch integer not null, since_ms integer not null, primary key (network, block)
   ) strict, without rowid;
   create index addresses_holder on addresses (holder, idx);
+  create table attachments (
+    network text not null, jail text not null, idx integer not null, spec text not null, created_ms integer not null,
+    primary key (network, jail)
+  ) strict, without rowid;
   update vms set spec = json_set(spec, '$.nics', (
     select json_group_array(json_patch('{"forwards":[],"sources":[]}', value)) from json_each(spec, '$.nics')
   ));

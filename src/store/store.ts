@@ -2,6 +2,8 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { VmSpec } from '../spec/vm.ts';
+import type { AttachmentSpec } from '../spec/attachment.ts';
+import { Attachments, type AttachmentRow } from './attachments.ts';
 import { Leases } from './leases.ts';
 import { Networks } from './networks.ts';
 import { openDatabase } from './schema.ts';
@@ -28,6 +30,7 @@ export class Store {
   readonly #leases: Leases;
   readonly snapshots: Snapshots;
   readonly networks: Networks;
+  readonly attachments: Attachments;
   /** Counts the starts of brigd on this store: what an earlier epoch began, nobody is doing any more. */
   readonly epoch: number;
   /** Another one whenever something about a VM is written. */
@@ -45,6 +48,7 @@ export class Store {
     this.snapshots = new Snapshots((text) => this.#sql(text));
     this.#leases = new Leases((text) => this.#sql(text), epoch, salt);
     this.networks = new Networks((text) => this.#sql(text), epoch);
+    this.attachments = new Attachments((text) => this.#sql(text), this.#leases, this.networks);
   }
 
   close(): void {
@@ -174,6 +178,21 @@ export class Store {
       this.#sql('delete from vms where name = ?').run(name);
     });
     this.#reread(name);
+  }
+
+  /** A jail on a network, with its leases: all or nothing. Errors: those of Attachments.add. */
+  attach(network: string, spec: AttachmentSpec, nowMs: number): AttachmentRow {
+    try {
+      this.#transaction(() => this.attachments.add(network, spec, nowMs));
+    } catch (error) {
+      this.attachments.forget();
+      throw error;
+    }
+    return this.attachments.find(network, spec.jail) as AttachmentRow;
+  }
+
+  detach(network: string, jail: string): void {
+    this.#transaction(() => this.attachments.remove(network, jail));
   }
 
   setIntent(name: string, intent: Intent, run: string): void {

@@ -249,6 +249,35 @@ describe('a routed network', () => {
   });
 });
 
+describe('a network namespace that brig did not make', () => {
+  const jail = new Peer('packetjail');
+  const attached = () => stage.client.network('lan').then(({ jails }) => jails);
+
+  test('is on a network with an address of its own, under the same rules, until it goes', async () => {
+    ip('netns', 'add', jail.space);
+    const [four = '', six = ''] = brig(
+      ...['network', 'attach', 'lan', '--jail', jail.space, '--owner', 'alice', '--gateway'],
+    ).split('\n');
+    for (const to of ['198.51.100.2', 'fd01::2', guest(a).four, guest(a).six]) expect(jail.reaches(to), to).toBe(true);
+    expect(jail.reaches(guest(c).four)).toBe(false);
+    expect(guest(a).reaches(four.replace(/\/.*/, ''))).toBe(true);
+    expect(guest(c).reaches(six.replace(/\/.*/, ''))).toBe(false);
+    const unit = (await attached())[0]?.unit ?? 0;
+    ip('-n', jail.space, 'address', 'add', '10.177.0.66/24', 'dev', `brigp${unit}`);
+    expect(jail.reaches(guest(a).four, '10.177.0.66')).toBe(false);
+    ip('netns', 'delete', jail.space);
+    await stage.until('the jail to be missed', async () => (await attached())[0]?.state === 'waiting');
+    expect(run('/usr/sbin/nft', ['list', 'ruleset']).stdout).not.toContain(`from-${unit}`);
+    ip('netns', 'add', jail.space);
+    await stage.until('the jail to be back', async () => (await attached())[0]?.state === 'attached');
+    expect(jail.reaches(guest(a).four)).toBe(true);
+    brig('network', 'detach', 'lan', '--jail', jail.space);
+    expect(ip('-n', jail.space, '-o', 'link')).not.toContain('brigp');
+    ip('netns', 'delete', jail.space);
+    expect(await attached()).toEqual([]);
+  });
+});
+
 describe('rules that somebody changes', () => {
   const chain = (name: string): string => run('/usr/sbin/nft', ['list', 'chain', 'bridge', 'brig', name]).stdout;
 

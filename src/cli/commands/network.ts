@@ -81,6 +81,10 @@ const renderShow = (network: NetworkDetail): string => {
       `${cidr}${gateway === undefined ? '' : ` gateway ${gateway}`}, ${free} of ${size} free`,
     ]),
     ['VMs', network.vms.join(', ') || 'none'],
+    ...network.jails.map(({ jail, state, addresses, reason }): [string, string] => [
+      `jail ${jail}`,
+      escapeControls([state, ...addresses, ...(reason === undefined ? [] : [`(${reason})`])].join(' ')),
+    ]),
     ...Object.entries(network.labels).map(([key, value]): [string, string] => [`label ${key}`, escapeControls(value)]),
     ...network.faults.map(({ because, reason }): [string, string] => [
       'fault',
@@ -140,6 +144,28 @@ const VERBS: Readonly<Record<string, Verb>> = {
     );
     if (call.json) printJson(edited);
   },
+  attach: async (call, name) => {
+    const { values } = call;
+    const own = required(name, 'attach');
+    const jail = asText(values.jail);
+    if (jail === undefined) throw usage('--jail JAIL with attach, got none');
+    const addresses = some(values.address);
+    const about = given({ addresses, mac: asText(values.mac), owner: asText(values.owner), gateway: values.gateway });
+    const attached = await withProgress(call.client, `attach jail ${jail} to network ${own}`, false, (on) =>
+      call.client.attachJail(own, jail, about, on),
+    );
+    if (call.json) printJson(attached);
+    else print(attached.addresses.join('\n'));
+  },
+  detach: async (call, name) => {
+    const own = required(name, 'detach');
+    const jail = asText(call.values.jail);
+    if (jail === undefined) throw usage('--jail JAIL with detach, got none');
+    const outcome = await withProgress(call.client, `detach jail ${jail} from network ${own}`, false, (on) =>
+      call.client.detachJail(own, jail, on),
+    );
+    if (call.json) printJson(outcome);
+  },
   destroy: async (call, name) => {
     const own = required(name, 'destroy');
     const outcome = await withProgress(call.client, `destroy network ${own}`, false, (on) =>
@@ -154,12 +180,13 @@ const multiple = { type: 'string', multiple: true } as const;
 
 export const networkCommand: CliCommand = {
   usage:
-    'brig network create -f FILE | NAME --kind bridge|vlan|vxlan|routed|nat|external [--subnet CIDR]... [--uplink IF]... [--tag N] [--trunk NETWORK] [--vni N] [--local ADDRESS] [--remote ADDRESS] [--bridge IF] [--out IF] [--mtu N] [--group GROUP] [--isolation vm|owner|none] [--persistent] [--label K=V]... | list | show NAME | leases NAME | edit NAME -f FILE | destroy NAME [--json]',
+    'brig network create -f FILE | NAME --kind bridge|vlan|vxlan|routed|nat|external [--subnet CIDR]... [--uplink IF]... [--tag N] [--trunk NETWORK] [--vni N] [--local ADDRESS] [--remote ADDRESS] [--bridge IF] [--out IF] [--mtu N] [--group GROUP] [--isolation vm|owner|none] [--persistent] [--label K=V]... | list | show NAME | leases NAME | edit NAME -f FILE | attach NAME --jail JAIL [--address A/P]... [--mac MAC] [--owner OWNER] [--gateway] | detach NAME --jail JAIL | destroy NAME [--json]',
   summary: 'networks: what VMs are on, and whose addresses are whose',
   options: {
     file: { type: 'string', short: 'f' },
     ...{ kind: text, tag: text, trunk: text, vni: text, local: text, remote: text, bridge: text, out: text, mtu: text },
     ...{ group: text, isolation: text, subnet: multiple, uplink: multiple, label: multiple },
+    ...{ jail: text, owner: text, mac: text, address: multiple, gateway: { type: 'boolean' } },
     persistent: { type: 'boolean' },
   },
   operands: [1, 2],

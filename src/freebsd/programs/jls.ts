@@ -22,6 +22,8 @@ export interface Jail {
   readonly path: string;
   readonly dying: boolean;
   readonly ruleset: number;
+  /** It has a network stack of its own. */
+  readonly vnet: boolean;
   /** Name of brig's VM, from `meta.brig_vm`. */
   readonly vm?: string;
 }
@@ -32,6 +34,7 @@ interface JlsRow {
   path?: string;
   dying?: boolean;
   devfs_ruleset?: string;
+  vnet?: string;
   meta?: string;
 }
 
@@ -46,6 +49,7 @@ export const parseJails = (text: string): Jail[] => {
       path: row.path ?? '',
       dying: row.dying ?? false,
       ruleset: Number(row.devfs_ruleset ?? 0),
+      vnet: row.vnet === 'new',
       ...(vm === undefined ? {} : { vm }),
     };
   });

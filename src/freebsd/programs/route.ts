@@ -15,6 +15,10 @@ export const addRoute = ({ to, via }: Route, name: string): Command =>
     ...(via === undefined ? ['-interface', name] : [via]),
   ]);
 
+/** A default route in a jail's own stack. Source: route(8) "-j" */
+export const addDefault = (jail: string, gateway: string): Command =>
+  command('/sbin/route', ['-j', jail, '-n', 'add', familyOf(gateway), 'default', gateway]);
+
 /** unrecorded: the text of a route that is there already; route(8) prints strerror of EEXIST. */
 export const ROUTE_EXISTS: Tolerance = { status: 1, stderr: 'File exists' };
 

@@ -20,9 +20,9 @@ export interface NicArgs {
 
 export const tapOf = (unit: number): string => `tap${unit}`;
 /** Members of a bridge must have one MTU, and the first one gives it to the bridge. */
-const mtuWords = (mtu: number | undefined): string[] => (mtu === undefined ? [] : ['mtu', String(mtu)]);
+export const mtuWords = (mtu: number | undefined): string[] => (mtu === undefined ? [] : ['mtu', String(mtu)]);
 export const hostEnd = (unit: number): string => `epair${unit}a`;
-const jailEnd = (unit: number): string => `epair${unit}b`;
+export const jailEnd = (unit: number): string => `epair${unit}b`;
 
 /** An interface by name that carries the VM's mark, on the host or in the VM's vnet. */
 const owned = (vm: string, name: string, seen: Seen): Interface | undefined => {

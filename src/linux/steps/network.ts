@@ -52,7 +52,7 @@ export interface NicArgs {
   readonly mtu?: number;
 }
 
-const mtuLines = (mtu: number | undefined, ...names: readonly string[]): string[] =>
+export const mtuLines = (mtu: number | undefined, ...names: readonly string[]): string[] =>
   mtu === undefined ? [] : names.map((name) => `link set dev ${name} mtu ${mtu}`);
 
 /**

@@ -1,3 +1,4 @@
+import { findJail } from '../jails.ts';
 import { findInterface } from '../network.ts';
 import { done, fail, unknownArgv, type Program } from '../program.ts';
 import type { World } from '../world.ts';
@@ -12,7 +13,18 @@ const towards = (world: World, via: string): string | undefined => {
 };
 
 /** route(8): `-n add [-inet|-inet6] -net TO -interface IF`, or a neighbour's address in its place. */
+/** A jail's own routes are nobody's concern here. unrecorded: its texts */
+const inJail = (world: World, args: readonly string[]): ReturnType<Program> => {
+  const [jail = '', ...words] = args;
+  if (!/^-n add -inet6? default \S+$/.test(words.join(' ')))
+    throw unknownArgv('route', args, 'expected -n add -inet|-inet6 default ADDRESS in a jail');
+  return findJail(world, jail)
+    ? done(`add net default: gateway ${words[3] ?? ''}\n`)
+    : fail(`route: jail "${jail}" not found`);
+};
+
 export const route: Program = (world, args) => {
+  if (args[0] === '-j') return inJail(world, args.slice(1));
   const [to = '', key, name = ''] = args.slice(4);
   if (!/^-n add -inet6? -net \S+ \S+/.test(args.join(' ')))
     throw unknownArgv('route', args, 'expected -n add -inet|-inet6 -net TO -interface IF, or an address');

@@ -15,7 +15,7 @@ describe('jls', () => {
 
   test('numbers are strings and the owner is in meta', () => {
     expect(parseJails(recorded('run-vnet-stdio.txt', command))).toEqual([
-      { jid: 3, name: 'brig-web01', path: '/brig/run/web01', dying: false, ruleset: 0, vm: 'web01' },
+      { jid: 3, name: 'brig-web01', path: '/brig/run/web01', dying: false, vnet: true, ruleset: 0, vm: 'web01' },
     ]);
   });
 
