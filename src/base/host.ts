@@ -183,6 +183,8 @@ export interface ConsolePort {
 
 export interface Host {
   run(command: Command): Promise<Result>;
+  /** A program of somebody else's, as a user, with all that it starts until its time is over. Never rejects. */
+  runAs(command: Command, as: { readonly uid: number; readonly gid: number }): Promise<Result>;
   /** Starts a process in a session of its own; resolves once it exists. */
   spawn(command: Command): Promise<void>;
   /** Undefined when absent. */

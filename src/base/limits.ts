@@ -93,6 +93,16 @@ export const LIMITS = {
   nicUnits: 20_000,
   /** Networks of a node: as many bridges, and VLAN or VXLAN interfaces beside them; a kind has 32,767 units. */
   networks: 4_096,
+  /** Hooks that run at once, each a program of somebody else's. */
+  hooksAtOnce: 4,
+  /** Occasions that wait for their hooks: more are dropped, and told. */
+  hooksWaiting: 2_000,
+  /** What a hook says, kept in the log of events. */
+  hookOutputBytes: 4_096,
+  /** What a hook that has ended said is still read for this long. */
+  hookDrainMs: 100,
+  /** Several changes at once make one set of files of it. */
+  leasesWriteMs: 100,
   /** Guest resets within the window before the supervisor gives up on a reboot loop. */
   resets: 10,
   resetWindowSeconds: 60,

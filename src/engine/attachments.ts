@@ -4,6 +4,7 @@ import type { JailView } from '../platform/networks.ts';
 import { parseAttachment } from '../spec/attachment.ts';
 import type { AttachmentRow } from '../store/attachments.ts';
 import type { SagaRow } from '../store/rows.ts';
+import { tellLeases } from './leases.ts';
 import type { NetworksOptions } from './networks.ts';
 import type { Operation } from './operation.ts';
 import { placeAttachment } from './place.ts';
@@ -65,6 +66,7 @@ export class Attachments<Seen> {
         throw error;
       }
       events.add('jail.attached', request.cause, holder);
+      tellLeases(events, 'lease.acquired', request.cause, holder, row.addresses);
       return this.on(network).find((each) => each.jail === jail) as JailView;
     });
   }
@@ -90,6 +92,7 @@ export class Attachments<Seen> {
       store.detach(network, jail);
       this.#waits.delete(holder);
       events.add('jail.detached', request.cause, holder);
+      tellLeases(events, 'lease.released', request.cause, holder, row.addresses);
       return { changed: true };
     });
   }

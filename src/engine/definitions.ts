@@ -12,6 +12,7 @@ import type { Operation } from './operation.ts';
 import { checkNetworks, place, type Places } from './place.ts';
 import { takenForward } from './policy.ts';
 import { checkQuota } from './quota.ts';
+import { tellLeases } from './leases.ts';
 import { stuck, type Request } from './request.ts';
 
 export interface DefinitionsOptions<Seen> extends ChangeOptions<Seen> {
@@ -52,6 +53,7 @@ export class Definitions<Seen> {
     store.endSaga(operation.id, true);
     changes.letGo(vm);
     events.add('vm.created', cause, spec.name);
+    tellLeases(events, 'lease.acquired', cause, spec.name, store.networks.leasesOf(spec.name));
   }
 
   #checkForwards(spec: VmSpec): void {
@@ -77,6 +79,7 @@ export class Definitions<Seen> {
   async destroy(vm: Vm, run: string, operation: Operation, request: Request): Promise<void> {
     const { platform, store, events, changes } = this.#o;
     const { name } = vm.spec;
+    const leases = store.networks.leasesOf(name);
     const ofRun = platform.startSteps(vm, run, request.graceMs ?? LIMITS.stopTimeoutMs);
     const steps: readonly Step[] = [...platform.createSteps(vm), ...this.#o.snapshotSteps(vm), ...ofRun];
     const seen = await changes.look(vm, steps);
@@ -88,6 +91,7 @@ export class Definitions<Seen> {
     store.endSaga(operation.id, true);
     if (left) throw stuck('destroy', name, left);
     events.add('vm.destroyed', request.cause, name);
+    tellLeases(events, 'lease.released', request.cause, name, leases);
   }
 
   /** How its last run ended is of no use to the next VM of that name. */

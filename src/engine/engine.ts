@@ -9,6 +9,8 @@ import type { VmRow } from '../store/rows.ts';
 import { Changes, type Cause, type ChangeOptions, type PlanLine } from './changes.ts';
 import { Definitions } from './definitions.ts';
 import { Looks } from './looks.ts';
+import { Hooks } from './hooks.ts';
+import { LeaseFiles } from './lease-files.ts';
 import { Networks } from './networks.ts';
 import { Upkeep } from './upkeep.ts';
 import { nearest } from './nearest.ts';
@@ -16,7 +18,7 @@ import { Operations, type Operation } from './operation.ts';
 import { place, type Places } from './place.ts';
 import { Repairs, type Difference } from './repair.ts';
 import { named, stuck, type Outcome, type Request } from './request.ts';
-import type { VmView } from './view.ts';
+import { toTold, type VmView } from './view.ts';
 import { Snapshots } from './snapshots.ts';
 import { Views } from './views.ts';
 
@@ -37,6 +39,8 @@ export class Engine<Seen> {
   readonly #repairs: Repairs<Seen>;
   readonly snapshots: Snapshots<Seen>;
   readonly networks: Networks<Seen>;
+  readonly hooks: Hooks;
+  readonly leaseFiles: LeaseFiles;
   readonly upkeep: Upkeep<Seen>;
   readonly #looks: Looks<Seen>;
   readonly #views: Views<Seen>;
@@ -46,7 +50,7 @@ export class Engine<Seen> {
     this.#o = options;
     this.places = { config: options.config, networks: options.store.networks };
     this.operations = new Operations(options.cores);
-    const { host, platform } = options;
+    const { host, platform, store, events, config } = options;
     this.#looks = new Looks({ observe: (depth) => platform.observe(host, depth), now: () => host.now() });
     this.#views = new Views({ ...options, operations: this.operations, looks: this.#looks });
     this.#changes = new Changes({ ...options, looks: this.#looks });
@@ -66,6 +70,16 @@ export class Engine<Seen> {
       upkeep: this.upkeep,
       operate: (...asked) => this.#operate(...asked),
     });
+    this.hooks = new Hooks({
+      host,
+      events,
+      config: config.hooks,
+      describe: (name) => {
+        const row = store.findVm(name);
+        return row && toTold(row, this.vm(name));
+      },
+    });
+    this.leaseFiles = new LeaseFiles({ host, store, events, places: this.places, config: config.leases });
     this.#definitions = new Definitions({ ...shared, snapshotSteps: (vm) => this.snapshots.stepsOf(vm) });
     this.#repairs = new Repairs({ platform, changes: this.#changes, live });
   }
@@ -154,6 +168,7 @@ export class Engine<Seen> {
     if (this.#isUp(vm, seen)) return { changed: false };
     let actions: readonly Action[];
     try {
+      await this.hooks.prepare(name);
       actions = await this.#planStart(vm, steps, seen);
       this.#changes.journal(operation, vm, steps, operation.id);
     } catch (error) {

@@ -2,7 +2,7 @@ import type { NetworkPlacement } from '../base/placed.ts';
 import type { Step } from '../base/step.ts';
 import { BrigError } from '../base/errors.ts';
 import { renderAddress } from '../net/address.ts';
-import { endsOf, Ipam } from '../net/ipam.ts';
+import { Ipam } from '../net/ipam.ts';
 import { renderSubnet } from '../net/subnet.ts';
 import type { JailView, LeaseView, NetworkView, SubnetView } from '../platform/networks.ts';
 import { holdsOf } from '../saga/run.ts';
@@ -12,6 +12,7 @@ import type { SagaRow } from '../store/rows.ts';
 import { Attachments, JAIL } from './attachments.ts';
 import type { ChangeOptions, Changes } from './changes.ts';
 import type { Operation, Operations, Verb } from './operation.ts';
+import { renderLease } from './leases.ts';
 import { DEFAULT, namesOf, placeNetwork, unknownNetwork, type Places } from './place.ts';
 import type { Outcome, Request } from './request.ts';
 import type { Upkeep } from './upkeep.ts';
@@ -136,10 +137,20 @@ export class Networks<Seen> {
     return this.#o.store.networks.leases(name).map((lease) => this.#lease(lease));
   }
 
-  #lease({ network, block, holder, index, kind, sinceMs }: AddressLease): LeaseView {
-    const mac = this.#o.store.findVm(holder)?.nics[index]?.mac;
-    const address = kind === 'delegated' ? renderSubnet(block) : renderAddress(endsOf(block).guest);
-    return { network, address, holder, nic: index, ...(mac === undefined ? {} : { mac }), kind, sinceMs };
+  #lease(lease: AddressLease): LeaseView {
+    const { network, holder, index, kind, sinceMs } = lease;
+    const { store } = this.#o;
+    const jail = store.attachments.list().find((each) => `jail/${each.spec.jail}` === holder && each.index === index);
+    const mac = store.findVm(holder)?.nics[index]?.mac ?? jail?.mac;
+    return {
+      network,
+      address: renderLease(lease),
+      holder,
+      nic: index,
+      ...(mac === undefined ? {} : { mac }),
+      kind,
+      sinceMs,
+    };
   }
 
   /** Errors: spec.invalid; network.exists; network.blocked, before anything is touched; the step that failed. */

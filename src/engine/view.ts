@@ -130,3 +130,13 @@ export const toView = (
     createdMs: row.createdMs,
   };
 };
+
+/** What hooks are told of a VM. Shape is stable. */
+export const toTold = ({ spec }: VmRow, { place: { nics } }: Vm) => ({
+  ...(spec.owner === undefined ? {} : { owner: spec.owner }),
+  labels: spec.labels,
+  networks: [...new Set(nics.map(({ network }) => network.name))],
+  nics: nics.map(({ network, unit, mac, guest }) => ({
+    ...{ network: network.name, unit, mac, addresses: guest.addresses },
+  })),
+});

@@ -6,7 +6,7 @@ import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 
 /** The whole environment of every program that brig runs: base programs in a language that parsers know. */
-const ENV = { PATH: '/sbin:/bin:/usr/sbin:/usr/bin', LC_ALL: 'C', TZ: 'UTC' };
+export const ENV = { PATH: '/sbin:/bin:/usr/sbin:/usr/bin', LC_ALL: 'C', TZ: 'UTC' };
 
 /** Runs a program without a shell. Errors: host.missing when it is not there, host.denied when it may not be run. */
 export const run = async (command: Command): Promise<Result> => {

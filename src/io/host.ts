@@ -6,11 +6,13 @@ import { connects } from './connect.ts';
 import { openDisk, rename } from './disk.ts';
 import { openConsole, say } from './console.ts';
 import { run, spawn } from './exec.ts';
+import { runAs } from './run-as.ts';
 import * as files from './files.ts';
 
 /** The machine that this process runs on. */
 export const realHost: Host = {
   run,
+  runAs,
   spawn,
   readFile: files.readText,
   list: files.list,

@@ -39,6 +39,25 @@ const config = z.strictObject({
   allowDevices: z.array(z.enum(['e1000', 'hda', 'virtio-scsi'])).default([]),
   /** What people change by hand about running VMs: made good, or only told. */
   reconcile: z.enum(['repair', 'report']).default('repair'),
+  /** Programs that are told of what happens, and may refuse a start. */
+  hooks: z
+    .strictObject({
+      dir: path.default('/usr/local/etc/brig/hooks'),
+      /** Whom they run as. */
+      user: z
+        .string()
+        .regex(/^[a-z_][a-z0-9_-]{0,31}$/, { error: 'expected the name of a user' })
+        .default('nobody'),
+      timeoutSeconds: z.int().min(1).max(600).default(30),
+    })
+    .prefault({}),
+  /** Files of leases for servers of DHCP and DNS; absent: none is written. */
+  leases: z
+    .strictObject({
+      dir: path,
+      formats: z.array(z.enum(['dnsmasq', 'kea', 'unbound'])).min(1),
+    })
+    .optional(),
   /** Linux: `auto` uses KVM only when the test ROM boots under it within a second. */
   accel: z.enum(['auto', 'tcg', 'kvm']).default('auto'),
 });

@@ -328,3 +328,34 @@ describe('a network that is edited', () => {
     expect(await own()).toEqual([]);
   });
 });
+
+describe('files of leases', () => {
+  test('say who has what, are written once for each change, and only when they differ', async () => {
+    world = await new World({}, undefined, {
+      leases: { dir: '/var/db/brig/leases', formats: ['dnsmasq', 'kea'] },
+    }).prepare('shared');
+    await world.filter();
+    const { host } = world.model;
+    const text = async (): Promise<string> => (await host.readFile('/var/db/brig/leases/dnsmasq.conf')) ?? '';
+    const written = () => world.events.list(0, 10_000).filter(({ kind }) => kind === 'leases.written').length;
+    await make(NAT);
+    await world.create({ name: 'web01', nics: [{ network: 'lan', mac: '58:9c:fc:00:00:01' }], disks: [] });
+    await world.until(async () => (await text()).includes('web01'));
+    expect(await text()).toContain('dhcp-host=58:9c:fc:00:00:01,set:lan,10.77.0.2,[fd00:77::2],web01,infinite');
+    const before = written();
+    await start();
+    await stop();
+    await host.sleep(1000);
+    expect(written()).toBe(before);
+    await world.shell('/usr/sbin/jail', '-c', 'name=db', 'path=/', 'persist', 'vnet');
+    await networks().attach('lan', { jail: 'db' }, operator);
+    await world.until(async () => (await text()).includes('host-record=db.lan.internal,10.77.0.3,fd00:77::3'));
+    await networks().jails.detach('lan', 'db', operator);
+    await world.engine.destroy('web01', operator);
+    await world.until(async () => !(await text()).includes('web01'));
+    expect(await text()).not.toContain('db');
+    expect(JSON.parse((await host.readFile('/var/db/brig/leases/kea-subnet4.json')) ?? '')).toMatchObject([
+      { subnet: '10.77.0.0/24', reservations: [] },
+    ]);
+  });
+});
