@@ -76,7 +76,7 @@ export const renderShow = (vm: VmView, nowMs: number): string => {
     ...(vm.rssBytes === undefined ? [] : [['resident', `${Math.round(vm.rssBytes / 2 ** 20)}M`] as [string, string]]),
     ...vm.nics.map((nic, i): [string, string] => [
       `nic ${i}`,
-      `${nic.network} ${nic.mode} ${nic.mac} unit ${nic.unit}`,
+      [nic.network, nic.mode, nic.mac, `unit ${nic.unit}`, ...nic.addresses, ...(nic.delegated ?? [])].join(' '),
     ]),
     ['autostart', vm.autostart ? 'yes' : 'no'],
     ...Object.entries(vm.labels).map(([key, value]): [string, string] => [`label ${key}`, escapeControls(value)]),

@@ -42,7 +42,7 @@ export class Attachments<Seen> {
       const { unit, mac, guest } = nic;
       return {
         ...{ jail: row.spec.jail, state: waits === undefined ? 'attached' : 'waiting' },
-        ...{ unit, mac, addresses: guest.addresses },
+        ...{ unit, mac, addresses: guest.addresses, labels: row.spec.labels },
         ...(reason === '' ? {} : { reason }),
       };
     });

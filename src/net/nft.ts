@@ -312,10 +312,16 @@ const inTwo = (parts: readonly Part[], lines: readonly string[]): string[] => [
 ];
 
 /** Transactions that put the rules of a VM's NICs in force, whatever was there of them. */
-export const nicsTexts = (nics: readonly NicPart[]): string[] => inTwo(all(nics), all(nics).flatMap(addPart));
+export const nicsTexts = (nics: readonly NicPart[]): string[] => {
+  const parts = all(nics);
+  return inTwo(parts, parts.flatMap(addPart));
+};
 
 /** Transactions that take them away, whatever is there of them. */
-export const noNicsTexts = (nics: readonly NicPart[]): string[] => inTwo(all(nics), all(nics).flatMap(removePart));
+export const noNicsTexts = (nics: readonly NicPart[]): string[] => {
+  const parts = all(nics);
+  return inTwo(parts, parts.flatMap(removePart));
+};
 
 /** Its stamp and how many rules it has. */
 const seenAs = (part: Part): [string, string] => [

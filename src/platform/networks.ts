@@ -42,6 +42,7 @@ export interface JailView {
   readonly jail: string;
   /** waiting: nothing of it is on the host, and `reason` says why. */
   readonly state: 'attached' | 'waiting';
+  readonly labels: Readonly<Record<string, string>>;
   readonly unit: number;
   readonly mac: string;
   /** Shape: `10.77.0.5/24` */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { parseWith } from './document.ts';
-import { expected, mac, name } from './fields.ts';
+import { expected, labels, mac, name } from './fields.ts';
 
 const schema = z.strictObject({
   /** A vnet jail that somebody else made, by its name; on Linux a network namespace. */
@@ -16,6 +16,7 @@ const schema = z.strictObject({
     .default([]),
   mac: mac.optional(),
   owner: name.optional(),
+  labels,
   /** The network's router is the jail's default route. */
   gateway: z.boolean().default(false),
 });

@@ -16,6 +16,7 @@ export interface AttachmentRow extends NicLease {
 
 type Row = Record<string, SQLOutputValue>;
 
+const keyOf = (network: string, jail: string): string => `${jail}@${network}`;
 /** Whose leases they are. */
 const holderOf = (jail: string): string => `jail/${jail}`;
 
@@ -24,7 +25,7 @@ export class Attachments {
   readonly #sql: (text: string) => StatementSync;
   readonly #leases: Leases;
   readonly #networks: Networks;
-  #rows: readonly AttachmentRow[] | undefined;
+  #rows: Map<string, AttachmentRow> | undefined;
 
   constructor(sql: (text: string) => StatementSync, leases: Leases, networks: Networks) {
     this.#sql = sql;
@@ -32,15 +33,19 @@ export class Attachments {
     this.#networks = networks;
   }
 
-  /** By network and jail. The same objects until one comes or goes. */
+  #all(): Map<string, AttachmentRow> {
+    const rows = (): AttachmentRow[] =>
+      (this.#sql('select * from attachments order by network, jail').all() as Row[]).map((row) => this.#read(row));
+    return (this.#rows ??= new Map(rows().map((row) => [keyOf(row.network, row.spec.jail), row])));
+  }
+
+  /** The same objects until one goes. */
   list(): readonly AttachmentRow[] {
-    return (this.#rows ??= (this.#sql('select * from attachments order by network, jail').all() as Row[]).map((row) =>
-      this.#read(row),
-    ));
+    return [...this.#all().values()];
   }
 
   find(network: string, jail: string): AttachmentRow | undefined {
-    return this.list().find((each) => each.network === network && each.spec.jail === jail);
+    return this.#all().get(keyOf(network, jail));
   }
 
   #read(row: Row): AttachmentRow {
@@ -61,17 +66,19 @@ export class Attachments {
       throw new BrigError('network.exists', `attach jail ${jail}@${network}: it is on that network already`, {
         hint: `brig network detach ${network} --jail ${jail}`,
       });
-    const used = this.list()
-      .filter((each) => each.spec.jail === jail)
-      .map((each) => each.index);
-    const index = used.length === 0 ? 0 : Math.max(...used) + 1;
+    const { index } = this.#sql('select ifnull(max(idx) + 1, 0) as "index" from attachments where jail = ?').get(
+      jail,
+    ) as {
+      index: number;
+    };
     const holder = holderOf(jail);
     const mac = this.#leases.leaseNic(holder, index, spec.mac);
     this.#networks.lease({ holder, index, network, addresses, mac }, nowMs);
     this.#sql('insert into attachments values (?, ?, ?, ?, ?)').run(
       ...[network, jail, index, JSON.stringify(spec), nowMs],
     );
-    this.forget();
+    const row = this.#sql('select * from attachments where network = ? and jail = ?').get(network, jail) as Row;
+    this.#all().set(keyOf(network, jail), this.#read(row));
   }
 
   /** Within a transaction. */
@@ -81,9 +88,10 @@ export class Attachments {
     this.#leases.release(holderOf(jail), row.index);
     this.#networks.release(holderOf(jail), row.index);
     this.#sql('delete from attachments where network = ? and jail = ?').run(network, jail);
-    this.forget();
+    this.#all().delete(keyOf(network, jail));
   }
 
+  /** After a transaction that was rolled back. */
   forget(): void {
     this.#rows = undefined;
   }

@@ -183,7 +183,7 @@ export class Store {
   /** A jail on a network, with its leases: all or nothing. Errors: those of Attachments.add. */
   attach(network: string, spec: AttachmentSpec, nowMs: number): AttachmentRow {
     try {
-      this.#transaction(() => this.attachments.add(network, spec, nowMs));
+      this.#durably(() => this.#transaction(() => this.attachments.add(network, spec, nowMs)));
     } catch (error) {
       this.attachments.forget();
       throw error;

@@ -10,6 +10,7 @@ import { importCost, manyCost } from './images.ts';
 import { journalCost } from './journal.ts';
 import { linuxReference } from './linux.ts';
 import { rush, scale } from './scale.ts';
+import { addressCost, firewallCost, leaseCost, manyNetworks, packetRate } from './network.ts';
 import { median } from './script.ts';
 
 const ROUNDS = 15;
@@ -132,6 +133,20 @@ const images = async (stage: Stage): Promise<void> => {
   row(`create of one more with ${MANY} VMs, against 100`, many.createMs, few.createMs, 'ms', '2x');
 };
 
+const networks = async (): Promise<void> => {
+  const { few, many, six } = addressCost();
+  row('next free address in a /8 with 10,000,000 leases, against 1,000', many, few, 'us', '20 us');
+  row('... in a /48 with 1,000,000', six, 0, 'us', '20 us');
+  const { lease, commit } = leaseCost();
+  row('a durable lease, against a commit of one row', lease, commit, 'ms', '2x');
+  const [some, all] = [firewallCost(500), firewallCost(5000)];
+  row('rules of pf for 5,000 NICs, against 500', all.pf, some.pf, 'ms', '1000 ms, 12x');
+  row('rules of nftables for 5,000 NICs, against 500', all.nft, some.nft, 'ms', '1000 ms, 12x');
+  row('a pass over 1,000 networks and 5,000 NICs', await manyNetworks(1000, 5000), 0, 'ms', '1000 ms');
+  const { vnet, direct } = await packetRate();
+  row('packets of 64 bytes by vnet on Linux, against direct', vnet, direct, 'k/s', '');
+};
+
 const main = async (): Promise<void> => {
   const stage = new Stage('bench', { accel: 'tcg' }, 'built');
   try {
@@ -149,6 +164,7 @@ const main = async (): Promise<void> => {
   if (!audit.passes) throw new Error('an audit of the model does not pass');
   row('audit of 100 VMs on the model', audit.seconds, 0, 's', '5 s');
   row('processes of that audit, for each VM', audit.processes / 100, 0, '', '4');
+  await networks();
   await thousands();
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((cells) => cells[i]?.length ?? 0))) ?? [];
   for (const cells of rows)

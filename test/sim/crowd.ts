@@ -18,6 +18,8 @@ export interface CrowdOptions {
   readonly vms: number;
   /** Defined VMs that run. */
   readonly running: number;
+  /** Networks that translate, among which the VMs are; none: all are on one bridge. */
+  readonly networks?: number;
   readonly paths?: { readonly stateDir: string; readonly runDir: string };
 }
 
@@ -25,13 +27,22 @@ export interface CrowdOptions {
  * A model with that many VMs, each created and started by the engine, and no brigd on it.
  * A start looks at the whole host; while the crowd is made it looks at a host with one VM instead.
  */
-export const crowd = async ({ vms, running, paths }: CrowdOptions): Promise<World> => {
+export const crowd = async ({ vms, running, paths, networks = 0 }: CrowdOptions): Promise<World> => {
   const options = { cpus: 64, memoryBytes: 2 ** 44 };
   const world = await new World(options, undefined, paths).prepare('shared');
   world.keeper.close();
+  if (networks > 0) await world.filter();
+  for (let i = 0; i < networks; i++) {
+    const subnets = [{ cidr: `10.${100 + (i >> 8)}.${i & 255}.0/24` }, { cidr: `fd00:${i.toString(16)}::/64` }];
+    await world.engine.networks.create({ name: `n${i}`, kind: 'nat', subnets }, { cause: 'operator' });
+  }
   const defined = new Set<string>();
   const up = async (name: string, isRunning = true): Promise<void> => {
-    await world.create({ name, disks: [{ zvol: { size: '64M' } }], nics: [{}] });
+    await world.create({
+      name,
+      disks: [{ zvol: { size: '64M' } }],
+      nics: [networks > 0 ? { network: `n${Number(name.slice(1)) % networks}` } : {}],
+    });
     defined.add(name);
     if (isRunning) await world.engine.start(name, { cause: 'operator' });
   };

@@ -4,6 +4,7 @@ import type { NetworkDetail } from '../../api/networks.ts';
 import type { LeaseView, NetworkView } from '../../platform/networks.ts';
 import { print, printJson, type Call, type CliCommand, type Values } from '../command.ts';
 import { asList, asNumber, asText, given, readDocument, toLabel } from '../document.ts';
+import { hasLabels, labelsOf } from '../select.ts';
 import { withProgress } from '../progress.ts';
 import { paint, table } from '../render.ts';
 
@@ -121,7 +122,8 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
   list: async (call, name) => {
     if (name !== undefined) throw usage(`nothing after list, got ${escapeControls(name)}`);
-    const all = await call.client.networks();
+    const wanted = labelsOf(call);
+    const all = (await call.client.networks()).filter(({ labels }) => hasLabels(labels, wanted));
     if (call.json) printJson(all);
     else print(renderList(all));
   },
@@ -150,7 +152,14 @@ const VERBS: Readonly<Record<string, Verb>> = {
     const jail = asText(values.jail);
     if (jail === undefined) throw usage('--jail JAIL with attach, got none');
     const addresses = some(values.address);
-    const about = given({ addresses, mac: asText(values.mac), owner: asText(values.owner), gateway: values.gateway });
+    const labels = values.label === undefined ? undefined : Object.fromEntries(asList(values.label).map(toLabel));
+    const about = given({
+      addresses,
+      labels,
+      mac: asText(values.mac),
+      owner: asText(values.owner),
+      gateway: values.gateway,
+    });
     const attached = await withProgress(call.client, `attach jail ${jail} to network ${own}`, false, (on) =>
       call.client.attachJail(own, jail, about, on),
     );
@@ -180,7 +189,7 @@ const multiple = { type: 'string', multiple: true } as const;
 
 export const networkCommand: CliCommand = {
   usage:
-    'brig network create -f FILE | NAME --kind bridge|vlan|vxlan|routed|nat|external [--subnet CIDR]... [--uplink IF]... [--tag N] [--trunk NETWORK] [--vni N] [--local ADDRESS] [--remote ADDRESS] [--bridge IF] [--out IF] [--mtu N] [--group GROUP] [--isolation vm|owner|none] [--persistent] [--label K=V]... | list | show NAME | leases NAME | edit NAME -f FILE | attach NAME --jail JAIL [--address A/P]... [--mac MAC] [--owner OWNER] [--gateway] | detach NAME --jail JAIL | destroy NAME [--json]',
+    'brig network create -f FILE | NAME --kind bridge|vlan|vxlan|routed|nat|external [--subnet CIDR]... [--uplink IF]... [--tag N] [--trunk NETWORK] [--vni N] [--local ADDRESS] [--remote ADDRESS] [--bridge IF] [--out IF] [--mtu N] [--group GROUP] [--isolation vm|owner|none] [--persistent] [--label K=V]... | list [--label K[=V]]... | show NAME | leases NAME | edit NAME -f FILE | attach NAME --jail JAIL [--address A/P]... [--mac MAC] [--owner OWNER] [--gateway] [--label K=V]... | detach NAME --jail JAIL | destroy NAME [--json]',
   summary: 'networks: what VMs are on, and whose addresses are whose',
   options: {
     file: { type: 'string', short: 'f' },

@@ -1,14 +1,18 @@
 import { withProgress } from '../progress.ts';
 import { nameOf, print, printJson, timeoutOf, type Call, type CliCommand } from '../command.ts';
 import { renderExplanation, renderList, renderNode, renderPlan, renderShow } from '../render.ts';
+import { hasLabels, LABEL, labelsOf, onSelected } from '../select.ts';
 import { BrigError } from '../../base/errors.ts';
 import { parseBytes } from '../../base/units.ts';
 import type { Outcome } from '../../engine/request.ts';
 
 const NAME: readonly [number, number] = [1, 1];
 
-/** Quiet on success, as Unix is; says so when there was nothing to do. */
-const report = (call: Call, outcome: Outcome, nothing: string): void => {
+const ONE_OR_LABELS: readonly [number, number] = [0, 1];
+
+/** Quiet on success, as Unix is; says so when there was nothing to do. Of many only failures are told. */
+const report = (call: Call, outcome: Outcome | undefined, nothing: string): void => {
+  if (!outcome) return;
   if (call.json) printJson(outcome);
   else if (!outcome.changed) process.stderr.write(`${nameOf(call)}: ${nothing}\n`);
   if (outcome.downgraded !== undefined)
@@ -39,12 +43,13 @@ const resize: CliCommand = {
 };
 
 const list: CliCommand = {
-  usage: 'brig list [--json]',
-  summary: 'all VMs and what state they are in',
+  usage: 'brig list [--label K[=V]]... [--json]',
+  summary: 'all VMs, or those with the labels, and what state they are in',
+  options: { label: LABEL },
   operands: [0, 0],
-  run: async ({ client, json }) => {
-    const vms = await client.list();
-    if (json) printJson(vms);
+  run: async (call) => {
+    const vms = (await call.client.list()).filter(({ labels }) => hasLabels(labels, labelsOf(call)));
+    if (call.json) printJson(vms);
     else print(renderList(vms, Date.now()));
   },
 };
@@ -61,65 +66,52 @@ const show: CliCommand = {
 };
 
 const start: CliCommand = {
-  usage: 'brig start NAME [--json]',
+  usage: 'brig start NAME | --label K[=V]... [--json]',
   summary: 'start a VM in its jail; returns when it is confined and running',
-  operands: NAME,
+  options: { label: LABEL },
+  operands: ONE_OR_LABELS,
   run: async (call) => {
-    const outcome = await withProgress(call.client, `start ${nameOf(call)}`, true, (on) =>
-      call.client.operate('start', nameOf(call), on),
+    const outcome = await onSelected(call, 'start', true, start.usage, (name, on) =>
+      call.client.operate('start', name, on),
     );
     report(call, outcome, 'already running');
   },
 };
 
-/** Every VM that runs, at once: brigd works on them side by side. Errors: the first failure, after all have ended. */
-const stopAll = async (call: Call): Promise<void> => {
-  const running = (await call.client.list()).filter((vm) => vm.state !== 'defined');
-  const stops = running.map((vm) => call.client.operate('stop', vm.name, {}, timeoutOf(call)));
-  const ended = await withProgress(call.client, `stop ${running.length} VMs`, false, () => Promise.allSettled(stops));
-  const failed = ended.find((each) => each.status === 'rejected');
-  if (failed) throw failed.reason;
-};
-
 const stop: CliCommand = {
-  usage: 'brig stop NAME|--all [--timeout 30s] [--json]',
+  usage: 'brig stop NAME | --label K[=V]... | --all [--timeout 30s] [--json]',
   summary: 'ask the guest to shut down, then force it; returns when nothing is left',
-  options: { timeout: { type: 'string' }, all: { type: 'boolean' } },
-  operands: [0, 1],
+  options: { timeout: { type: 'string' }, all: { type: 'boolean' }, label: LABEL },
+  operands: ONE_OR_LABELS,
   run: async (call) => {
-    const all = call.values.all === true;
-    if (all === call.operands.length > 0)
-      throw new BrigError('usage.invalid', `read arguments: expected NAME or --all, got ${all ? 'both' : 'neither'}`, {
-        hint: `usage: ${stop.usage}`,
-      });
-    if (all) return await stopAll(call);
-    const outcome = await withProgress(call.client, `stop ${nameOf(call)}`, false, (on) =>
-      call.client.operate('stop', nameOf(call), on, timeoutOf(call)),
-    );
+    const stopOne = (name: string, on: object): Promise<Outcome> =>
+      call.client.operate('stop', name, on, timeoutOf(call));
+    const outcome = await onSelected(call, 'stop', false, stop.usage, stopOne, (vm) => vm.state !== 'defined');
     report(call, outcome, 'not running');
   },
 };
 
 const kill: CliCommand = {
-  usage: 'brig kill NAME [--json]',
+  usage: 'brig kill NAME | --label K[=V]... [--json]',
   summary: 'end a VM at once, like pulling the plug',
-  operands: NAME,
+  options: { label: LABEL },
+  operands: ONE_OR_LABELS,
   run: async (call) => {
-    const outcome = await withProgress(call.client, `kill ${nameOf(call)}`, false, (on) =>
-      call.client.operate('kill', nameOf(call), on),
+    const outcome = await onSelected(call, 'kill', false, kill.usage, (name, on) =>
+      call.client.operate('kill', name, on),
     );
     report(call, outcome, 'not running');
   },
 };
 
 const restart: CliCommand = {
-  usage: 'brig restart NAME [--timeout 30s] [--json]',
+  usage: 'brig restart NAME | --label K[=V]... [--timeout 30s] [--json]',
   summary: 'stop, then start',
-  options: { timeout: { type: 'string' } },
-  operands: NAME,
+  options: { timeout: { type: 'string' }, label: LABEL },
+  operands: ONE_OR_LABELS,
   run: async (call) => {
-    const outcome = await withProgress(call.client, `restart ${nameOf(call)}`, true, (on) =>
-      call.client.operate('restart', nameOf(call), on, timeoutOf(call)),
+    const outcome = await onSelected(call, 'restart', true, restart.usage, (name, on) =>
+      call.client.operate('restart', name, on, timeoutOf(call)),
     );
     report(call, outcome, 'nothing to do');
   },
@@ -139,14 +131,14 @@ const resolve: CliCommand = {
 };
 
 const destroy: CliCommand = {
-  usage: 'brig destroy NAME [--force] [--json]',
+  usage: 'brig destroy NAME | --label K[=V]... [--force] [--json]',
   summary: 'remove a VM, its disks and all that was leased to it',
-  options: { force: { type: 'boolean' } },
-  operands: NAME,
+  options: { force: { type: 'boolean' }, label: LABEL },
+  operands: ONE_OR_LABELS,
   run: async (call) => {
     const force = call.values.force === true;
-    const outcome = await withProgress(call.client, `destroy ${nameOf(call)}`, false, (on) =>
-      call.client.destroy(nameOf(call), force, on),
+    const outcome = await onSelected(call, 'destroy', false, destroy.usage, (name, on) =>
+      call.client.destroy(name, force, on),
     );
     report(call, outcome, 'nothing to do');
   },
