@@ -10,6 +10,7 @@ import { listMounts, parseMounts, type Mount } from './programs/mount.ts';
 import { listProcesses, parseProcesses, type Process } from './programs/ps.ts';
 import { listRules, parseRules } from './programs/rctl.ts';
 import {
+  ANCHORS,
   isFiltering,
   listAnchors,
   missingAnchors,
@@ -119,18 +120,17 @@ export const probePf = async (host: Host, pf: Node['pf']): Promise<void> => {
     pf.receivedOn = (await host.run(tryReceivedOn(GROUP))).status === 0;
 };
 
-/** One pass over the anchors, whatever the number of VMs. A kernel without pf is no failure. */
+const NO_PF: Pf = { enabled: false, missing: ANCHORS, anchors: new Set() };
+
+/** One pass over the anchors, whatever the number of VMs. No answer is not a no: what is there would be left for ever. */
 const readPf = async (host: Host, node: Node): Promise<Pf> => {
+  if (!(await host.stat('/dev/pf'))) return NO_PF;
   await probePf(host, node.pf);
-  const say = async (command: Command): Promise<string> => {
-    const { status, stdout } = await host.run(command);
-    return status === 0 ? stdout : '';
-  };
   const [info, nat, rules, anchors] = await Promise.all([
-    say(showMain('info')),
-    say(showMain('nat')),
-    say(showMain('rules')),
-    say(listAnchors()),
+    ask(host, showMain('info')),
+    ask(host, showMain('nat')),
+    ask(host, showMain('rules')),
+    ask(host, listAnchors()),
   ]);
   return pfOf([info, `${nat}${rules}`, anchors].join('\0'));
 };

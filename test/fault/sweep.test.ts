@@ -3,6 +3,15 @@ import { World, type FaultKind } from '../sim/world.ts';
 
 const operator = { cause: 'operator' } as const;
 
+const NAT = { name: 'lan', kind: 'nat', subnets: [{ cidr: '10.77.0.0/24' }, { cidr: 'fd00:77::/64' }] };
+
+/** A network that filters and translates, and a VM on it. */
+const onNetwork = async (world: World): Promise<void> => {
+  await world.filter();
+  await world.engine.networks.create(NAT, operator);
+  await world.create({ nics: [{ network: 'lan', forwards: [{ port: 2201, to: 22 }] }], disks: [] });
+};
+
 /** What is swept: how the world is prepared, what is done, and the state that means it was done. */
 const STORIES = {
   start: {
@@ -37,6 +46,21 @@ const STORIES = {
       await world.engine.start('web01', operator);
     },
     act: (world: World) => world.engine.destroy('web01', { ...operator, graceMs: 1000, force: true }),
+  },
+  'start on a network': {
+    prepare: onNetwork,
+    act: (world: World) => world.engine.start('web01', operator),
+  },
+  'stop on a network': {
+    prepare: async (world: World) => {
+      await onNetwork(world);
+      await world.engine.start('web01', operator);
+    },
+    act: (world: World) => world.engine.stop('web01', { ...operator, graceMs: 1000 }),
+  },
+  'a network that stays': {
+    prepare: (world: World) => world.filter(),
+    act: (world: World) => world.engine.networks.create({ ...NAT, persistent: true }, operator),
   },
   crash: {
     prepare: async (world: World) => {
@@ -95,6 +119,7 @@ const cleanUp = async (world: World): Promise<void> => {
     await world.engine.stop(name, { ...operator, graceMs: 1000 });
     await world.engine.destroy(name, { ...operator, force: true });
   }
+  if (world.store.networks.find('lan')) await world.engine.networks.destroy('lan', operator);
 };
 
 const isWhole = async (world: World): Promise<boolean> => (await world.engine.examine('web01')).length === 0;
@@ -148,7 +173,9 @@ const once = async (story: keyof typeof STORIES, kind: FaultKind, at: number, fo
     // A repair that failed is tried again by the next pass.
     if (state === 'running' && story === 'repair') await world.until(async () => await isWhole(world));
     if (state === 'running') expect(await world.engine.examine('web01'), 'whole').toEqual([]);
-    if (state !== 'running' && state !== 'stuck') expect(await world.inventory(), 'nothing left').toEqual(bare);
+    const stays = world.store.networks.find('lan')?.spec.persistent;
+    if (state !== 'running' && state !== 'stuck' && !stays)
+      expect(await world.inventory(), 'nothing left').toEqual(bare);
     expect(world.store.listSagas(), 'the journal is empty').toEqual([]);
     await cleanUp(world);
     expect(await world.inventory(), 'nothing left at the end').toEqual(bare);
