@@ -359,3 +359,22 @@ describe('files of leases', () => {
     ]);
   });
 });
+
+describe('operators at once', () => {
+  test('get no address twice, and are told when none is left', async () => {
+    await prepare();
+    await make({ name: 'lan', kind: 'nat', subnets: [{ cidr: '10.77.0.0/27' }] });
+    const ends = await Promise.allSettled(
+      Array.from({ length: 40 }, (_, i) => world.create({ name: `v${i}`, nics: [{ network: 'lan' }], disks: [] })),
+    );
+    const failed = ends.flatMap((end) => (end.status === 'rejected' ? [String(end.reason)] : []));
+    const addresses = networks()
+      .leases('lan')
+      .map(({ address }) => address);
+    expect(new Set(addresses).size).toBe(29);
+    expect(addresses).toHaveLength(29);
+    expect(failed).toHaveLength(11);
+    for (const each of failed) expect(each).toMatch(/no address of 10\.77\.0\.0\/27|left|free/);
+    expect((await networks().show('lan')).subnets).toMatchObject([{ size: '29', free: '0' }]);
+  });
+});
