@@ -5,6 +5,9 @@ export type { Action, Catalogue, Holds, Repair, Step, StepDef } from './base/ste
 export { parseVm, parseVmDocument, parseVmText, type VmDocument, type VmSpec } from './spec/vm.ts';
 export { parseTemplate, renderTemplate, type Template } from './spec/template.ts';
 export type { ImageManifest, SignedImage } from './spec/image.ts';
+export { parseNetwork, type NetworkSpec } from './spec/network.ts';
+export { parseAttachment, type AttachmentSpec } from './spec/attachment.ts';
+export type { JailView, LeaseView, NetworkView, SubnetView } from './platform/networks.ts';
 export { parseConfig, type Config } from './spec/config.ts';
 export type { Finding, Live, Platform, Vm } from './platform/platform.ts';
 export { renderExit, toExit, type Exit } from './platform/exit.ts';
