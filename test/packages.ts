@@ -10,6 +10,7 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/usr/bin/bzip2': 'bzip2',
   '/usr/bin/bwrap': 'bubblewrap',
   '/usr/sbin/ip': 'iproute2',
+  '/usr/bin/ping': 'iputils-ping',
   '/usr/bin/ps': 'procps',
   '/usr/bin/swtpm': 'swtpm',
   '/usr/bin/xorrisofs': 'xorriso',

@@ -103,6 +103,8 @@ export const LIMITS = {
   hookDrainMs: 100,
   /** Several changes at once make one set of files of it. */
   leasesWriteMs: 100,
+  /** A router that does not answer where an uplink's addresses are now: they go back. */
+  routerTimeoutMs: 15_000,
   /** Guest resets within the window before the supervisor gives up on a reboot loop. */
   resets: 10,
   resetWindowSeconds: 60,

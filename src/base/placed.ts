@@ -94,6 +94,8 @@ export interface NetworkPlacement {
   readonly addresses: readonly string[];
   /** What else is on the bridge. */
   readonly uplinks: readonly Uplink[];
+  /** Addresses and routes that were its uplink's before. */
+  readonly moved?: Moved;
   /** The host forwards for it. */
   readonly routes: boolean;
   /** Who reaches whom, where no policy says more. */
@@ -109,6 +111,14 @@ export interface NetworkPlacement {
   readonly trunk?: { readonly network: NetworkPlacement; readonly tag: number };
   /** Its bridge keeps VLANs apart, and carries all of them on its uplinks. */
   readonly aware?: boolean;
+}
+
+/** What an interface of the host had, and a bridge has in its place. */
+export interface Moved {
+  /** Shape: `192.0.2.5/24` */
+  readonly addresses: readonly string[];
+  /** By routers on its links. */
+  readonly routes: readonly { readonly to: string; readonly via: string }[];
 }
 
 /** An interface on a network's bridge that is no VM's: there already, or made for it. */

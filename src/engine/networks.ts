@@ -1,4 +1,4 @@
-import type { NetworkPlacement } from '../base/placed.ts';
+import type { Moved, NetworkPlacement } from '../base/placed.ts';
 import type { Step } from '../base/step.ts';
 import { BrigError } from '../base/errors.ts';
 import { renderAddress } from '../net/address.ts';
@@ -153,9 +153,20 @@ export class Networks<Seen> {
     };
   }
 
+  /** With what its uplink has now, or had before the network took it. */
+  async #withMoved(spec: NetworkSpec, old?: NetworkSpec): Promise<NetworkSpec> {
+    if (spec.kind !== 'bridge') return spec;
+    const plain = { ...spec };
+    delete plain.moved;
+    const [uplink] = spec.uplinks;
+    if (!spec.moveAddresses || uplink === undefined) return plain;
+    const before = old?.kind === 'bridge' && old.uplinks[0] === uplink ? old.moved : undefined;
+    return { ...plain, moved: copyOf(before ?? (await this.#o.platform.readUplink(this.#o.host, uplink))) };
+  }
+
   /** Errors: spec.invalid; network.exists; network.blocked, before anything is touched; the step that failed. */
   async create(document: unknown, request: Request): Promise<NetworkView> {
-    const spec = parseNetwork(document);
+    const spec = await this.#withMoved(parseNetwork(document));
     const { store, host, events } = this.#o;
     const { name } = spec;
     return await this.#o.operate(holderOf(name), 'create', request, async (operation) => {
@@ -213,7 +224,7 @@ export class Networks<Seen> {
   /** Another document. Errors: as create's; network.blocked while somebody uses what it would change, or has an address that it lacks. */
   async edit(name: string, document: unknown, request: Request): Promise<NetworkView> {
     const { spec: old } = this.#row(name);
-    const spec = parseNetwork(document);
+    const spec = await this.#withMoved(parseNetwork(document), old);
     if (spec.name !== name) throw blocked('edit', name, `the name ${name}`, spec.name, 'a network keeps its name');
     if (spec.kind !== old.kind) throw blocked('edit', name, `kind ${old.kind}`, spec.kind, 'make another network');
     return await this.#o.operate(holderOf(name), 'edit', request, async (operation) => {
@@ -323,6 +334,8 @@ export class Networks<Seen> {
     return this.jails.attach(name, document, request);
   }
 }
+
+const copyOf = ({ addresses, routes }: Moved) => ({ addresses: [...addresses], routes: [...routes] });
 
 const uplinksOf = (spec: NetworkSpec): readonly string[] => (spec.kind === 'bridge' ? spec.uplinks : []);
 

@@ -96,6 +96,7 @@ const placeRow = (row: NetworkRow, places: Places): NetworkPlacement => {
     isolation: spec.isolation,
     ...routerOf(spec),
     ...(spec.kind === 'bridge' && spec.aware ? { aware: true } : {}),
+    ...(spec.kind === 'bridge' && spec.moved ? { moved: spec.moved } : {}),
   };
 };
 

@@ -7,6 +7,7 @@ import type { Seen } from './observe.ts';
 import { fileDisk, runDir, stateDir } from './steps/files.ts';
 import { dev, filesystem, jail, limits, ruleset } from './steps/jail.ts';
 import { bridge, forward, uplink, vlan, vxlan } from './steps/bridge.ts';
+import { move } from './steps/move.ts';
 import { jailEpair, jailJoin } from './steps/attach.ts';
 import { anchor, filtering } from './steps/firewall.ts';
 import { link } from './steps/link.ts';
@@ -37,6 +38,7 @@ export const catalogue = {
   'vxlan.create': vxlan,
   'bridge.create': bridge,
   'uplink.add': uplink,
+  'uplink.move': move,
   'forward.enable': forward,
   'link.address': link,
   'firewall.create': filtering,

@@ -37,6 +37,11 @@ const routerSteps = (node: Node, { name, router }: NetworkPlacement): Step[] => 
   return [step('firewall.create', {}), step('firewall.load', { anchor: networkAnchorName(name), text, because })];
 };
 
+const moveSteps = ({ bridge, uplinks, moved }: NetworkPlacement): Step[] => {
+  const [uplink] = uplinks;
+  return bridge && uplink && moved ? [step('uplink.move', { bridge, interface: uplink.interface, ...moved })] : [];
+};
+
 /** All that a network is made of on the host, in order; several VMs share it. */
 export const networkSteps = (node: Node, network: NetworkPlacement): Step[] => {
   if (network.trunk) return networkSteps(node, network.trunk.network);
@@ -65,6 +70,7 @@ export const networkSteps = (node: Node, network: NetworkPlacement): Step[] => {
     ...network.uplinks.map((each) =>
       step('uplink.add', { bridge, interface: each.interface, ...(aware ? { tagged: true } : {}) }),
     ),
+    ...moveSteps(network),
     ...forwardSteps(network),
     ...routerSteps(node, network),
   ];

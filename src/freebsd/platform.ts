@@ -15,6 +15,7 @@ import { checkPosture } from './doctor.ts';
 import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
 import { basisOf, dataDepth, look, observe, probePf, type Seen } from './observe.ts';
 import { catalogue } from './catalogue.ts';
+import { readUplink } from './uplink.ts';
 import { attachSteps, checkAttached } from './attach.ts';
 import { checkNetwork, networkSteps } from './networks.ts';
 import { createSteps, startSteps } from './plan.ts';
@@ -132,6 +133,7 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     attend: (steps) => {
       for (const { kind } of steps) if (SELDOM.has(kind)) asks.add(kind);
     },
+    readUplink,
     attachSteps: (attached) => attachSteps(known(), attached),
     checkAttached: (seen, attached) => checkAttached(known(), seen, attached),
     jailOf: jailNow,

@@ -1,5 +1,6 @@
 import { seed } from '../platform/seed.ts';
 import { jailJoin } from './steps/attach.ts';
+import { move } from './steps/move.ts';
 import { fileGrow } from '../platform/grow.ts';
 import { keepFiles, restoreFiles } from '../platform/snapshots.ts';
 import { firmwareVars } from '../platform/vars.ts';
@@ -33,6 +34,7 @@ export const catalogue = {
   'vxlan.create': vxlan,
   'bridge.create': bridge,
   'uplink.add': uplink,
+  'uplink.move': move,
   'forward.enable': forward,
   'firewall.create': table,
   'firewall.network': network,

@@ -5,6 +5,7 @@ import { countsIo, DEVICES, diskPaths, largestFile, partsOf, type Part } from '.
 import { blockDevices, leastThreads, overheadBytes } from './limits.ts';
 import { checkNetwork } from './networks.ts';
 import { NFT } from './programs/nft.ts';
+import { PING } from './programs/ping.ts';
 import { markOf, nicNames, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 import { QEMU_IMG } from './programs/qemu-img.ts';
@@ -252,6 +253,9 @@ const checkFiles = async (host: Host, { spec, place }: Vm): Promise<Finding[]> =
     ...spec.devices['virtio-9p'].map(({ path }) => checkShare(host, path)),
     ...(bases.length > 0 ? [checkTool(host, QEMU_IMG, 'a disk with from', 'qemu-utils')] : []),
     ...(spec.cloudInit ? [checkTool(host, XORRISOFS, 'cloudInit', 'xorriso')] : []),
+    ...(place.nics.some(({ network }) => network.moved)
+      ? [checkTool(host, PING, 'moveAddresses', 'iputils-ping')]
+      : []),
     ...(place.nics.some(({ policy }) => policy)
       ? [checkTool(host, NFT, 'a network that guards its guests', 'nftables')]
       : []),

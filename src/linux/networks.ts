@@ -28,6 +28,11 @@ const forwardSteps = (network: NetworkPlacement): Step[] => {
 export const withLinkLocal = (addresses: readonly string[]): readonly string[] =>
   addresses.some((address) => address.includes(':')) ? [...addresses, 'fe80::1/64'] : addresses;
 
+const moveSteps = ({ bridge, uplinks, moved }: NetworkPlacement): Step[] => {
+  const [uplink] = uplinks;
+  return bridge && uplink && moved ? [step('uplink.move', { bridge, interface: uplink.interface, ...moved })] : [];
+};
+
 /** All that a network is made of on the host, in order; several VMs share it. */
 export const networkSteps = (network: NetworkPlacement): Step[] => {
   if (network.trunk) return networkSteps(network.trunk.network);
@@ -53,6 +58,7 @@ export const networkSteps = (network: NetworkPlacement): Step[] => {
       ...(aware ? { aware } : {}),
     }),
     ...network.uplinks.map((each) => step('uplink.add', { bridge, interface: each.interface })),
+    ...moveSteps(network),
     ...forwardSteps(network),
     ...routerSteps(network),
   ];

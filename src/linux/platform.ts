@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert';
+import { readUplink } from './uplink.ts';
 import { attachSteps, checkAttached } from './attach.ts';
 import type { Host } from '../base/host.ts';
 import type { Paths } from '../base/placed.ts';
@@ -126,6 +127,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     attend: (steps) => {
       for (const { kind } of steps) if (kind === 'firewall.create') asks.add(kind);
     },
+    readUplink,
     attachSteps: (attached) => attachSteps(attached),
     checkAttached,
     jailOf: (seen, name) => (seen.spaces.has(name) ? 'there' : 'gone'),

@@ -69,7 +69,7 @@ const startInit = (world: World): void => {
 
 const addInterfaces = (world: World): void => {
   world.interfaces = [];
-  world.routes = [];
+  world.routes = [{ to: 'default', via: '10.0.2.2', interface: 'vtnet0' }];
   world.indices = { used: new Set(), lowest: 1 };
   const uplink = addInterface(world, 'ether', 'vtnet0', 0, 0);
   uplink.up = true;

@@ -245,6 +245,8 @@ export interface Posture {
   poolHealth: string;
   /** TCP ports that the host reaches, each `ADDRESS PORT`. */
   readonly ports: Set<string>;
+  /** Neighbours that do not answer. */
+  readonly mute: Set<string>;
 }
 
 /** Rules as pf prints them. */
@@ -308,6 +310,7 @@ export class World {
     enabled: new Set(['brigd']),
     poolHealth: 'ONLINE',
     ports: new Set(),
+    mute: new Set(),
   };
   /** Beside those of the interfaces' own addresses. */
   routes: { readonly to: string; readonly via: string | undefined; readonly interface: string }[] = [];

@@ -66,7 +66,7 @@ const checkExternal = ({ name, bridge }: NetworkPlacement, host: Interfaces, wor
       ];
 };
 
-const LINK_LOCAL = /^(fe80:|169\.254\.)/;
+export const LINK_LOCAL = /^(fe80:|169\.254\.)/;
 
 /** Interfaces of the host that a network lies on. */
 const checkParents = (network: NetworkPlacement, host: Interfaces, words: HostWords): Finding[] => {
@@ -85,12 +85,12 @@ const checkParents = (network: NetworkPlacement, host: Interfaces, words: HostWo
       ...(mtu !== undefined && found.mtu < mtu
         ? [problem(`uplink ${parent} with an MTU of at least ${mtu}`, String(found.mtu), 'lower mtu in the document')]
         : []),
-      ...(joins && words.losesAddresses && own.length > 0
+      ...(joins && words.losesAddresses && own.length > 0 && !network.moved
         ? [
             problem(
               `uplink ${parent} without addresses, at which the host could not be reached any more`,
               own.join(', '),
-              'use an interface without addresses, or a bridge that has them: kind external',
+              'move them to the bridge by moveAddresses: true, or use a bridge that has them: kind external',
             ),
           ]
         : []),

@@ -1,5 +1,5 @@
 import type { Command, DiskPort, Host } from '../base/host.ts';
-import type { Attached, NetworkPlacement, Placement } from '../base/placed.ts';
+import type { Attached, Moved, NetworkPlacement, Placement } from '../base/placed.ts';
 import type { Catalogue, Step } from '../base/step.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Audit } from './audit.ts';
@@ -63,6 +63,8 @@ export interface Platform<Seen = unknown> {
   startSteps(vm: Vm, run: string, graceMs: number): readonly Step[];
   /** What a network is made of on this host, in order; all of its users share it. */
   networkSteps(network: NetworkPlacement): readonly Step[];
+  /** Addresses and routes that an interface of the host has. */
+  readUplink(host: Host, name: string): Promise<Moved>;
   /** What puts a jail of somebody else's on a network, in order. */
   attachSteps(attached: Attached): readonly Step[];
   /** Why it cannot be put there, before anything is touched. */

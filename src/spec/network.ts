@@ -101,6 +101,15 @@ const network = z.discriminatedUnion(
       kind: z.literal('bridge'),
       ...common,
       uplinks: z.array(interfaceName).max(16).default([]),
+      /** The uplink's addresses and routes are the bridge's while the network is there: the host stays reachable. */
+      moveAddresses: z.boolean().default(false),
+      /** What was moved: brig writes it down, for it must be given back. */
+      moved: z
+        .strictObject({
+          addresses: z.array(z.string()),
+          routes: z.array(z.strictObject({ to: z.string(), via: z.string() })),
+        })
+        .optional(),
       /** It keeps VLANs apart: networks of kind vlan are on it, and no NIC directly. FreeBSD 15. */
       aware: z.boolean().default(false),
     }),
@@ -191,12 +200,21 @@ const checkOverlaps = (spec: Network, tell: ReturnType<typeof problem>): void =>
   });
 };
 
+const checkMove = (spec: Extract<Network, { kind: 'bridge' }>, tell: ReturnType<typeof problem>): void => {
+  const { moveAddresses, uplinks, persistent, aware } = spec;
+  if (!moveAddresses) return;
+  if (uplinks.length !== 1) tell(['uplinks'], 'one uplink, whose addresses are moved');
+  if (!persistent) tell(['persistent'], 'true, for addresses do not come and go with VMs');
+  if (aware) tell(['aware'], 'false, for the host has its addresses on the bridge');
+};
+
 const checkKind = (spec: Network, tell: ReturnType<typeof problem>): void => {
   if (ROUTES.has(spec.kind) && spec.subnets.length === 0) tell(['subnets'], 'at least one, for the host is the router');
   if (spec.kind === 'vlan' && (spec.uplink === undefined) === (spec.trunk === undefined))
     tell([], 'one of uplink and trunk');
   if (spec.kind === 'vlan' && spec.trunk !== undefined && spec.interface !== undefined)
     tell(['interface'], 'none, for the interface is that of the trunk');
+  if (spec.kind === 'bridge') checkMove(spec, tell);
   if (spec.kind !== 'vxlan') return;
   if ((spec.remote === undefined) === (spec.multicast === undefined)) tell([], 'one of remote and multicast');
   const local = parseAddress(spec.local);

@@ -278,6 +278,41 @@ describe('a network namespace that brig did not make', () => {
   });
 });
 
+describe("an uplink's addresses", () => {
+  const document = (): string =>
+    file('up.json', { name: 'up', kind: 'bridge', uplinks: ['brigworld0'], persistent: true, moveAddresses: true });
+  const onHost = (name: string): string => ip('-o', 'address', 'show', 'dev', name);
+  const away = (): string => ip('route', 'show', '203.0.113.0/24');
+
+  test('move to the bridge and back, and the host stays reachable', async () => {
+    ip('route', 'add', '203.0.113.0/24', 'via', '198.51.100.2');
+    brig('network', 'create', '-f', document());
+    const { interface: bridge = '' } = await stage.client.network('up');
+    for (const address of ['198.51.100.1/24', 'fd01::1/64']) {
+      expect(onHost(bridge)).toContain(address);
+      expect(onHost('brigworld0')).not.toContain(address);
+    }
+    expect(away()).toContain(`via 198.51.100.2 dev ${bridge}`);
+    for (const to of ['198.51.100.1', 'fd01::1']) expect(world.reaches(to), to).toBe(true);
+    brig('network', 'destroy', 'up');
+    expect(away()).toContain('via 198.51.100.2 dev brigworld0');
+    for (const to of ['198.51.100.1', 'fd01::1']) expect(world.reaches(to), to).toBe(true);
+  });
+
+  test('go back when the router does not answer', () => {
+    ip('-n', world.space, 'address', 'delete', '198.51.100.2/24', 'dev', 'eth0');
+    const { status, stderr } = stage.brig('network', 'create', '-f', document());
+    expect([status, stderr]).toEqual([
+      expect.any(Number),
+      expect.stringContaining('an answer of 198.51.100.2') as string,
+    ]);
+    expect(onHost('brigworld0')).toContain('198.51.100.1/24');
+    ip('-n', world.space, 'address', 'add', '198.51.100.2/24', 'dev', 'eth0');
+    expect(world.reaches('198.51.100.1')).toBe(true);
+    ip('route', 'delete', '203.0.113.0/24');
+  });
+});
+
 describe('rules that somebody changes', () => {
   const chain = (name: string): string => run('/usr/sbin/nft', ['list', 'chain', 'bridge', 'brig', name]).stdout;
 

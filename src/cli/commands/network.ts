@@ -38,6 +38,7 @@ const toDocument = (name: string, values: Values): unknown => {
     group: asText(values.group),
     isolation: asText(values.isolation),
     persistent: values.persistent,
+    moveAddresses: values['move-addresses'],
     labels: values.label === undefined ? undefined : Object.fromEntries(asList(values.label).map(toLabel)),
   });
 };
@@ -189,7 +190,7 @@ const multiple = { type: 'string', multiple: true } as const;
 
 export const networkCommand: CliCommand = {
   usage:
-    'brig network create -f FILE | NAME --kind bridge|vlan|vxlan|routed|nat|external [--subnet CIDR]... [--uplink IF]... [--tag N] [--trunk NETWORK] [--vni N] [--local ADDRESS] [--remote ADDRESS] [--bridge IF] [--out IF] [--mtu N] [--group GROUP] [--isolation vm|owner|none] [--persistent] [--label K=V]... | list [--label K[=V]]... | show NAME | leases NAME | edit NAME -f FILE | attach NAME --jail JAIL [--address A/P]... [--mac MAC] [--owner OWNER] [--gateway] [--label K=V]... | detach NAME --jail JAIL | destroy NAME [--json]',
+    'brig network create -f FILE | NAME --kind bridge|vlan|vxlan|routed|nat|external [--subnet CIDR]... [--uplink IF]... [--tag N] [--trunk NETWORK] [--vni N] [--local ADDRESS] [--remote ADDRESS] [--bridge IF] [--out IF] [--mtu N] [--group GROUP] [--isolation vm|owner|none] [--persistent] [--move-addresses] [--label K=V]... | list [--label K[=V]]... | show NAME | leases NAME | edit NAME -f FILE | attach NAME --jail JAIL [--address A/P]... [--mac MAC] [--owner OWNER] [--gateway] [--label K=V]... | detach NAME --jail JAIL | destroy NAME [--json]',
   summary: 'networks: what VMs are on, and whose addresses are whose',
   options: {
     file: { type: 'string', short: 'f' },
@@ -197,6 +198,7 @@ export const networkCommand: CliCommand = {
     ...{ group: text, isolation: text, subnet: multiple, uplink: multiple, label: multiple },
     ...{ jail: text, owner: text, mac: text, address: multiple, gateway: { type: 'boolean' } },
     persistent: { type: 'boolean' },
+    'move-addresses': { type: 'boolean' },
   },
   operands: [1, 2],
   run: async (call) => {

@@ -15,6 +15,13 @@ export const addRoute = ({ to, via }: Route, name: string): Command =>
     ...(via === undefined ? ['-interface', name] : [via]),
   ]);
 
+/** A route that goes another way from now on, or that is there from now on. Source: route(8) */
+export const changeRoute = (verb: 'add' | 'delete', to: string, via: string): Command =>
+  command('/sbin/route', ['-n', verb, familyOf(via), to, via]);
+
+/** unrecorded: the text of a route that is not there; route(8) prints strerror of ESRCH. */
+export const NO_ROUTE: Tolerance = { status: 1, stderr: 'not in table' };
+
 /** A default route in a jail's own stack. Source: route(8) "-j" */
 export const addDefault = (jail: string, gateway: string): Command =>
   command('/sbin/route', ['-j', jail, '-n', 'add', familyOf(gateway), 'default', gateway]);
@@ -26,6 +33,8 @@ export const ROUTE_EXISTS: Tolerance = { status: 1, stderr: 'File exists' };
 export const listRoutes = (): Command => command('/usr/bin/netstat', ['-rn', '--libxo=json']);
 
 interface Entry {
+  readonly gateway?: string;
+  readonly flags?: string;
   readonly destination?: string;
   readonly 'interface-name'?: string;
 }
@@ -42,6 +51,12 @@ const entriesOf = (text: string): readonly Entry[] =>
   ((JSON.parse(text) as Answer).statistics?.['route-information']?.['route-table']?.['rt-family'] ?? []).flatMap(
     (family) => family['rt-entry'] ?? [],
   );
+
+/** Routes by a router behind an interface: flag G. */
+export const parseVia = (text: string, name: string): { to: string; via: string }[] =>
+  entriesOf(text)
+    .filter((entry) => entry['interface-name'] === name && (entry.flags ?? '').includes('G'))
+    .map(({ destination = '', gateway = '' }) => ({ to: destination, via: gateway }));
 
 /** The interface of the default route, of IPv4 before IPv6. */
 export const parseEgress = (text: string): string | undefined =>

@@ -12,7 +12,21 @@ const towards = (world: World, via: string): string | undefined => {
     ?.name;
 };
 
-/** route(8): `-n add [-inet|-inet6] -net TO -interface IF`, or a neighbour's address in its place. */
+const changeDefault = (world: World, verb: string, via: string): ReturnType<Program> => {
+  const before = world.routes.findIndex((each) => each.to === 'default' && each.via === via);
+  // unrecorded: both texts
+  if (verb === 'delete' && before < 0) return fail(`delete net default: gateway ${via} fib 0: not in table`);
+  if (verb === 'add' && before >= 0)
+    return fail(`add net default: gateway ${via} fib 0: route already in table: File exists`);
+  if (verb === 'delete') world.routes.splice(before, 1);
+  else {
+    const found = towards(world, via);
+    if (found === undefined) return fail('route: Network is unreachable');
+    world.routes.push({ to: 'default', via, interface: found });
+  }
+  return done(`${verb} net default: gateway ${via}\n`);
+};
+
 /** A jail's own routes are nobody's concern here. unrecorded: its texts */
 const inJail = (world: World, args: readonly string[]): ReturnType<Program> => {
   const [jail = '', ...words] = args;
@@ -23,8 +37,15 @@ const inJail = (world: World, args: readonly string[]): ReturnType<Program> => {
     : fail(`route: jail "${jail}" not found`);
 };
 
+/** route(8): `-n add [-inet|-inet6] -net TO -interface IF`, or a neighbour's address in its place; `-n add|delete default`. */
 export const route: Program = (world, args) => {
   if (args[0] === '-j') return inJail(world, args.slice(1));
+  const [, verb = '', , , via = ''] = args;
+  if (/^-n (add|delete) -inet6? default \S+$/.test(args.join(' '))) return changeDefault(world, verb, via);
+  return addNet(world, args);
+};
+
+const addNet = (world: World, args: readonly string[]): ReturnType<Program> => {
   const [to = '', key, name = ''] = args.slice(4);
   if (!/^-n add -inet6? -net \S+ \S+/.test(args.join(' ')))
     throw unknownArgv('route', args, 'expected -n add -inet|-inet6 -net TO -interface IF, or an address');
@@ -42,17 +63,15 @@ export const route: Program = (world, args) => {
 const entry = (destination: string, gateway: string, name: string) => ({
   destination,
   gateway,
-  flags: 'US',
+  flags: destination === 'default' ? 'UGS' : 'US',
   'interface-name': name,
 });
 
 /** netstat(1): -rn --libxo=json. */
 export const netstat: Program = (world, args) => {
   if (args.join(' ') !== '-rn --libxo=json') throw unknownArgv('netstat', args, 'expected -rn --libxo=json');
-  const uplink = findInterface(world, 0, 'vtnet0');
-  const out = uplink ? [entry('default', '10.0.2.2', 'vtnet0')] : [];
-  const entries = out.concat(
-    world.routes.map(({ to, via, interface: name }) => entry(to.replace(/\/(32|128)$/, ''), via ?? name, name)),
+  const entries = world.routes.map(({ to, via, interface: name }) =>
+    entry(to.replace(/\/(32|128)$/, ''), via ?? name, name),
   );
   const family = (text: string) => ({
     'address-family': text,

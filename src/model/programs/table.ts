@@ -22,6 +22,7 @@ import { makefs } from './makefs.ts';
 import { mkfifo } from './mkfifo.ts';
 import { mount } from './mount.ts';
 import { ps } from './ps.ts';
+import { ping } from './ping.ts';
 import { netstat, route } from './route.ts';
 import { rctl } from './rctl.ts';
 import { sysctl } from './sysctl.ts';
@@ -46,6 +47,7 @@ export const PROGRAMS: ReadonlyMap<string, Program> = new Map([
   ['/sbin/ifconfig', ifconfig],
   ['/sbin/kldload', kldload],
   ['/sbin/mount', mount],
+  ['/sbin/ping', ping],
   ['/sbin/route', route],
   ['/sbin/sysctl', sysctl],
   ['/sbin/umount', umount],
