@@ -6,6 +6,7 @@ import { renderEffect } from '../saga/render.ts';
 import { definitionOf, holdsOf, planRepair } from '../saga/run.ts';
 import type { VmRow } from '../store/rows.ts';
 import type { Changes } from './changes.ts';
+import { suspects } from './suspects.ts';
 
 /** A part of a running VM that is not as brig made it, and what became of it. */
 export interface Difference {
@@ -113,7 +114,10 @@ export class Repairs<Seen> {
     mayRepair: (key: string) => string | undefined,
   ): Promise<Difference> {
     const refusal = mayRepair(found.key);
-    if (refusal !== undefined) return { ...found, state: 'refused', reason: refusal };
+    if (refusal !== undefined) {
+      const reason = `${refusal}; ${suspects(this.#o.platform.processes(seen), step.args)}`;
+      return { ...found, state: 'refused', reason };
+    }
     try {
       await this.#o.changes.run([{ op: 'repair', step }], vm, seen, 'brigd');
       return { ...found, state: 'repaired' };

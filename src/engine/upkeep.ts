@@ -5,6 +5,7 @@ import { definitionOf, holdsOf, planApply, planRepair } from '../saga/run.ts';
 import type { Changes, ChangeOptions, Cause } from './changes.ts';
 import type { Operation, Operations } from './operation.ts';
 import { stuck } from './request.ts';
+import { suspects } from './suspects.ts';
 
 export interface UpkeepOptions<Seen> extends Omit<ChangeOptions<Seen>, 'looks'> {
   readonly changes: Changes<Seen>;
@@ -169,7 +170,7 @@ export class Upkeep<Seen> {
     const now = host.now();
     const recent = (repairs.get(key) ?? []).filter((at) => now - at < LIMITS.repairWindowMs);
     if (recent.length >= LIMITS.repairs)
-      return `repaired ${recent.length} times within ${LIMITS.repairWindowMs / 1000} s: somebody takes it away again`;
+      return `repaired ${recent.length} times within ${LIMITS.repairWindowMs / 1000} s: somebody takes it away again; ${suspects(platform.processes(seen), step.args)}`;
     repairs.set(key, [...recent, now]);
     return undefined;
   }

@@ -41,6 +41,8 @@ export interface FreebsdOptions {
   readonly allowDevices: readonly string[];
 }
 
+const processesOf = ({ processes }: Seen): Seen['processes'] => processes;
+
 const liveOf = (node: Node, seen: Seen, vm: Vm): Live => {
   const name = vm.spec.name;
   const machine = machineOf(node, vm);
@@ -130,9 +132,8 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
     networkSteps: (network) => networkSteps(known(), network),
-    attend: (steps) => {
-      for (const { kind } of steps) if (SELDOM.has(kind)) asks.add(kind);
-    },
+    processes: processesOf,
+    attend: (steps) => steps.filter(({ kind }) => SELDOM.has(kind)).forEach(({ kind }) => asks.add(kind)),
     readUplink,
     attachSteps: (attached) => attachSteps(known(), attached),
     checkAttached: (seen, attached) => checkAttached(known(), seen, attached),

@@ -124,6 +124,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     createSteps: (vm) => createSteps(known(), vm),
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
     networkSteps: (network) => networkSteps(network),
+    processes: ({ processes }) => processes.map(({ pid, args }) => ({ pid, command: args })),
     attend: (steps) => {
       for (const { kind } of steps) if (kind === 'firewall.create') asks.add(kind);
     },

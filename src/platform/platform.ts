@@ -48,6 +48,8 @@ export interface Platform<Seen = unknown> {
   prepare(host: Host): Promise<readonly Finding[]>;
   /** The whole host in O(1) processes. */
   observe(host: Host, depth?: Depth): Promise<Seen>;
+  /** What runs on the host, as an observation shows it. */
+  processes(seen: Seen): readonly { readonly pid: number; readonly command: string }[];
   /** Somebody is going to ask about these steps: from now on an observation tells of them. */
   attend(steps: readonly Step[]): void;
   /** How deep an observation of the host must go to tell of this VM's data. */
