@@ -5,6 +5,7 @@ import type { Layout } from '../platform/layout.ts';
 import { parseExitFile, renderExit, toExit, type Exit } from '../platform/exit.ts';
 import type { Store } from '../store/store.ts';
 import type { EventRow, SagaRow, VmRow } from '../store/rows.ts';
+import { Allowed } from './allowed.ts';
 import type { Boot } from './boot.ts';
 import { isOfNetwork } from './networks.ts';
 import type { Engine } from './engine.ts';
@@ -53,6 +54,7 @@ export class Keeper<Seen> {
   /** Sagas of an earlier brigd that were taken up; told once. */
   readonly #recovered = new Set<string>();
   #closed = false;
+  #allowed: Allowed | undefined;
   #unlisten: (() => void) | undefined;
   #said = '';
   #watch: { close(): void } | undefined;
@@ -66,6 +68,7 @@ export class Keeper<Seen> {
   async open(): Promise<void> {
     const { host, layout, events, store } = this.#o;
     events.add('brigd.started', 'brigd', undefined, { epoch: store.epoch });
+    this.#allowed = new Allowed(store);
     this.#unlisten = events.listen((event) => this.#heed(event));
     for (const saga of store.listSagas()) await this.#guard(saga.vm, () => this.#resume(saga));
     await this.#o.engine.networks.open();
@@ -78,8 +81,10 @@ export class Keeper<Seen> {
   }
 
   /** Whom a person starts has a clean slate. */
-  #heed({ kind, cause, vm }: EventRow): void {
+  #heed(event: EventRow): void {
+    const { kind, cause, vm } = event;
     if (vm === undefined) return;
+    for (const name of this.#allowed?.after(event) ?? []) void this.#o.reconciler.check(name);
     if (kind === 'vm.destroyed' || (kind === 'vm.running' && cause === 'operator')) this.#ends.set(vm, []);
     if (kind !== 'vm.destroyed') return;
     for (const known of [this.#ends, this.#resets, this.#handled]) known.delete(vm);

@@ -137,6 +137,12 @@ export class Reconciler<Seen> {
     await Promise.all(Array.from({ length: Math.min(this.#o.parallel, queue.length) }, worker));
   }
 
+  /** A running VM, now. */
+  async check(name: string): Promise<void> {
+    const row = this.#o.store.findVm(name);
+    if (row) await this.#mend(row);
+  }
+
   async #mend({ name }: VmRow): Promise<void> {
     const { engine, policy, events } = this.#o;
     try {

@@ -163,6 +163,21 @@ describe('rules that somebody changes', () => {
     expect(world.kinds()).toContain('vm.repaired');
   });
 
+  test('follow the VM that a document lets in by its name', async () => {
+    await prepare();
+    const allows = async (): Promise<string[]> =>
+      (await rules('brig/db')).flatMap((line) => / from (\S+) to \S+ port = 5432/.exec(line)?.[1] ?? []).sort();
+    await create('db', { allow: [{ from: { vm: 'web01' }, ports: [5432] }] }, 'bob');
+    await start('db');
+    expect(await allows()).toEqual([]);
+    await create('web01', {}, 'alice');
+    await world.until(async () => (await allows()).includes('10.77.0.3'), 1000);
+    await world.engine.destroy('web01', operator);
+    await world.until(async () => (await allows()).length === 0, 1000);
+    await create('eve', {}, 'eve');
+    expect(await allows()).toEqual([]);
+  });
+
   test('a host whose pf is off is told, not touched', async () => {
     await prepare();
     await create('web01');
