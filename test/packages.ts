@@ -11,6 +11,7 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/usr/bin/bwrap': 'bubblewrap',
   '/usr/sbin/ip': 'iproute2',
   '/usr/bin/ping': 'iputils-ping',
+  '/usr/bin/mandoc': 'mandoc',
   '/usr/bin/ps': 'procps',
   '/usr/bin/swtpm': 'swtpm',
   '/usr/bin/xorrisofs': 'xorriso',
