@@ -81,19 +81,23 @@ export const linkStep = (vm: string, { network, link }: NicPlacement, at: string
 
 const modeOf = ({ spec }: Vm, index: number): 'vnet' | 'direct' => spec.nics[index]?.mode ?? 'vnet';
 
-/** In force before the first packet can be sent. */
-const firewallSteps = (node: Node, vm: Vm): Step[] => {
-  const { name } = vm.spec;
+/** The text of a VM's anchor; undefined where nobody filters. */
+export const rulesOf = (node: Node, vm: Vm): { readonly anchor: string; readonly text: string } | undefined => {
   const nics = vm.place.nics.flatMap(({ unit, mac, network, policy }, i): PfNic[] => {
     const { bridge, routes } = network;
     const end = modeOf(vm, i) === 'direct' ? tapOf(unit) : hostEnd(unit);
     const own = { interface: end, mac, isBridged: bridge !== undefined };
     return policy ? [{ ...own, ...policy, ...(bridge && routes ? { bridge: bridge.name } : {}) }] : [];
   });
-  if (nics.length === 0) return [];
-  const because = `${name} sends from its own addresses only, and is reached by whom its document and its network say`;
-  const text = vmAnchor(nics, pfHost(node));
-  return [step('firewall.create', {}), step('firewall.load', { anchor: vmAnchorName(name), text, because })];
+  return nics.length === 0 ? undefined : { anchor: vmAnchorName(vm.spec.name), text: vmAnchor(nics, pfHost(node)) };
+};
+
+/** In force before the first packet can be sent. */
+const firewallSteps = (node: Node, vm: Vm): Step[] => {
+  const rules = rulesOf(node, vm);
+  if (!rules) return [];
+  const because = `${vm.spec.name} sends from its own addresses only, and is reached by whom its document and its network say`;
+  return [step('firewall.create', {}), step('firewall.load', { ...rules, because })];
 };
 
 /** A NIC and its way to its network. */

@@ -64,13 +64,17 @@ export const networkSteps = (network: NetworkPlacement): Step[] => {
   ];
 };
 
-/** In force before the first packet can be sent. */
-const firewallSteps = (vm: Vm): Step[] => {
-  const nics = vm.place.nics.flatMap(({ unit, mac, network, policy }): NicPart[] =>
+/** NICs of a VM that are filtered. */
+export const filteredOf = (vm: Vm): NicPart[] =>
+  vm.place.nics.flatMap(({ unit, mac, network, policy }): NicPart[] =>
     policy
       ? [{ rules: { interface: nicNames(unit).host, mac, ...policy }, unit, isBridged: network.bridge !== undefined }]
       : [],
   );
+
+/** In force before the first packet can be sent. */
+const firewallSteps = (vm: Vm): Step[] => {
+  const nics = filteredOf(vm);
   return nics.length === 0 ? [] : [step('firewall.create', {}), step('firewall.nics', { vm: vm.spec.name, nics })];
 };
 

@@ -129,7 +129,8 @@ const stampOf = async (host: Host, node: Node, chain: string): Promise<[string, 
   return [[chain, stamp]];
 };
 
-const readRules = async (
+/** Stamps of a VM's chains; only where it has some. */
+export const readRules = async (
   host: Host,
   node: Node,
   vm: Vm,

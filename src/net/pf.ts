@@ -205,7 +205,8 @@ export const vmAnchor = (nics: readonly PfNic[], host: PfHost): string => {
  */
 export const networkAnchor = ({ subnets, translates, out }: NetworkRules, host: PfHost): string => {
   const at = out ?? host.out;
-  const nat = (subnet: string): string => `nat on ${at} ${word(familyOf(subnet))} from ${subnet} to any -> (${at})`;
+  // The first address of each family, and no link-local one.
+  const nat = (subnet: string): string => `nat on ${at} ${word(familyOf(subnet))} from ${subnet} to any -> (${at}:0)`;
   const block = (subnet: string): string =>
     `block in quick on ${host.group} ${word(familyOf(subnet))} from ! ${subnet} to ${subnet}`;
   return toText([], translates ? subnets.map(nat) : [], host.hears ? [] : subnets.map(block));

@@ -313,6 +313,11 @@ describe("an uplink's addresses", () => {
   });
 });
 
+test('an audit of a guest on it passes by its rules', async () => {
+  const [audit] = await stage.client.audit('b');
+  expect(audit?.properties.find(({ id }) => id === 'network.rules')).toMatchObject({ verdict: 'holds' });
+});
+
 describe('rules that somebody changes', () => {
   const chain = (name: string): string => run('/usr/sbin/nft', ['list', 'chain', 'bridge', 'brig', name]).stdout;
 

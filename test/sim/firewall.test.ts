@@ -39,8 +39,8 @@ describe('what may pass a NIC', () => {
     await start('web01');
     expect(await anchors()).toBe('  brig\n  brig/net.lan\n  brig/web01\n');
     expect(await rules('brig/net.lan')).toEqual([
-      'nat on vtnet0 inet from 10.77.0.0/24 to any -> (vtnet0) round-robin',
-      'nat on vtnet0 inet6 from fd00:77::/64 to any -> (vtnet0) round-robin',
+      'nat on vtnet0 inet from 10.77.0.0/24 to any -> (vtnet0:0) round-robin',
+      'nat on vtnet0 inet6 from fd00:77::/64 to any -> (vtnet0:0) round-robin',
       '',
     ]);
     const shown = await rules('brig/web01');
@@ -176,6 +176,22 @@ describe('rules that somebody changes', () => {
     await world.until(async () => (await allows()).length === 0, 1000);
     await create('eve', {}, 'eve');
     expect(await allows()).toEqual([]);
+  });
+
+  test('are measured by an audit', async () => {
+    await prepare();
+    await create('web01');
+    await start('web01');
+    const of = async (): Promise<string[]> =>
+      ((await world.audit('web01'))[0]?.properties ?? []).flatMap(({ id, verdict }) =>
+        /^network\.(rules|filter)$/.test(id) ? [`${id} ${verdict}`] : [],
+      );
+    expect(await of()).toEqual(['network.filter holds', 'network.rules holds']);
+    await load('brig/web01', 'pass\n');
+    expect(await of()).toEqual(['network.filter holds', 'network.rules broken']);
+    await pfctl('-a', 'brig/web01', '-F', 'rules');
+    await pfctl('-d');
+    expect(await of()).toEqual(['network.filter broken', 'network.rules broken']);
   });
 
   test('a host whose pf is off is told, not touched', async () => {

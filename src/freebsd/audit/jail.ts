@@ -1,5 +1,8 @@
 import { property, type Property } from '../../platform/audit.ts';
+import { stampOf } from '../../net/pf.ts';
+import { rulesOf } from '../networks.ts';
 import { jailOf } from '../node.ts';
+import { pfTrouble } from '../steps/firewall.ts';
 import { allowsOf, SECURELEVEL } from '../jail.ts';
 import type { Measured } from './measure.ts';
 
@@ -37,6 +40,29 @@ export const jail = (m: Measured): Property[] => {
   ];
 };
 
+/** What may pass its NICs is what brig wrote, and pf heeds it. */
+const rules = (m: Measured): Property[] => {
+  const wanted = rulesOf(m.node, m.vm);
+  if (!wanted) return [];
+  const trouble = pfTrouble(m.host.seen);
+  return [
+    property(
+      'network.filter',
+      'pf filters, by the anchors of brig',
+      'yes',
+      trouble ? trouble.got : 'yes',
+      'pfctl -s info',
+    ),
+    property(
+      'network.rules',
+      'it sends from its own addresses, and is reached by whom it may be: stamp and number of rules',
+      stampOf(wanted.text),
+      m.focus.anchors?.get(wanted.anchor) ?? 'none',
+      `pfctl -a ${wanted.anchor} -s rules`,
+    ),
+  ];
+};
+
 /** Its vnet has its own interfaces and no other. */
 export const network = (m: Measured): Property[] => {
   const { spec, place } = m.vm;
@@ -46,6 +72,7 @@ export const network = (m: Measured): Property[] => {
   const found = [...m.focus.inside.keys()].filter((name) => !KERNEL_MADE.test(name));
   const name = jailOf(spec.name);
   return [
+    ...rules(m),
     property(
       'network.interfaces',
       'interfaces in its vnet',

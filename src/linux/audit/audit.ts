@@ -2,19 +2,21 @@ import type { Host } from '../../base/host.ts';
 import { property, type Audit, type Property } from '../../platform/audit.ts';
 import type { Vm } from '../../platform/platform.ts';
 import type { Node } from '../node.ts';
-import { observe, type Seen } from '../observe.ts';
+import { observe, readRules, type Seen } from '../observe.ts';
 import { statNodes, parseNodes } from '../programs/system.ts';
 import { accessProperties, statPaths, textPaths } from './access.ts';
 import { boundProperties, settingFiles } from './bounds.ts';
 import { expect, type Expected } from './compare.ts';
 import { gather, type Facts } from './facts.ts';
-import { networkProperties } from './network.ts';
+import { networkProperties, ruleProperties } from './network.ts';
 import { processProperties } from './process.ts';
 import { opaqueOf, rootAudit, sourcesOf } from './root.ts';
 
 interface Subject {
   readonly expected: Expected;
   readonly facts: Facts | undefined;
+  /** Stamps of its chains. */
+  readonly rules: ReadonlyMap<string, string>;
 }
 
 const look = async (host: Host, node: Node, seen: Seen, vm: Vm): Promise<Subject> => {
@@ -25,7 +27,8 @@ const look = async (host: Host, node: Node, seen: Seen, vm: Vm): Promise<Subject
     settings: settingFiles(expected),
     sources: sourcesOf(expected),
   };
-  return { expected, facts: await gather(host, vm, seen, { ...paths, opaque: opaqueOf(expected) }) };
+  const { rules = new Map() } = await readRules(host, node, vm, seen);
+  return { expected, rules, facts: await gather(host, vm, seen, { ...paths, opaque: opaqueOf(expected) }) };
 };
 
 /** Device nodes of all sandboxes in one process: path from the host to what stat(1) says. */
@@ -43,12 +46,13 @@ const nodesOf = ({ pid, entries }: Facts, nodes: ReadonlyMap<string, string>): s
     kind === 'device' ? [`${path} ${nodes.get(`/proc/${pid}/root${path}`) ?? 'unknown'}`] : [],
   );
 
-const measure = ({ expected, facts }: Subject, nodes: ReadonlyMap<string, string>): Property[] =>
+const measure = ({ expected, facts, rules }: Subject, nodes: ReadonlyMap<string, string>): Property[] =>
   facts
     ? [
         ...processProperties(expected, facts),
         ...rootAudit(expected, facts, nodesOf(facts, nodes)),
         ...networkProperties(expected, facts),
+        ...ruleProperties(expected, rules),
         ...boundProperties(expected, facts),
         ...accessProperties(expected, facts),
       ]

@@ -1,3 +1,5 @@
+import { nicChains } from '../../net/nft.ts';
+import { filteredOf } from '../networks.ts';
 import { isApart } from '../../platform/networks.ts';
 import { property, type Property } from '../../platform/audit.ts';
 import { markOf, nicNames } from '../node.ts';
@@ -40,6 +42,21 @@ const sockets = ({ proc, pid }: Facts): string | undefined => {
     return rows > 0 ? [`${rows} ${name}`] : [];
   });
   return open.join(', ') || 'none';
+};
+
+/** What may pass its NICs is what brig wrote. */
+export const ruleProperties = ({ vm }: Expected, rules: ReadonlyMap<string, string>): Property[] => {
+  const wanted = [...nicChains(filteredOf(vm))].map(([chain, stamp]) => `${chain}: ${stamp}`);
+  if (wanted.length === 0) return [];
+  return [
+    sameSet(
+      'network.rules',
+      'sends from its own addresses, and is reached by whom it may be: stamp and number of rules of each chain',
+      wanted,
+      [...rules].map(([chain, stamp]) => `${chain}: ${stamp}`),
+      'nft list chain',
+    ),
+  ];
 };
 
 export const networkProperties = (expected: Expected, facts: Facts): Property[] => {
