@@ -1,4 +1,4 @@
-/** The library under brig(1) and brigd(8). What is exported here is stable and documented; nothing else is. */
+/** The library under brig(8) and brigd(8). What is exported here is stable and documented; nothing else is. */
 export { BrigError, exitStatusOf, type ErrorBody, type ErrorCode, type Retry } from './base/errors.ts';
 export type { Access, Command, ConsolePort, Effect, FileStat, Host, Result, Until } from './base/host.ts';
 export type { Action, Catalogue, Holds, Repair, Step, StepDef } from './base/step.ts';

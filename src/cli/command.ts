@@ -14,7 +14,7 @@ export interface Call {
   readonly json: boolean;
 }
 
-/** One command of brig(1). */
+/** One command of brig(8). */
 export interface CliCommand {
   readonly usage: string;
   readonly summary: string;

@@ -39,7 +39,7 @@ const help = (): string => {
     '',
     ...lines,
     '',
-    'brig COMMAND --help says more; so does brig(1).',
+    'brig COMMAND --help says more; so does brig(8).',
   ].join('\n');
 };
 

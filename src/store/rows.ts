@@ -74,7 +74,7 @@ export interface EventRow {
   readonly seq: number;
   readonly atMs: number;
   readonly vm: string | undefined;
-  /** `vm.running`, `step.started`, ...: see docs/brig.1. */
+  /** `vm.running`, `step.started`, ...: see docs/brigd.8. */
   readonly kind: string;
   /** operator, guest, crash, host or brigd. */
   readonly cause: string;

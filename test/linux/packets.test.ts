@@ -313,6 +313,58 @@ describe("an uplink's addresses", () => {
   });
 });
 
+/** Some kernels have no VLAN devices: then VLANs are proven on the model, and this run says so. */
+const hasVlans = (): boolean => {
+  const words = ['link', 'add', 'link', 'lo', 'name', 'brigvlan0', 'type', 'vlan', 'id', '5'];
+  if (run('/usr/sbin/ip', words).status !== 0) return false;
+  ip('link', 'delete', 'brigvlan0');
+  return true;
+};
+const isModelOnly = !hasVlans();
+if (isModelOnly) process.stderr.write('this kernel has no VLAN devices: VLANs are proven on the model only\n');
+
+describe('a segment that other hosts share', () => {
+  /** A guest on a network of that kind, and the world's own end of it. */
+  const meet = async (name: string, network: object, end: readonly string[]): Promise<[Guest, string]> => {
+    brig('network', 'create', '-f', file(`${name}.json`, { name, ...network }));
+    ip('-n', world.space, 'link', 'add', name, ...end);
+    ip('-n', world.space, 'address', 'add', '10.180.0.200/24', 'dev', name);
+    ip('-n', world.space, 'link', 'set', 'dev', name, 'up');
+    const document = { name: `${name}-vm`, memory: '32M', firmware: { builtin: 'test' }, nics: [{ network: name }] };
+    brig('create', '-f', file(`${name}-vm.json`, { ...document, cloudInit: {} }));
+    brig('start', `${name}-vm`);
+    const { nics } = await stage.client.show(`${name}-vm`);
+    const { interface: bridge = '' } = await stage.client.network(name);
+    return [await new Guest(`${name}-vm`, nics[0]?.unit ?? 0).open(), bridge];
+  };
+  const part = (name: string): void => {
+    brig('destroy', '--force', `${name}-vm`);
+    brig('network', 'destroy', name);
+    ip('-n', world.space, 'link', 'delete', name);
+  };
+  const subnets = [{ cidr: '10.180.0.0/24', ranges: ['10.180.0.10-10.180.0.20'] }];
+
+  test('a VXLAN: packets pass both ways, and what does not fit is not promised', async () => {
+    const tunnel = { vni: 42, local: '198.51.100.1', remote: '198.51.100.2' };
+    const words = ['type', 'vxlan', 'id', '42', 'local', tunnel.remote, 'remote', tunnel.local, 'dstport', '4789'];
+    const [x, bridge] = await meet('vx', { kind: 'vxlan', ...tunnel, subnets }, words);
+    expect(x.reaches('10.180.0.200')).toBe(true);
+    expect(world.reaches(x.four)).toBe(true);
+    expect(ip('-o', 'link', 'show', 'dev', bridge)).toContain('mtu 1450');
+    x.claim('10.180.0.99/24');
+    expect(x.reaches('10.180.0.200', '10.180.0.99')).toBe(false);
+    part('vx');
+  });
+
+  test.skipIf(isModelOnly)('a VLAN: packets pass both ways', async () => {
+    const words = ['link', 'eth0', 'type', 'vlan', 'id', '5'];
+    const [x] = await meet('vl', { kind: 'vlan', uplink: 'brigworld0', tag: 5, subnets }, words);
+    expect(x.reaches('10.180.0.200')).toBe(true);
+    expect(world.reaches(x.four)).toBe(true);
+    part('vl');
+  });
+});
+
 test('an audit of a guest on it passes by its rules', async () => {
   const [audit] = await stage.client.audit('b');
   expect(audit?.properties.find(({ id }) => id === 'network.rules')).toMatchObject({ verdict: 'holds' });

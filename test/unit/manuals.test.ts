@@ -6,7 +6,7 @@ const DOCS = new URL('../../docs/', import.meta.url).pathname;
 const pages = globSync('*.[1-9]', { cwd: DOCS }).sort();
 
 test('there are manuals', () => {
-  expect(pages).toEqual(['brig-network.7', 'brig.1', 'brig.yaml.5', 'brigd.8']);
+  expect(pages).toEqual(['brig-network.7', 'brig.8', 'brig.yaml.5', 'brigd.8']);
 });
 
 test.each(pages)('%s is what mdoc(7) wants', (page) => {
