@@ -30,6 +30,7 @@ describe('a network document', () => {
       delegate: [],
       uplinks: [],
       aware: false,
+      moveAddresses: false,
       persistent: false,
       isolation: 'owner',
     });
