@@ -2,6 +2,7 @@ import type { Command, Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import type { Vm } from '../platform/platform.ts';
 import { partsOf, tpmOf } from './devices.ts';
+import { networkChains } from '../net/nft.ts';
 import { limitsOf } from './limits.ts';
 import { CONTROLLERS, spaceOf, vmOfSpace, type Node } from './node.ts';
 import { membersOf } from './programs/cgroup.ts';
@@ -46,6 +47,8 @@ export interface Focus {
   readonly mounts: ReadonlySet<string>;
   /** Stamps of its chains; of one that somebody changed: none. Only where it has some. */
   readonly rules?: ReadonlyMap<string, string>;
+  /** Chains that were looked into. */
+  readonly looked?: ReadonlySet<string>;
   /** Only of a VM with links of its own: `10.9.0.5 brigv7000`. */
   readonly routes?: ReadonlySet<string>;
   /** QEMU has said that its CPUs run. */
@@ -135,11 +138,12 @@ export const readRules = async (
   node: Node,
   vm: Vm,
   { chains }: Seen,
-): Promise<{ rules?: ReadonlyMap<string, string> }> => {
+): Promise<{ rules?: ReadonlyMap<string, string>; looked?: ReadonlySet<string> }> => {
   const units = vm.place.nics.flatMap(({ unit, policy }) => (policy ? [String(unit)] : []));
-  const own = [...chains].filter((chain) => units.includes(chain.replace(/^.*-/, '')));
+  const nets = vm.place.nics.flatMap(({ network: { router } }) => (router ? [...networkChains(router).keys()] : []));
+  const own = [...chains].filter((chain) => units.includes(chain.replace(/^.*-/, '')) || nets.includes(chain));
   const stamps = await Promise.all(own.map((chain) => stampOf(host, node, chain)));
-  return own.length === 0 ? {} : { rules: new Map(stamps.flat()) };
+  return own.length === 0 ? {} : { rules: new Map(stamps.flat()), looked: new Set(own) };
 };
 
 /** More about one VM: one process, and one for each chain of its rules. */

@@ -214,6 +214,9 @@ export const networkAnchor = ({ subnets, translates, out }: NetworkRules, host: 
 
 const count = (lines: readonly string[], pattern: RegExp): number => lines.filter((line) => pattern.test(line)).length;
 
+/** What the filter rules of a text are labelled with. Shape: `brig:0123456789abcdef` */
+export const labelOf = (text: string): string | undefined => / label "(brig:[0-9a-f]+)"/.exec(text)?.[1];
+
 /** Which text, and how many rules of it: of a text, and of what pfctl(8) shows of it. Shape: `0123456789abcdef 12 2` */
 export const stampOf = (text: string): string => {
   const lines = text.split('\n');

@@ -178,6 +178,17 @@ describe('rules that somebody changes', () => {
     expect(await allows()).toEqual([]);
   });
 
+  test('follow another document of their network', async () => {
+    await prepare();
+    await create('web01', {}, 'alice');
+    await start('web01');
+    const subnets = [{ cidr: '10.77.0.0/24' }, { cidr: 'fd00:77::/64' }];
+    await world.engine.networks.edit('lan', { name: 'lan', kind: 'nat', subnets, isolation: 'vm' }, operator);
+    const isStrict = async (): Promise<boolean> => !(await rules('brig/web01')).join().includes('! tagged');
+    await world.until(isStrict, 1000);
+    expect(await world.engine.networks.show('lan')).toMatchObject({ state: 'up' });
+  });
+
   test('are measured by an audit', async () => {
     await prepare();
     await create('web01');

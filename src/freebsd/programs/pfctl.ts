@@ -40,6 +40,9 @@ export const loadAnchor = (anchor: string, text: string): Command =>
 export const flushAnchor = (anchor: string, what: 'nat' | 'rules'): Command =>
   command(PFCTL, ['-a', anchor, '-F', what]);
 
+/** Connections that rules with this label let pass: they would outlive their rules. */
+export const killStates = (label: string): Command => command(PFCTL, ['-k', 'label', '-k', label]);
+
 /** A text that only releases take whose rules know where a packet came in. */
 export const tryReceivedOn = (group: string): Command =>
   command(PFCTL, ['-n', '-f', '-'], { stdin: `block out quick on lo0 inet from any to any received-on ${group}\n` });

@@ -1,9 +1,9 @@
 import type { Effect } from '../../base/host.ts';
 import type { Holds, Repair, StepDef } from '../../base/step.ts';
-import { stampOf } from '../../net/pf.ts';
+import { labelOf, stampOf } from '../../net/pf.ts';
 import { run } from '../../platform/command.ts';
 import type { Seen } from '../observe.ts';
-import { checkAnchor, flushAnchor, loadAnchor } from '../programs/pfctl.ts';
+import { checkAnchor, flushAnchor, killStates, loadAnchor } from '../programs/pfctl.ts';
 import { FILTERING, setSysctls } from '../programs/sysctl.ts';
 
 /** Why pf does not filter for brig, and what helps. */
@@ -53,11 +53,14 @@ export interface AnchorArgs {
   readonly because: string;
 }
 
-/** An anchor with all its rules. Undo: it is empty, and gone. Source: pfctl(8) */
+/** An anchor with all its rules. Undo: it is empty, and gone, and so are the connections that it let pass. Source: pfctl(8) */
 export const anchor: StepDef<AnchorArgs, Seen> = {
   because: ({ because }) => because,
   apply: ({ anchor: name, text }) => load(name, text),
-  undo: ({ anchor: name }) => flush(name),
+  undo: ({ anchor: name, text }) => {
+    const label = labelOf(text);
+    return [...flush(name), ...(label === undefined ? [] : [run(killStates(label))])];
+  },
   holds: ({ anchor: name, text }, seen) => holds(name, text, seen),
   repair: (args) => anchor.apply(args),
   shared: ({ anchor: name }) => `anchor/${name}`,

@@ -67,7 +67,12 @@ export const network: StepDef<NetworkArgs, Seen> = {
   because: ({ rules }) => `what leaves network ${rules.network} has an address of the host`,
   apply: ({ rules }) => networkTexts(rules).map((text) => run(nft(text))),
   undo: ({ rules }) => noNetworkTexts(rules).map((text) => run(nft(text))),
-  holds: ({ rules }, seen) => holds(networkChains(rules), seen.chains),
+  holds: ({ rules }, { chains, focus }) => {
+    const wanted = networkChains(rules);
+    // A closer look at a VM of another network tells nothing of this one.
+    const isLookedAt = [...wanted.keys()].some((chain) => focus?.looked?.has(chain));
+    return holds(wanted, chains, isLookedAt ? focus?.rules : undefined);
+  },
   repair: (args): Repair => network.apply(args),
   shared: ({ rules }) => `firewall/${rules.network}`,
 };

@@ -156,6 +156,7 @@ const parseRequest = (args: readonly string[]): Request => {
     const word = args[at] ?? '';
     if (word === '-a') anchor = must(PROGRAM, args, ++at, 'anchor');
     else if (word === '-si') [action, value] = ['-s', 'info'];
+    else if (word === '-k') [action, value] = ['-k', must(PROGRAM, args, ++at, 'label')];
     else if (word === '-o') must(PROGRAM, args, ++at, 'level');
     else if (['-s', '-F', '-f'].includes(word)) [action, value] = [word, must(PROGRAM, args, ++at, 'value')];
     else if (word === '-e' || word === '-d') action = word;
@@ -171,6 +172,8 @@ export const pfctl: Program = (world, args, stdin) => {
   if (!world.modules.has('pf')) return fail('pfctl: /dev/pf: No such file or directory');
   if (action === '-e' || action === '-d') return enable(world, action === '-e');
   if (action === '-s') return show(world, anchor, value, verbose);
+  // Nobody speaks in the model: there is no state. unrecorded: its text
+  if (action === '-k') return { status: 0, stdout: '', stderr: 'killed 0 states\n' };
   if (action === '-F') return flush(world, anchor, value);
   if (action !== '-f' || value !== '-') throw unknownArgv(PROGRAM, args, 'expected -e, -d, -s, -F or -f -');
   return load(world, anchor, stdin, dry);
