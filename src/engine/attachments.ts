@@ -99,10 +99,13 @@ export class Attachments<Seen> {
 
   /** Whose jail has gone gives all back but its leases, and has it again when the jail returns. */
   pass(seen: Seen): void {
-    const { operations, platform } = this.#o;
-    for (const row of this.#o.store.attachments.list()) {
+    const { operations, platform, store } = this.#o;
+    const rows = store.attachments.list();
+    // What an unfinished change left is taken back first.
+    const unfinished = new Set(rows.length === 0 ? [] : store.listSagas().map(({ vm }) => vm));
+    for (const row of rows) {
       const holder = keyOf(row);
-      if (operations.find(holder)) continue;
+      if (operations.find(holder) || unfinished.has(holder)) continue;
       const isThere = platform.jailOf(seen, row.spec.jail) === 'there';
       if (isThere && !this.#o.upkeep.has(holder)) this.#later(() => this.#return(row));
       if (isThere || (this.#waits.has(holder) && !this.#o.upkeep.has(holder))) continue;
@@ -158,6 +161,7 @@ export class Attachments<Seen> {
   /** What an earlier brigd did not finish is taken back: of an attach all of it, else until the next pass. */
   async recover({ id, vm: holder, verb, steps }: SagaRow): Promise<void> {
     await this.#o.operate(holder, 'clean', { cause: 'brigd' }, async () => {
+      this.#o.upkeep.leave(holder);
       await this.#o.upkeep.takeBack(holder, steps, id);
       const row = this.#o.store.attachments.list().find((each) => keyOf(each) === holder);
       if (row && (verb === 'attach' || verb === 'detach')) this.#o.store.detach(row.network, row.spec.jail);

@@ -164,7 +164,10 @@ export class Engine<Seen> {
     this.snapshots.refuseUnfinished('start', name);
     const vm = this.vm(name);
     const steps = platform.startSteps(vm, operation.id, 0);
-    const seen = await this.#changes.look(vm, [...platform.createSteps(vm), ...steps]);
+    const seen = await this.#changes.look(vm, [...platform.createSteps(vm), ...steps]).catch((error: unknown) => {
+      if (this.row(name).intent !== 'running') this.#changes.letGo(vm);
+      throw error;
+    });
     if (this.#isUp(vm, seen)) return { changed: false };
     let actions: readonly Action[];
     try {

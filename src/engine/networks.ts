@@ -323,6 +323,7 @@ export class Networks<Seen> {
     const { id, vm: holder, verb, steps } = saga;
     if (holder.startsWith(JAIL)) return await this.jails.recover(saga);
     await this.#o.operate(holder, 'clean', { cause: 'brigd' }, async () => {
+      this.#o.upkeep.leave(holder);
       await this.#o.upkeep.takeBack(holder, steps, id);
       if (verb === 'create' || verb === 'destroy') this.#o.store.networks.remove(holder.slice(HOLDER.length));
     });

@@ -62,7 +62,10 @@ export class Upkeep<Seen> {
   async up(holder: string, steps: readonly Step[], operation: Operation, cause: Cause): Promise<void> {
     const { platform, changes, store } = this.#o;
     const of = { holder };
-    const seen = await changes.look(of, steps);
+    const seen = await changes.look(of, steps).catch((error: unknown) => {
+      changes.letGo(of);
+      throw error;
+    });
     const saga = changes.journal(operation, of, steps, '');
     try {
       await changes.run(planApply(platform.catalogue, steps, seen), of, seen, cause, operation.abort.signal);

@@ -130,6 +130,8 @@ export const reboot = (world: World, volatile: readonly string[]): void => {
   world.limits = [];
   world.vms.clear();
   world.modules.clear();
+  Object.assign(world.packetFilter, { enabled: false, main: { translations: [], filters: [] } });
+  world.packetFilter.anchors.clear();
   world.lingering.clear();
   for (const guest of world.guests.values()) delete guest.machine;
   for (const mount of world.mounts.slice(3)) detach(world, mount);

@@ -10,12 +10,20 @@ const STRANGERS = [
   '/sbin/ifconfig bridge5 addm tap3',
   '/sbin/zfs create tank/other',
   '/usr/bin/rctl -a jail:other:maxproc:deny=10',
+  '/usr/sbin/jail -c name=db path=/ persist vnet',
 ] as const;
+
+const LAN = { name: 'lan', kind: 'nat', subnets: [{ cidr: '10.77.0.0/24' }, { cidr: 'fd00:77::/64' }] };
 
 const VMS = {
   web01: { nics: [{}], disks: [{ zvol: { size: '64M' } }], restart: { policy: 'never' } },
   web02: { nics: [{}, { mode: 'direct' }], disks: [], restart: { policy: 'on-failure', max: 2 } },
-  web03: { nics: [], disks: [{ file: { size: '64M' } }], cloudInit: {}, restart: { policy: 'always', max: 3 } },
+  web03: {
+    nics: [{ network: 'lan' }],
+    disks: [{ file: { size: '64M' } }],
+    cloudInit: {},
+    restart: { policy: 'always', max: 3 },
+  },
 } as const;
 type Name = keyof typeof VMS;
 const NAMES = Object.keys(VMS) as Name[];
@@ -38,6 +46,11 @@ const handsOn = (name: Name, unit: number, uid: number, pick: (below: number) =>
     [`/usr/sbin/jail -R brig-${name}`],
     [`/usr/sbin/bhyvectl --vm=${name} --destroy`],
     [`/usr/sbin/bhyvectl --vm=${name} --force-poweroff`],
+    [`/sbin/pfctl -a brig/${name} -F rules`],
+    ['/sbin/pfctl -a brig/net.lan -F nat'],
+    ['/sbin/ifconfig bridge7001 destroy'],
+    ['/usr/sbin/jail -R db'],
+    ['/usr/sbin/jail -R db', '/usr/sbin/jail -c name=db path=/ persist vnet'],
   ];
   return all[pick(all.length)] ?? [];
 };
@@ -112,7 +125,7 @@ class History {
     const operator = { cause: 'operator' } as const;
     const name = NAMES[this.#pick(NAMES.length)] ?? 'web01';
     const { engine, model } = world;
-    switch (this.#pick(16)) {
+    switch (this.#pick(18)) {
       case 0:
       case 1:
       case 2:
@@ -153,6 +166,10 @@ class History {
       case 13:
       case 14:
         return this.#data(name);
+      case 15:
+        return this.#ask('attach db', () => engine.networks.attach('lan', { jail: 'db' }, operator));
+      case 16:
+        return this.#ask('detach db', () => engine.networks.jails.detach('lan', 'db', operator));
       default:
         return await this.#end();
     }
@@ -179,6 +196,7 @@ class History {
   }
 
   async #strangers(): Promise<void> {
+    await this.world.filter();
     for (const line of STRANGERS) {
       const [program = '', ...args] = line.split(' ');
       await this.world.shell(program, ...args);
@@ -190,6 +208,7 @@ class History {
     await world.prepare('shared');
     await this.#strangers();
     const bare = await this.#inventory();
+    await world.engine.networks.create(LAN, { cause: 'operator' });
     for (const name of NAMES.slice(0, 1 + this.#pick(3))) await world.create({ name, ...VMS[name] });
     for (let act = 6 + this.#pick(8); act > 0; act--) {
       await this.#act();
@@ -209,7 +228,7 @@ class History {
 
   /** Another boot has another init(8), and that is all. */
   async #inventory(): Promise<string[]> {
-    return (await this.world.inventory()).map((text) => text.replaceAll(/"start-time":"[^"]*"/g, ''));
+    return (await this.world.inventory()).map((text) => text.replaceAll(/"(start-time|jid|jail-id)":"[^"]*"/g, ''));
   }
 
   /** At every moment. */
@@ -230,6 +249,9 @@ class History {
     await world.model.host.sleep(31_000);
     await world.until(isQuiet, 300_000);
     await world.reconciler.settled();
+    await world.engine.networks.jails.settled();
+    await world.engine.upkeep.settled();
+    await world.until(isQuiet, 300_000);
   }
 
   /** What is reported is what is there. */
@@ -278,6 +300,11 @@ class History {
     for (const { name } of await world.engine.list())
       await world.engine.destroy(name, { cause: 'operator', force: true, graceMs: 0 });
     assert.deepEqual(await world.engine.list(), []);
+    if (world.store.attachments.find('lan', 'db'))
+      await world.engine.networks.jails.detach('lan', 'db', { cause: 'operator' });
+    await world.engine.networks.destroy('lan', { cause: 'operator' });
+    assert.deepEqual(world.store.networks.leases('lan'), [], 'no address is left');
+    await world.shell('/usr/sbin/jail', '-c', 'name=db', 'path=/', 'persist', 'vnet');
   }
 }
 
