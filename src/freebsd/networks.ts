@@ -4,7 +4,7 @@ import { isApart } from '../platform/networks.ts';
 import { checkNetworkOn, type HostInterface, type HostWords } from '../platform/network-checks.ts';
 import type { Finding, Vm } from '../platform/platform.ts';
 import { networkAnchor, vmAnchor, type PfHost, type PfNic } from '../net/pf.ts';
-import { GROUP, jailOf, networkAnchorName, networkMark, vmAnchorName, type Node } from './node.ts';
+import { GROUP, GUESTS, jailOf, networkAnchorName, networkMark, vmAnchorName, type Node } from './node.ts';
 import type { Seen } from './observe.ts';
 import { step } from './catalogue.ts';
 import { FORWARDING } from './programs/sysctl.ts';
@@ -24,6 +24,7 @@ const forwardSteps = (network: NetworkPlacement): Step[] => {
 
 export const pfHost = ({ features, pf }: Node): PfHost => ({
   group: GROUP,
+  guests: GUESTS,
   hears: pf.receivedOn ?? false,
   out: features.egress ?? '',
 });
@@ -66,6 +67,7 @@ export const networkSteps = (node: Node, network: NetworkPlacement): Step[] => {
       ...(mtu === undefined ? {} : { mtu }),
       ...(addresses.length === 0 ? {} : { addresses }),
       ...(aware ? { aware } : {}),
+      ...(network.uplinks.length === 0 ? { isClosed: true } : {}),
     }),
     ...network.uplinks.map((each) =>
       step('uplink.add', { bridge, interface: each.interface, ...(aware ? { tagged: true } : {}) }),

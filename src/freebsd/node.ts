@@ -62,6 +62,8 @@ export const vmAnchorName = (vm: string): string => `brig/${vm}`;
 export const networkAnchorName = (network: string): string => `brig/net.${network}`;
 /** Interface group of everything brig makes; a group name may not end in a digit. */
 export const GROUP = 'brig';
+/** Where packets of guests come in: their NICs' host ends, and bridges that only guests are on. */
+export const GUESTS = 'brigguest';
 
 /** The VM's name in vmm(4): on a reduced node one that other jails cannot guess (FACTS 1.7). */
 export const machineOf = (node: Node, { spec, place }: Vm): string =>

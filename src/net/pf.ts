@@ -6,6 +6,8 @@ import { familyOf, linkLocalOf, ofFamily, plainSubnet, type Allow, type NetworkR
 export interface PfHost {
   /** Interface group of everything that brig makes. */
   readonly group: string;
+  /** Of those where packets of guests come in. */
+  readonly guests: string;
   /** Rules know where a packet came in: pf.conf(5) "received-on". */
   readonly hears: boolean;
   /** The interface that the world sees. */
@@ -108,12 +110,12 @@ const passes = ({ on, to, isSegment }: Place, nic: PfNic): string[] => {
 };
 
 /** Other guests; where no rule can say that, those whose addresses are in the network. */
-const strangers = ({ on, to, isSegment }: Place, nic: PfNic, { group, hears }: PfHost): string[] => {
+const strangers = ({ on, to, isSegment }: Place, nic: PfNic, { guests, hears }: PfHost): string[] => {
   if (isSegment && nic.isolation === 'none') return [];
   const block = (family: Family, from: string, end: string): string =>
     `block out quick on ${on} ${word(family)} from ${from} to ${to[family]}${end}${exceptOf(nic)}`;
   return hears
-    ? FAMILIES.map((family) => block(family, 'any', ` received-on ${group}`))
+    ? FAMILIES.map((family) => block(family, 'any', ` received-on ${guests}`))
     : nic.peers.map((peer) => block(familyOf(peer), rangeText(peer), ''));
 };
 
@@ -208,7 +210,7 @@ export const networkAnchor = ({ subnets, translates, out }: NetworkRules, host: 
   // The first address of each family, and no link-local one.
   const nat = (subnet: string): string => `nat on ${at} ${word(familyOf(subnet))} from ${subnet} to any -> (${at}:0)`;
   const block = (subnet: string): string =>
-    `block in quick on ${host.group} ${word(familyOf(subnet))} from ! ${subnet} to ${subnet}`;
+    `block in quick on ${host.guests} ${word(familyOf(subnet))} from ! ${subnet} to ${subnet}`;
   return toText([], translates ? subnets.map(nat) : [], host.hears ? [] : subnets.map(block));
 };
 

@@ -79,7 +79,7 @@ const rulesOf = (i: number): NicRules => ({
 /** The text of both firewalls for that many NICs. Units: milliseconds. */
 export const firewallCost = (nics: number): { pf: number; nft: number } => {
   const all = Array.from({ length: nics }, (_, i) => rulesOf(i));
-  const host = { group: 'brig', hears: true, out: 'em0' };
+  const host = { group: 'brig', guests: 'brigguest', hears: true, out: 'em0' };
   const pf = (): void => {
     for (const each of all) vmAnchor([{ ...each, isBridged: true, bridge: 'bridge7001' }], host);
   };

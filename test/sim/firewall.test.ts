@@ -50,8 +50,8 @@ describe('what may pass a NIC', () => {
       'block drop in quick on epair7000a inet from ! <own0v4> to any',
       'block drop in quick on epair7000a inet6 from ! <own0v6> to any',
       'pass in on epair7000a inet all tag brig_owner_alice flags S/SA keep state',
-      'block drop out quick on epair7000a inet from any to any received-on brig ! tagged brig_owner_alice',
-      'block drop out quick on bridge7001 inet6 from any to <own0v6> received-on brig ! tagged brig_owner_alice',
+      'block drop out quick on epair7000a inet from any to any received-on brigguest ! tagged brig_owner_alice',
+      'block drop out quick on bridge7001 inet6 from any to <own0v6> received-on brigguest ! tagged brig_owner_alice',
     ])
       expect(shown).toContain(rule);
     expect(await world.shell('/sbin/sysctl', '-n', 'net.link.bridge.pfil_member')).toBe('1\n');
@@ -69,7 +69,7 @@ describe('what may pass a NIC', () => {
     const db = await rules('brig/db');
     const order = [
       'pass out quick on bridge7001 inet proto icmp from any to <own0v4> keep state',
-      'block drop out quick on bridge7001 inet from any to <own0v4> received-on brig ! tagged brig_owner_bob',
+      'block drop out quick on bridge7001 inet from any to <own0v4> received-on brigguest ! tagged brig_owner_bob',
       'block drop out quick on bridge7001 inet from any to <own0v4> ! tagged brig_owner_bob',
     ].map((rule) => db.indexOf(rule));
     expect(order).toEqual([...order].sort((a, b) => a - b));
@@ -92,7 +92,7 @@ describe('what may pass a NIC', () => {
       'block drop out quick on epair7000a inet from 10.77.0.0/24 to any ! tagged brig_owner_alice',
     );
     expect(await rules('brig/net.lan')).toContain(
-      'block drop in quick on brig inet from ! 10.77.0.0/24 to 10.77.0.0/24',
+      'block drop in quick on brigguest inet from ! 10.77.0.0/24 to 10.77.0.0/24',
     );
   });
 });

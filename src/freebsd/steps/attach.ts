@@ -1,7 +1,7 @@
 import { run } from '../../platform/command.ts';
 import type { StepDef } from '../../base/step.ts';
 import { jailNow } from '../lookup.ts';
-import { GROUP, jailMark } from '../node.ts';
+import { GROUP, GUESTS, jailMark } from '../node.ts';
 import type { Seen } from '../observe.ts';
 import { ifconfig, ifconfigIn, NO_INTERFACE } from '../programs/ifconfig.ts';
 import { addDefault, ROUTE_EXISTS } from '../programs/route.ts';
@@ -18,21 +18,34 @@ export interface JailEpairArgs {
 export const jailEpair: StepDef<JailEpairArgs, Seen> = {
   because: ({ jail }) => `an epair joins jail ${jail} to a network`,
   apply: ({ jail, unit, mac, mtu }) => [
-    run(ifconfig(`epair${unit}`, 'create', 'description', jailMark(jail), 'group', GROUP, ...mtuWords(mtu), 'up')),
+    run(
+      ifconfig(
+        `epair${unit}`,
+        'create',
+        'description',
+        jailMark(jail),
+        'group',
+        GROUP,
+        'group',
+        GUESTS,
+        ...mtuWords(mtu),
+        'up',
+      ),
+    ),
     run(ifconfig(jailEnd(unit), 'ether', mac, ...mtuWords(mtu))),
   ],
   undo: ({ unit }) => [run(ifconfig(hostEnd(unit), 'destroy'), { tolerate: [NO_INTERFACE] })],
   holds: ({ jail, unit }, seen) => {
     const found = seen.interfaces.get(hostEnd(unit));
     if (found?.description !== jailMark(jail)) return 'no';
-    return found.flags.includes('UP') ? 'yes' : 'partly';
+    return found.flags.includes('UP') && found.groups.includes(GUESTS) ? 'yes' : 'partly';
   },
   repair: (args, seen) => {
     const name = hostEnd(args.unit);
     const found = seen.interfaces.get(name);
     if (!found) return jailEpair.apply(args);
     return found.description === jailMark(args.jail)
-      ? [run(ifconfig(name, 'up'))]
+      ? [run(ifconfig(name, 'group', GUESTS, 'up'))]
       : { restart: `${name} has lost the mark ${jailMark(args.jail)}` };
   },
 };

@@ -2,7 +2,7 @@ import type { Bridge, Tunnel } from '../../base/placed.ts';
 import type { Effect } from '../../base/host.ts';
 import type { Repair, StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
-import { GROUP, networkMark } from '../node.ts';
+import { GROUP, GUESTS, networkMark } from '../node.ts';
 import { isMember } from '../lookup.ts';
 import type { Seen } from '../observe.ts';
 import { EXISTS, ifconfig, NO_INTERFACE, NO_MEMBER, type Interface } from '../programs/ifconfig.ts';
@@ -17,6 +17,8 @@ export interface BridgeArgs {
   readonly addresses?: readonly string[];
   /** It keeps VLANs apart. */
   readonly aware?: boolean;
+  /** Nobody but guests is on it. */
+  readonly isClosed?: boolean;
 }
 
 const madeAs = (unit: number): string => `bridge${unit}`;
@@ -32,14 +34,16 @@ const ownBridge = (name: string, network: string, seen: Seen): Interface | undef
   return found?.description === networkMark(network) ? found : undefined;
 };
 
-const lacks = ({ addresses = [], aware, mtu }: BridgeArgs, found: Interface): boolean =>
+const lacks = ({ addresses = [], aware, mtu, isClosed }: BridgeArgs, found: Interface): boolean =>
   !found.flags.includes('UP') ||
+  (isClosed === true && !found.groups.includes(GUESTS)) ||
   addresses.some((address) => !found.addresses.includes(address)) ||
   (aware === true && !found.filters) ||
   (mtu !== undefined && found.mtu !== mtu && found.members.length > 0);
 
 /** What makes a bridge that is there whole. */
-const complete = ({ bridge: { name }, addresses = [], aware, mtu }: BridgeArgs): Effect[] => [
+const complete = ({ bridge: { name }, addresses = [], aware, mtu, isClosed }: BridgeArgs): Effect[] => [
+  ...(isClosed ? [run(ifconfig(name, 'group', GUESTS))] : []),
   ...(aware ? [run(ifconfig(name, 'vlanfilter'))] : []),
   ...(mtu === undefined ? [] : [run(ifconfig(name, 'mtu', String(mtu)))]),
   ...addresses.map((address) => setAddress(name, address)),
@@ -58,7 +62,8 @@ export const bridge: StepDef<BridgeArgs, Seen> = {
     const { bridge: own, unit, addresses = [] } = args;
     const made = madeAs(unit);
     const isPlain = addresses.length === 0 && args.aware !== true && args.mtu === undefined;
-    const create = ifconfig(made, 'create', 'description', networkMark(own.network), 'group', GROUP, 'up');
+    const groups = ['group', GROUP, ...(args.isClosed ? ['group', GUESTS] : [])];
+    const create = ifconfig(made, 'create', 'description', networkMark(own.network), ...groups, 'up');
     return [
       run(create, { tolerate: [EXISTS] }),
       ...(own.name === made ? [] : [run(ifconfig(made, 'name', own.name))]),

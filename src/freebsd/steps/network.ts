@@ -2,7 +2,7 @@ import type { Bridge } from '../../base/placed.ts';
 import type { Effect } from '../../base/host.ts';
 import type { Repair, StepDef } from '../../base/step.ts';
 import { run } from '../../platform/command.ts';
-import { GROUP, markOf } from '../node.ts';
+import { GROUP, GUESTS, markOf } from '../node.ts';
 import { isMember, isPrivateMember, jailsNamed } from '../lookup.ts';
 import type { Seen } from '../observe.ts';
 import { ifconfig, ifconfigIn, NO_INTERFACE, NO_MEMBER, type Interface } from '../programs/ifconfig.ts';
@@ -57,9 +57,11 @@ const everRenamed = (vm: string, kind: 'tap' | 'epair', seen: Seen): Interface[]
  */
 export const tap: StepDef<NicArgs, Seen> = {
   because: ({ vm }) => `${vm} has a NIC, and bhyve drives it through a tap`,
-  apply: ({ vm, unit, mtu }) => [
-    run(ifconfig(tapOf(unit), 'create', 'description', markOf(vm), 'group', GROUP, ...mtuWords(mtu))),
-  ],
+  apply: ({ vm, unit, mtu, away }) => {
+    // Its packets come in at the epair's end otherwise.
+    const groups = ['group', GROUP, ...(away === undefined ? ['group', GUESTS] : [])];
+    return [run(ifconfig(tapOf(unit), 'create', 'description', markOf(vm), ...groups, ...mtuWords(mtu)))];
+  },
   undo: ({ vm, unit }, seen) => destroyAll(vm, 'tap', tapOf(unit), seen),
   holds: ({ vm, unit, away }, seen) => {
     const isHidden = away !== undefined && outOfSight(away, seen) && !seen.interfaces.has(tapOf(unit));
@@ -83,17 +85,30 @@ export const tap: StepDef<NicArgs, Seen> = {
 export const epair: StepDef<NicArgs, Seen> = {
   because: ({ vm }) => `${vm} has a vnet of its own, and an epair is its only way out`,
   apply: ({ vm, unit, mtu }) => [
-    run(ifconfig(`epair${unit}`, 'create', 'description', markOf(vm), 'group', GROUP, ...mtuWords(mtu), 'up')),
+    run(
+      ifconfig(
+        `epair${unit}`,
+        'create',
+        'description',
+        markOf(vm),
+        'group',
+        GROUP,
+        'group',
+        GUESTS,
+        ...mtuWords(mtu),
+        'up',
+      ),
+    ),
   ],
   undo: ({ vm, unit }, seen) => destroyAll(vm, 'epair', hostEnd(unit), seen),
   holds: ({ vm, unit }, seen) => {
     const found = owned(vm, hostEnd(unit), seen);
-    if (found) return found.flags.includes('UP') ? 'yes' : 'partly';
+    if (found) return found.flags.includes('UP') && found.groups.includes(GUESTS) ? 'yes' : 'partly';
     return seen.focus && everRenamed(vm, 'epair', seen).length > 0 ? 'partly' : 'no';
   },
   repair: (args, seen) => {
     const { vm, unit, away } = args;
-    if (owned(vm, hostEnd(unit), seen)) return [run(ifconfig(hostEnd(unit), 'up'))];
+    if (owned(vm, hostEnd(unit), seen)) return [run(ifconfig(hostEnd(unit), 'group', GUESTS, 'up'))];
     if (seen.interfaces.has(hostEnd(unit))) return { restart: `${hostEnd(unit)} has lost the mark ${markOf(vm)}` };
     const [one, ...more] = renamed(vm, 'epair', seen.interfaces.values());
     if (one && more.length === 0) return [run(ifconfig(one.name, 'name', hostEnd(unit)))];
