@@ -12,6 +12,14 @@ import type { EventRow } from '../store/rows.ts';
  * GET    /v1/vms/NAME/plan?verb=start         PlanLine[]
  * GET    /v1/vms/NAME/explain                 Explanation
  * GET    /v1/vms/NAME/console                 Upgrade: brig-console, then raw bytes both ways
+ * GET    /v1/networks                         NetworkView[]
+ * POST   /v1/networks                         document -> lines, last a NetworkView
+ * GET    /v1/networks/NAME                    NetworkView, with its document as `spec`
+ * PUT    /v1/networks/NAME                    document -> lines, last a NetworkView
+ * DELETE /v1/networks/NAME                    lines, last an Outcome
+ * GET    /v1/networks/NAME/leases             LeaseView[]
+ * PUT    /v1/networks/NAME/jails/JAIL         addresses, owner and the like -> lines, last a JailView
+ * DELETE /v1/networks/NAME/jails/JAIL         lines, last an Outcome
  * GET    /v1/findings                         FindingRow[]: what is not as brig made it, of all VMs
  * POST   /v1/shutdown?graceMs=N               lines with the events of all VMs, last a ShutdownEnd
  * POST   /v1/operations/ID/cancel             { cancelled: boolean }
