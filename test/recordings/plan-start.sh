@@ -67,17 +67,17 @@ path tap7001 unhide user 20001 mode 600
 .
 /sbin/devfs rule -s 20001 show
 # bridge.create
-/sbin/ifconfig bridge7000 create description brig:net/default group brig up
+/sbin/ifconfig bridge7000 create description brig:net/default group brig group brigguest up
 # epair.create
-/sbin/ifconfig epair7000 create description brig:vm/web01 group brig up
+/sbin/ifconfig epair7000 create description brig:vm/web01 group brig group brigguest up
 # epair.add
 /sbin/ifconfig bridge7000 addm epair7000a private epair7000a
 # tap.create
 /sbin/ifconfig tap7000 create description brig:vm/web01 group brig
 # bridge.create
-/sbin/ifconfig bridge7000 create description brig:net/default group brig up
+/sbin/ifconfig bridge7000 create description brig:net/default group brig group brigguest up
 # tap.create
-/sbin/ifconfig tap7001 create description brig:vm/web01 group brig
+/sbin/ifconfig tap7001 create description brig:vm/web01 group brig group brigguest
 # tap.add
 /sbin/ifconfig bridge7000 addm tap7001 private tap7001
 # fs.mount
