@@ -8,8 +8,25 @@ import { hasLabels, labelsOf } from '../select.ts';
 import { withProgress } from '../progress.ts';
 import { paint, table } from '../render.ts';
 
-const usage = (expected: string): BrigError =>
-  new BrigError('usage.invalid', `read arguments: expected ${expected}`, { hint: `usage: ${networkCommand.usage}` });
+const USAGE: Readonly<Record<string, string>> = {
+  create:
+    'create -f FILE | NAME --kind bridge|vlan|vxlan|routed|nat|external [--subnet CIDR]... [--uplink IF]... [--tag N] [--trunk NETWORK] [--vni N] [--local ADDRESS] [--remote ADDRESS] [--bridge IF] [--out IF] [--mtu N] [--group GROUP] [--isolation vm|owner|none] [--persistent] [--move-addresses] [--label K=V]...',
+  list: 'list [--label K[=V]]...',
+  show: 'show NAME',
+  leases: 'leases NAME',
+  edit: 'edit NAME -f FILE',
+  attach: 'attach NAME --jail JAIL [--address A/P]... [--mac MAC] [--owner OWNER] [--gateway] [--label K=V]...',
+  detach: 'detach NAME --jail JAIL',
+  destroy: 'destroy NAME',
+};
+
+/** With the usage of one verb, or the names of all. */
+const usage = (expected: string, verb?: string): BrigError => {
+  const line = verb === undefined ? `${Object.keys(USAGE).join('|')} ...` : (USAGE[verb] ?? '');
+  return new BrigError('usage.invalid', `read arguments: expected ${expected}`, {
+    hint: `usage: brig network ${line}`,
+  });
+};
 
 const some = (value: Values[string]): string[] | undefined => (value === undefined ? undefined : asList(value));
 
@@ -51,7 +68,7 @@ const documentOf = async ({ values }: Call, name: string | undefined): Promise<u
   ]);
   const file = asText(values.file);
   if ((file === undefined) === (name === undefined))
-    throw usage(`-f FILE or NAME, got ${file === undefined ? 'neither' : 'both'}`);
+    throw usage(`-f FILE or NAME, got ${file === undefined ? 'neither' : 'both'}`, 'create');
   const document = file === undefined ? toDocument(name ?? '', values) : parseText(await readDocument(file), file);
   parseNetwork(document, file ?? 'flags');
   return document;
@@ -108,7 +125,7 @@ const renderLeases = (leases: readonly LeaseView[], nowMs: number): string => {
 };
 
 const required = (name: string | undefined, verb: string): string => {
-  if (name === undefined) throw usage(`the name of a network after ${verb}, got nothing`);
+  if (name === undefined) throw usage(`the name of a network after ${verb}, got nothing`, verb);
   return name;
 };
 
@@ -122,7 +139,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     if (call.json) printJson(made);
   },
   list: async (call, name) => {
-    if (name !== undefined) throw usage(`nothing after list, got ${escapeControls(name)}`);
+    if (name !== undefined) throw usage(`nothing after list, got ${escapeControls(name)}`, 'list');
     const wanted = labelsOf(call);
     const all = (await call.client.networks()).filter(({ labels }) => hasLabels(labels, wanted));
     if (call.json) printJson(all);
@@ -140,7 +157,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
   edit: async (call, name) => {
     const own = required(name, 'edit');
-    if (call.values.file === undefined) throw usage('-f FILE with edit, got none');
+    if (call.values.file === undefined) throw usage('-f FILE with edit, got none', 'edit');
     const document = await documentOf(call, undefined);
     const edited = await withProgress(call.client, `edit network ${own}`, false, (on) =>
       call.client.editNetwork(own, document, on),
@@ -151,7 +168,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     const { values } = call;
     const own = required(name, 'attach');
     const jail = asText(values.jail);
-    if (jail === undefined) throw usage('--jail JAIL with attach, got none');
+    if (jail === undefined) throw usage('--jail JAIL with attach, got none', 'attach');
     const addresses = some(values.address);
     const labels = values.label === undefined ? undefined : Object.fromEntries(asList(values.label).map(toLabel));
     const about = given({
@@ -170,7 +187,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   detach: async (call, name) => {
     const own = required(name, 'detach');
     const jail = asText(call.values.jail);
-    if (jail === undefined) throw usage('--jail JAIL with detach, got none');
+    if (jail === undefined) throw usage('--jail JAIL with detach, got none', 'detach');
     const outcome = await withProgress(call.client, `detach jail ${jail} from network ${own}`, false, (on) =>
       call.client.detachJail(own, jail, on),
     );
@@ -189,8 +206,7 @@ const text = { type: 'string' } as const;
 const multiple = { type: 'string', multiple: true } as const;
 
 export const networkCommand: CliCommand = {
-  usage:
-    'brig network create -f FILE | NAME --kind bridge|vlan|vxlan|routed|nat|external [--subnet CIDR]... [--uplink IF]... [--tag N] [--trunk NETWORK] [--vni N] [--local ADDRESS] [--remote ADDRESS] [--bridge IF] [--out IF] [--mtu N] [--group GROUP] [--isolation vm|owner|none] [--persistent] [--move-addresses] [--label K=V]... | list [--label K[=V]]... | show NAME | leases NAME | edit NAME -f FILE | attach NAME --jail JAIL [--address A/P]... [--mac MAC] [--owner OWNER] [--gateway] [--label K=V]... | detach NAME --jail JAIL | destroy NAME [--json]',
+  usage: `brig network ${Object.values(USAGE).join(' | ')} [--json]`,
   summary: 'networks: what VMs are on, and whose addresses are whose',
   options: {
     file: { type: 'string', short: 'f' },
