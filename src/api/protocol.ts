@@ -70,6 +70,8 @@ export const httpStatus = (body: ErrorBody): number => {
     case 'vm.unknown':
     case 'network.unknown':
     case 'image.unknown':
+    case 'key.unknown':
+    case 'secret.unknown':
       return 404;
     case 'vm.exists':
     case 'vm.blocked':
@@ -79,7 +81,14 @@ export const httpStatus = (body: ErrorBody): number => {
     case 'network.blocked':
     case 'image.inUse':
     case 'image.exists':
+    case 'key.exists':
+    case 'secret.locked':
+    case 'console.taken':
       return 409;
+    case 'api.changed':
+      return 412;
+    case 'api.busy':
+      return 429;
     default:
       return 500;
   }

@@ -33,7 +33,14 @@ export type ErrorCode =
   | 'store.failed'
   | 'store.busy'
   | 'daemon.unreachable'
-  | 'api.invalid';
+  | 'api.invalid'
+  | 'api.busy'
+  | 'api.changed'
+  | 'key.unknown'
+  | 'key.exists'
+  | 'secret.unknown'
+  | 'secret.locked'
+  | 'console.taken';
 
 /** sysexits(3) status for each code. Source: sysexits(3). */
 const EXIT: Record<ErrorCode, number> = {
@@ -68,6 +75,13 @@ const EXIT: Record<ErrorCode, number> = {
   'store.busy': 75,
   'daemon.unreachable': 69,
   'api.invalid': 76,
+  'api.busy': 75,
+  'api.changed': 75,
+  'key.unknown': 69,
+  'key.exists': 73,
+  'secret.unknown': 69,
+  'secret.locked': 75,
+  'console.taken': 75,
 };
 
 export interface ErrorExtras {

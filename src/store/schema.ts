@@ -80,8 +80,29 @@ const SCHEMA_6 = `
     select json_group_array(json_patch('{"forwards":[],"sources":[]}', value)) from json_each(spec, '$.nics')
   ));
 `;
+/** Who may do what, whose keys are known, secrets sealed, answers given, and where the audit log was. */
+const SCHEMA_7 = `
+  create table grants (
+    principal text not null, role text not null, object text not null, by text not null, created_ms integer not null,
+    primary key (principal, object, role)
+  ) strict, without rowid;
+  create table keys (
+    name text primary key, public blob not null unique, owner text not null, by text not null,
+    created_ms integer not null, expires_ms integer, revoked_ms integer
+  ) strict;
+  create table secrets (
+    owner text not null, name text not null, box blob not null, master text not null, created_ms integer not null,
+    primary key (owner, name)
+  ) strict, without rowid;
+  create table answers (
+    principal text not null, key text not null, request text not null, status integer, body text,
+    created_ms integer not null, primary key (principal, key)
+  ) strict, without rowid;
+  create index answers_created on answers (created_ms);
+  create table anchor (id integer primary key check (id = 1), seq integer not null, hash text not null) strict;
+`;
 /** The nth brings a store of version n - 1 to version n. */
-const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6];
+const SCHEMAS = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6, SCHEMA_7];
 
 /** Opens the store's file, made or brought to this version, and begins an epoch. Errors: store.busy, store.failed. */
 export const openDatabase = (path: string): DatabaseSync => {

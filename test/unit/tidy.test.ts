@@ -20,12 +20,12 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   model: ['base', 'platform'],
   saga: ['base'],
   store: ['base', 'spec', 'net'],
-  engine: ['base', 'spec', 'net', 'platform', 'saga', 'store'],
-  io: ['base'],
+  engine: ['base', 'spec', 'net', 'acl', 'platform', 'saga', 'store'],
+  io: ['base', 'acl'],
   // The wire carries the engine's shapes, so the API may name them.
-  api: ['base', 'spec', 'platform', 'store', 'engine'],
-  daemon: ['base', 'spec', 'platform', 'image', 'freebsd', 'linux', 'model', 'store', 'engine', 'api', 'io'],
-  cli: ['base', 'spec', 'platform', 'store', 'engine', 'api', 'io'],
+  api: ['base', 'spec', 'acl', 'platform', 'store', 'engine'],
+  daemon: ['base', 'spec', 'acl', 'platform', 'image', 'freebsd', 'linux', 'model', 'store', 'engine', 'api', 'io'],
+  cli: ['base', 'spec', 'acl', 'platform', 'store', 'engine', 'api', 'io'],
   index: [
     'base',
     'spec',
