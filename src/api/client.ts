@@ -5,6 +5,8 @@ import { BrigError, fromErrorBody, type ErrorBody } from '../base/errors.ts';
 import type { ShutdownEnd } from '../engine/boot.ts';
 import type { Explanation } from '../engine/explain.ts';
 import type { PlanLine } from '../engine/changes.ts';
+import type { Answer, Asked, GrantView } from '../engine/access.ts';
+import type { QuotaView } from '../engine/quota.ts';
 import type { Outcome } from '../engine/request.ts';
 import type { VmView } from '../engine/view.ts';
 import type { Audit } from '../platform/audit.ts';
@@ -13,13 +15,12 @@ import type { Finding } from '../platform/platform.ts';
 import type { SignedManifest } from '../spec/manifest.ts';
 import type { EventRow, FindingRow } from '../store/rows.ts';
 import type { GcLine, ImageReport, ImageView, KeyView, Piece } from '../platform/images.ts';
-import type { JailView, LeaseView, NetworkView } from '../platform/networks.ts';
+import type { JailView, LeaseView, NetworkDetail, NetworkView } from '../platform/networks.ts';
 import type { SnapshotView } from '../platform/snapshots.ts';
 import type { SignedImage } from '../spec/image.ts';
 import { Inbox } from '../base/inbox.ts';
 import { decodeFrames, type Frame } from './frames.ts';
-import type { NetworkDetail } from './networks.ts';
-import { PREFIX, UPGRADE, type Line } from './protocol.ts';
+import { PREFIX, UPGRADE, type Line, type WhoAmI } from './protocol.ts';
 import { explainConnect, upload } from './upload.ts';
 
 /** Told while an operation goes on. */
@@ -312,6 +313,31 @@ export class Client {
       `/networks/${encodeURIComponent(network)}/jails/${encodeURIComponent(jail)}`,
       listener,
     );
+  }
+
+  whoami(): Promise<WhoAmI> {
+    return this.#json('GET', '/whoami');
+  }
+
+  /** Rules that concern the caller; all for an administrator. */
+  grants(): Promise<GrantView[]> {
+    return this.#json('GET', '/access/grants');
+  }
+
+  grant(asked: Asked): Promise<Outcome> {
+    return this.#json('POST', '/access/grants', asked);
+  }
+
+  revoke(asked: Asked): Promise<Outcome> {
+    return this.#json('POST', '/access/revoke', asked);
+  }
+
+  testAccess(principal: string, verb: string, object: string): Promise<Answer> {
+    return this.#json('GET', `/access/test?${new URLSearchParams({ principal, verb, object }).toString()}`);
+  }
+
+  quotas(): Promise<QuotaView[]> {
+    return this.#json('GET', '/quotas');
   }
 
   /** Every VM that runs, in order. */

@@ -1,52 +1,17 @@
+import type { Principal } from '../acl/principal.ts';
 import type { ErrorBody } from '../base/errors.ts';
 import type { EventRow } from '../store/rows.ts';
 
 /**
- * HTTP/1.1 over a unix socket, JSON both ways. Everything is below /v1; keys are added, never changed.
- *
- * GET    /v1/vms                              VmView[]
- * POST   /v1/vms                              document -> lines, last a VmView
- * GET    /v1/vms/NAME                         VmView
- * DELETE /v1/vms/NAME?force=1                 lines, last an Outcome
- * POST   /v1/vms/NAME/start|stop|kill|restart|resolve lines, last an Outcome; stop takes ?graceMs=N
- * GET    /v1/vms/NAME/plan?verb=start         PlanLine[]
- * GET    /v1/vms/NAME/explain                 Explanation
- * GET    /v1/vms/NAME/console                 Upgrade: brig-console, then raw bytes both ways
- * GET    /v1/networks                         NetworkView[]
- * POST   /v1/networks                         document -> lines, last a NetworkView
- * GET    /v1/networks/NAME                    NetworkView, with its document as `spec`
- * PUT    /v1/networks/NAME                    document -> lines, last a NetworkView
- * DELETE /v1/networks/NAME                    lines, last an Outcome
- * GET    /v1/networks/NAME/leases             LeaseView[]
- * PUT    /v1/networks/NAME/jails/JAIL         addresses, owner and the like -> lines, last a JailView
- * DELETE /v1/networks/NAME/jails/JAIL         lines, last an Outcome
- * GET    /v1/findings                         FindingRow[]: what is not as brig made it, of all VMs
- * POST   /v1/shutdown?graceMs=N               lines with the events of all VMs, last a ShutdownEnd
- * POST   /v1/operations/ID/cancel             { cancelled: boolean }
- * GET    /v1/events?after=N&vm=NAME&follow=1  lines of EventRow
- * GET    /v1/audit                            Audit[]: every running VM
- * GET    /v1/vms/NAME/audit                   Audit[]: one VM
- * GET    /v1/doctor                           Finding[]
- * GET    /v1/base                             BaseView[]
- * POST   /v1/base?key=FILE                    BaseView
- * GET    /v1/base/DIGEST                      SignedManifest; DIGEST may be cut short, or `current`
- * POST   /v1/base/DIGEST/verify               BaseReport
- * DELETE /v1/base/DIGEST                      { removed }
- * GET    /v1/images                           ImageView[]
- * POST   /v1/images                           frames (api/frames) -> ImageView: an offer, disks, what is known at the end
- * GET    /v1/images/REF                       SignedImage; REF is a digest or its beginning, NAME or NAME:VERSION
- * GET    /v1/images/REF/disks/N               frames
- * POST   /v1/images/REF/verify                ImageReport
- * POST   /v1/images/REF/sign?key=FILE         ImageView
- * DELETE /v1/images/REF                       { removed }
- * POST   /v1/images/gc?dry=1                  GcLine[]
- * GET    /v1/keys                             KeyView[]: who may sign here
- * PUT    /v1/keys/NAME                        the text of a public key, as JSON -> KeyView
- * DELETE /v1/keys/NAME                        KeyView: revoked
+ * HTTP/1.1 over a unix socket, or over TLS with signed requests; JSON both ways. Everything is below /v1; keys are
+ * added, never changed. The resources stand in api/routes, and in the OpenAPI document that GET /v1/openapi.json answers.
  */
 export const PREFIX = '/v1';
 
 export const UPGRADE = 'brig-console';
+
+/** Who somebody is to this node. Shape is stable. */
+export type WhoAmI = Omit<Principal, 'owner'> & { readonly owner?: string };
 
 /** One line of a running operation's answer. */
 export type Line =
@@ -67,6 +32,7 @@ export const httpStatus = (body: ErrorBody): number => {
     case 'host.denied':
     case 'acl.denied':
       return 403;
+    case 'api.unknown':
     case 'vm.unknown':
     case 'network.unknown':
     case 'image.unknown':

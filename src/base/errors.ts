@@ -34,6 +34,7 @@ export type ErrorCode =
   | 'store.busy'
   | 'daemon.unreachable'
   | 'api.invalid'
+  | 'api.unknown'
   | 'api.busy'
   | 'api.changed'
   | 'key.unknown'
@@ -75,6 +76,7 @@ const EXIT: Record<ErrorCode, number> = {
   'store.busy': 75,
   'daemon.unreachable': 69,
   'api.invalid': 76,
+  'api.unknown': 76,
   'api.busy': 75,
   'api.changed': 75,
   'key.unknown': 69,

@@ -60,6 +60,35 @@ export const LIMITS = {
   connectionsQueued: 4_096,
   /** A request body: documents are small. */
   requestBytes: 2 ** 20,
+  /** A body that does not come holds its request for so long. */
+  bodyTimeoutMs: 30_000,
+  /** Headers of a request: names and paths are short. */
+  headerBytes: 16 * 2 ** 10,
+  /** Between a connection and the end of its headers: half a request holds nothing for long. */
+  headersTimeoutMs: 10_000,
+  /** A connection that is kept for another request. */
+  keepAliveMs: 5_000,
+  /** An answer that nobody reads. */
+  answerTimeoutMs: 60_000,
+  /** What one slow reader of events may lag behind before he is cut off: some 5,000 of them. */
+  streamLagBytes: 2 ** 20,
+  /** Of one principal other than root: a person's script is below it, a flood is not. */
+  requestsPerSecond: 200,
+  requestBurst: 400,
+  requestsAtOnce: 256,
+  /** Who would wait longer for his turn is told to come later. */
+  requestWaitMs: 2_000,
+  /** Connections of one user's socket at once. */
+  connectionsPerUser: 256,
+  /** Principals whose rate is remembered. */
+  principalsKnown: 10_000,
+  /** Answers kept for each who may ask again with the same Idempotency-Key. */
+  answersKept: 1_000,
+  answersKeptMs: 86_400_000,
+  /** A listing in pieces. */
+  pageMost: 10_000,
+  /** Groups and users of this host are looked up again after this time, or when their files change. */
+  accountsMaxAgeMs: 60_000,
   /** A VM document's file. */
   documentBytes: 2 ** 20,
   /** Console history kept on disk per VM, in two files of half this size. */

@@ -2,6 +2,7 @@ import { Client } from '../api/client.ts';
 import { BrigError, exitStatusOf, messageOf, toErrorBody } from '../base/errors.ts';
 import { escapeControls } from '../base/units.ts';
 import { parseCall, print, type CliCommand } from './command.ts';
+import { accessCommands } from './commands/access.ts';
 import { auditCommand } from './commands/audit.ts';
 import { baseCommand } from './commands/base.ts';
 import { consoleCommand } from './commands/console.ts';
@@ -25,6 +26,7 @@ const COMMANDS: Readonly<Record<string, CliCommand>> = {
   template: templateCommand,
   snapshot: snapshotCommand,
   network: networkCommand,
+  ...accessCommands,
 };
 
 /** EX_SOFTWARE of sysexits(3). */

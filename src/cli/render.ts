@@ -1,6 +1,7 @@
 import { styleText } from 'node:util';
 import type { Explanation } from '../engine/explain.ts';
 import type { PlanLine } from '../engine/changes.ts';
+import type { QuotaView } from '../engine/quota.ts';
 import type { VmView } from '../engine/view.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { EventRow, FindingRow } from '../store/rows.ts';
@@ -59,6 +60,24 @@ export const renderList = (vms: readonly VmView[], nowMs: number): string => {
   return [paint('bold', heading.join('  ')), ...painted.map((line) => line.join('  ').trimEnd())].join('\n');
 };
 
+/** `3 of 10`, or what there is of no bound. */
+const amount = (used: number, most: number | undefined, render: (amount: number) => string): string =>
+  most === undefined ? render(used) : `${render(used)} of ${render(most)}`;
+
+/** VMs, CPUs, memory, disks and addresses. */
+export const amountsOf = ({ used, most }: QuotaView): string[] => [
+  amount(used.vms, most.vms, String),
+  amount(used.cpus, most.cpus, String),
+  amount(used.memory, most.memory, renderBytes),
+  amount(used.disk, most.disk, renderBytes),
+  amount(used.addresses, most.addresses, String),
+];
+
+const renderQuota = (quota: QuotaView): [string, string][] => {
+  const [vms, cpus, memory, disk, addresses] = amountsOf(quota);
+  return [['quota', `VMs ${vms}, CPUs ${cpus}, memory ${memory}, disks ${disk}, addresses ${addresses}`]];
+};
+
 export const renderShow = (vm: VmView, nowMs: number): string => {
   const lines: [string, string][] = [
     ['name', vm.name],
@@ -79,6 +98,8 @@ export const renderShow = (vm: VmView, nowMs: number): string => {
       [nic.network, nic.mode, nic.mac, `unit ${nic.unit}`, ...nic.addresses, ...(nic.delegated ?? [])].join(' '),
     ]),
     ['autostart', vm.autostart ? 'yes' : 'no'],
+    ...(vm.owner === undefined ? [] : [['owner', vm.owner] as [string, string]]),
+    ...(vm.quota ? renderQuota(vm.quota) : []),
     ...Object.entries(vm.labels).map(([key, value]): [string, string] => [`label ${key}`, escapeControls(value)]),
     ...(vm.lastEnd === undefined
       ? []

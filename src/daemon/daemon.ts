@@ -3,11 +3,9 @@ import { mkdirSync } from 'node:fs';
 import { chmod, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { pino, type Logger } from 'pino';
-import { Api } from '../api/server.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { LIMITS } from '../base/limits.ts';
-import { auditVms } from '../engine/audit.ts';
 import { Boot } from '../engine/boot.ts';
 import { Consoles } from '../engine/consoles.ts';
 import { Engine } from '../engine/engine.ts';
@@ -15,17 +13,14 @@ import { EventLog } from '../engine/events.ts';
 import { Reconciler } from '../engine/reconcile.ts';
 import { Schedule } from '../engine/schedule.ts';
 import { Keeper } from '../engine/keeper.ts';
-import { incomingOf } from '../image/from-vm.ts';
 import { ImageStore } from '../image/image-store.ts';
-import { trustIn } from '../image/trusting.ts';
 import { BoundedLog } from '../io/bounded-log.ts';
 import { layout, type Layout } from '../platform/layout.ts';
-import type { ImageView } from '../platform/images.ts';
 import type { Finding, Platform } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
-import type { VmSpec } from '../spec/vm.ts';
 import { Store } from '../store/store.ts';
-import { Door } from './door.ts';
+import type { Doors } from './doors.ts';
+import { frontOf } from './front.ts';
 
 export interface DaemonOptions<Seen> {
   readonly config: Config;
@@ -54,18 +49,23 @@ const prepareFiles = async (host: Host, places: Layout, config: Config): Promise
   await host.mkdir(places.vmsDir, { mode: 0o711, ...ROOT });
   await host.mkdir(places.statesDir, { mode: 0o711, ...ROOT });
   await host.mkdir(places.exits, { mode: 0o700, ...ROOT });
+  mkdirSync(places.usersDir, { recursive: true, mode: 0o711 });
   await host.writeFile(places.supervisor, script, { mode: 0o500, ...ROOT });
 };
 
 const arePrepared = async (host: Host, places: Layout): Promise<boolean> =>
   (await host.stat(places.exits)) !== undefined && (await host.stat(places.supervisor)) !== undefined;
 
-/** What brigd itself needs, its socket among it. */
-const ownPlace = (host: Host, places: Layout, config: Config, door: Door) => ({
-  isPrepared: async (): Promise<boolean> => (await arePrepared(host, places)) && !door.isLost,
+/** What brigd itself needs, its sockets among it. */
+const ownPlace = (host: Host, places: Layout, config: Config, doors: Doors) => ({
+  isPrepared: async (): Promise<boolean> => {
+    if (!(await arePrepared(host, places)) || doors.isLost) return false;
+    await doors.sync();
+    return true;
+  },
   prepare: async (): Promise<void> => {
     await prepareFiles(host, places, config);
-    if (door.isLost) await door.open();
+    await doors.reopen();
   },
 });
 
@@ -106,32 +106,6 @@ const drain = async <Seen>(engine: Engine<Seen>): Promise<void> => {
 const imagesOf = ({ imageDisks }: Platform, places: Layout, store: Store): ImageStore =>
   new ImageStore({ ...places, disks: imageDisks, users: (digest) => store.countUsers(digest) });
 
-const complete = async <Seen>(
-  images: ImageStore,
-  host: Host,
-  { uefi, arch }: Platform<Seen>,
-  document: unknown,
-): Promise<VmSpec> => images.complete(host, document, { uefi, arch: await arch(host) });
-
-const promoteImage =
-  <Seen>(engine: Engine<Seen>, images: ImageStore, host: Host, store: Store) =>
-  async (ref: string): Promise<{ readonly removed: string }> => {
-    const digest = await images.digestOf(host, ref);
-    const users = store.listVms().filter(({ spec }) => spec.image?.digest === digest);
-    const [user, ...more] = users;
-    if (user && more.length === 0) await engine.snapshots.promote(user.name, { cause: 'operator' });
-    return await images.remove(host, digest);
-  };
-
-const imageFrom =
-  <Seen>(engine: Engine<Seen>, images: ImageStore, host: Host, platform: Platform<Seen>) =>
-  async (vm: string, snapshot: string | undefined, about: unknown, signal: AbortSignal): Promise<ImageView> => {
-    const arch = await platform.arch(host);
-    return await engine.snapshots.read(vm, snapshot, { cause: 'operator' }, (disks, spec) =>
-      images.take(host, incomingOf({ about, arch, disks, spec, snapshot }), signal),
-    );
-  };
-
 /**
  * Starts brigd: makes the node ready, recovers what an earlier one left, adopts running VMs, then listens.
  * Errors: store.busy when another brigd has the state directory; host.* when the node cannot be made ready.
@@ -142,6 +116,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
   const places = layout(config);
   mkdirSync(config.stateDir, { recursive: true, mode: 0o711 });
   mkdirSync(config.runDir, { recursive: true, mode: 0o711 });
+  mkdirSync(places.usersDir, { recursive: true, mode: 0o711 });
   const store = new Store(places.store);
   await chmod(places.store, 0o600);
   try {
@@ -158,23 +133,9 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     const boot = new Boot({ host, engine, store, events, layout: places, parallel });
     const images = imagesOf(platform, places, store);
     const unready = await images.prepare(host);
-    const api = new Api({
-      engine,
-      events,
-      consoles,
-      reconciler,
-      boot,
-      audit: (name) => auditVms(engine, platform, host, name),
-      doctor: () => platform.doctor(host),
-      host,
-      promoteImage: promoteImage(engine, images, host, store),
-      imageFrom: imageFrom(engine, images, host, platform),
-      bases: platform.bases,
-      images,
-      trust: trustIn(places.keysDir),
-      complete: (document) => complete(images, host, platform, document),
-    });
-    const door = new Door(api, places.socket);
+    const parts = { engine, images, host, platform, store, config };
+    const { doors, unlisten: unfront } = frontOf({ ...parts, events, consoles, reconciler, boot, places });
+    unlisten.push(unfront);
     const keeper = new Keeper({
       host,
       engine,
@@ -184,19 +145,19 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       reconciler,
       boot,
       schedule: new Schedule({ host, store, events, snapshots: engine.snapshots }),
-      ...ownPlace(host, places, config, door),
+      ...ownPlace(host, places, config, doors),
     });
     await keeper.open();
-    await door.open();
+    await doors.open();
     log.info({ socket: places.socket, platform: platform.name }, 'brigd.ready');
     const close = async (): Promise<void> => {
       keeper.close();
-      door.close();
+      doors.close();
       await drain(engine);
       events.add('brigd.stopped', 'brigd', undefined, { epoch: store.epoch });
       for (const stop of unlisten) stop();
       consoles.closeAll();
-      await door.end();
+      await doors.end();
       store.close();
     };
     return { engine, events, keeper, findings: [...findings, ...unready], close };

@@ -1,48 +1,83 @@
 import { existsSync } from 'node:fs';
-import { chmod, unlink } from 'node:fs/promises';
+import { chmod, chown, unlink } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
+import type { Principal } from '../acl/principal.ts';
 import type { Api } from '../api/server.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+
+export type DoorApi = Pick<Api<unknown>, 'handle' | 'upgrade'>;
+
+export interface DoorOptions {
+  readonly api: DoorApi;
+  readonly path: string;
+  /** Whose socket it is: the kernel lets nobody else connect, root aside. */
+  readonly uid: number;
+  /** Who comes in here, as he is now; undefined: nobody any more. */
+  readonly who: () => Principal | undefined;
+  readonly connections?: number;
+}
 
 const listen = (server: Server, path: string): Promise<void> =>
   new Promise((resolve, reject) => {
     server.once('error', (cause) =>
       reject(new BrigError('host.failed', `listen ${path}: ${messageOf(cause)}`, { cause })),
     );
-    // Nobody connects between bind and chmod: the umask makes it root's from the first moment.
+    // Nobody connects between bind and chown: the umask makes it root's from the first moment.
     const old = process.umask(0o177);
     server.listen({ path, backlog: LIMITS.connectionsQueued }, () => resolve());
     process.umask(old);
   });
 
-/** Where clients come in. The state directory's lock is held by then, so a socket that is there is a dead brigd's. */
+/** Half a request holds its connection for a moment only; an operation, a console or a stream lasts as long as it lasts. */
+export const SERVER = {
+  maxHeaderSize: LIMITS.headerBytes,
+  headersTimeout: LIMITS.headersTimeoutMs,
+  requestTimeout: 0,
+  keepAliveTimeout: LIMITS.keepAliveMs,
+  connectionsCheckingInterval: 2_000,
+} as const;
+
+/** Where one user's clients come in. The state directory's lock is held by then, so a socket that is there is a dead brigd's. */
 export class Door {
-  readonly #api: Pick<Api<unknown>, 'handle' | 'upgrade'>;
-  readonly #path: string;
+  readonly #o: DoorOptions;
   readonly #servers = new Set<Server>();
 
-  constructor(api: Pick<Api<unknown>, 'handle' | 'upgrade'>, path: string) {
-    this.#api = api;
-    this.#path = path;
+  constructor(options: DoorOptions) {
+    this.#o = options;
   }
 
   /** Somebody removed a socket that nobody can connect to any more. */
   get isLost(): boolean {
-    return this.#servers.size > 0 && !existsSync(this.#path);
+    return this.#servers.size > 0 && !existsSync(this.#o.path);
+  }
+
+  #serve(): Server {
+    const { api, who, connections } = this.#o;
+    const server = createServer(SERVER, (request, response) => {
+      const principal = who();
+      if (principal) api.handle(request, response, principal);
+      else request.socket.destroy();
+    });
+    server.on('upgrade', (request, socket, head) => {
+      const principal = who();
+      if (principal) api.upgrade(request, socket, head, principal);
+      else socket.destroy();
+    });
+    if (connections !== undefined) server.maxConnections = connections;
+    return server;
   }
 
   /** Again when it was lost: who is inside stays. */
   async open(): Promise<void> {
+    const { path, uid } = this.#o;
     for (const each of this.#servers) each.close(() => this.#servers.delete(each));
-    const server = createServer(this.#api.handle);
-    server.on('upgrade', this.#api.upgrade);
-    // A console or an event stream lasts as long as it lasts.
-    server.requestTimeout = 0;
-    await unlink(this.#path).catch(() => undefined);
-    await listen(server, this.#path);
+    const server = this.#serve();
+    await unlink(path).catch(() => undefined);
+    await listen(server, path);
     this.#servers.add(server);
-    await chmod(this.#path, 0o600);
+    await chmod(path, 0o600);
+    if (uid !== process.getuid?.()) await chown(path, uid, 0);
   }
 
   /** Nobody new comes in. */
@@ -50,8 +85,10 @@ export class Door {
     for (const each of this.#servers) each.close();
   }
 
+  /** Whoever is inside goes, too. */
   async end(): Promise<void> {
+    this.close();
     for (const each of this.#servers) each.closeAllConnections();
-    await unlink(this.#path).catch(() => undefined);
+    await unlink(this.#o.path).catch(() => undefined);
   }
 }

@@ -36,10 +36,10 @@ export class Definitions<Seen> {
     checkNetworks(spec, places);
     this.#checkForwards(spec);
     const begin = (row: VmRow): void => {
+      checkQuota('create', spec, row.addresses.length, store, config);
       const vm = place(row, places);
       changes.journal(operation, vm, platform.createSteps(vm), '');
     };
-    checkQuota('create', spec, store, config);
     const vm = place(store.addVm(spec, host.now(), begin), places);
     const steps = platform.createSteps(vm);
     try {

@@ -13,7 +13,7 @@ import { Hooks } from './hooks.ts';
 import { LeaseFiles } from './lease-files.ts';
 import { Networks } from './networks.ts';
 import { Upkeep } from './upkeep.ts';
-import { nearest } from './nearest.ts';
+import { unknownVm } from './nearest.ts';
 import { Operations, type Operation } from './operation.ts';
 import { place, type Places } from './place.ts';
 import { Repairs, type Difference } from './repair.ts';
@@ -93,13 +93,7 @@ export class Engine<Seen> {
   row(name: string): VmRow {
     const row = this.#o.store.findVm(name);
     if (row) return row;
-    const names = this.#o.store.listVms().map((each) => each.name);
-    const near = nearest(name, names);
-    throw new BrigError(
-      'vm.unknown',
-      `find ${name}: no such VM`,
-      near === undefined ? {} : { hint: `did you mean ${near}?` },
-    );
+    throw unknownVm(name, this.#o.store.names());
   }
 
   vm(name: string): Vm {
@@ -112,6 +106,11 @@ export class Engine<Seen> {
 
   list(): Promise<VmView[]> {
     return this.#views.list();
+  }
+
+  /** As they were a moment ago. */
+  views(rows: readonly VmRow[]): Promise<VmView[]> {
+    return this.#views.some(rows);
   }
 
   listJson(): Promise<Buffer> {

@@ -76,6 +76,10 @@ export class Networks<Seen> {
       .map((row) => row.name);
   }
 
+  names(): string[] {
+    return namesOf(this.#o.places);
+  }
+
   async list(): Promise<NetworkView[]> {
     const seen = await this.#o.looks.fresh('run');
     const users = new Map<string, Set<string>>();
@@ -307,6 +311,7 @@ export class Networks<Seen> {
       if (vlan) throw blocked('destroy', name, 'no VLAN of it', vlan.name, `brig network destroy ${vlan.name}`);
       if (upkeep.has(holderOf(name))) await upkeep.down(holderOf(name), this.#steps(name), operation, request.cause);
       store.networks.remove(name);
+      store.grants.forget(`network:${name}`);
       events.add('network.destroyed', request.cause, holderOf(name));
       return { changed: true };
     });

@@ -3,27 +3,93 @@ import { renderBytes } from '../base/units.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Store } from '../store/store.ts';
+import type { VmRow } from '../store/rows.ts';
 
 /** Sizes of a VM's own disks. Units: bytes. */
 export const diskBytes = ({ disks }: Pick<VmSpec, 'disks'>): number[] =>
   disks.flatMap((disk) => ('zvol' in disk ? [disk.zvol.size] : 'file' in disk ? [disk.file.size] : []));
 
-const sum = (spec: VmSpec): number => diskBytes(spec).reduce((all, bytes) => all + bytes, 0);
+/** What an owner's VMs may have together, whether they run or not, and how it is said. */
+const KINDS = {
+  vms: { what: 'VMs', render: String },
+  cpus: { what: 'CPUs', render: String },
+  memory: { what: 'of memory', render: renderBytes },
+  disk: { what: 'of disks', render: renderBytes },
+  addresses: { what: 'addresses', render: String },
+} as const;
+type Kind = keyof typeof KINDS;
+const ORDER = Object.keys(KINDS) as Kind[];
+
+type Amounts = Readonly<Record<Kind, number>>;
+
+/** Of one owner. Units: memory and disk in bytes. Shape is stable: keys are added, never changed. */
+export interface QuotaView {
+  readonly owner: string;
+  readonly used: Amounts;
+  /** Absent: as much as there is. */
+  readonly most: Partial<Amounts>;
+}
+
+const NOTHING: Amounts = { vms: 0, cpus: 0, memory: 0, disk: 0, addresses: 0 };
+
+const amountsOf = (spec: VmSpec, addresses: number): Amounts => ({
+  vms: 1,
+  cpus: spec.cpus,
+  memory: spec.memory,
+  disk: diskBytes(spec).reduce((all, bytes) => all + bytes, 0),
+  addresses,
+});
+
+const combine = (a: Amounts, b: Amounts, how: (a: number, b: number) => number): Amounts => ({
+  vms: how(a.vms, b.vms),
+  cpus: how(a.cpus, b.cpus),
+  memory: how(a.memory, b.memory),
+  disk: how(a.disk, b.disk),
+  addresses: how(a.addresses, b.addresses),
+});
+
+/** As it is, or as what is under way makes it: whichever is more. */
+const amountsOfRow = ({ spec, addresses }: VmRow, pending: VmSpec | undefined): Amounts =>
+  combine(amountsOf(spec, addresses.length), amountsOf(pending ?? spec, addresses.length), Math.max);
+
+const usedBy = (owner: string, store: Store, except?: string): Amounts => {
+  const pending = new Map(store.listSagas().flatMap(({ vm, pending: each }) => (each?.spec ? [[vm, each.spec]] : [])));
+  return [...store.vmsOf(owner)]
+    .flatMap((name) => (name === except ? [] : (store.findVm(name) ?? [])))
+    .reduce((all, row) => combine(all, amountsOfRow(row, pending.get(row.name)), (a, b) => a + b), NOTHING);
+};
+
+type Quotas = Pick<Config, 'quotas'>;
+
+/** An owner's own; without one what everybody may have. */
+const mostOf = (owner: string, { quotas }: Quotas): QuotaView['most'] => {
+  const most = Object.hasOwn(quotas, owner) ? quotas[owner] : quotas['*'];
+  return Object.fromEntries(Object.entries(most ?? {}).filter(([, value]) => value !== undefined));
+};
+
+export const quotaOf = (owner: string, store: Store, config: Quotas): QuotaView => ({
+  owner,
+  used: usedBy(owner, store),
+  most: mostOf(owner, config),
+});
+
+const renderAmount = (kind: Kind, amount: number): string => `${KINDS[kind].render(amount)} ${KINDS[kind].what}`;
 
 /**
- * Refuses a VM that would give its owner more disk than this node allows; what is under way counts as if it were done.
+ * Refuses a VM that would give its owner more than this node allows; what is under way counts as if it were done.
  * Nothing may be waited for between this and what the store is told. Errors: vm.blocked.
  */
-export const checkQuota = (verb: string, spec: VmSpec, store: Store, { quotas }: Pick<Config, 'quotas'>): void => {
-  const most = spec.owner === undefined ? undefined : quotas[spec.owner]?.disk;
-  if (most === undefined) return;
-  const pending = new Map(store.listSagas().flatMap(({ vm, pending: each }) => (each?.spec ? [[vm, each.spec]] : [])));
-  const others = store.listVms().filter(({ name, spec: { owner } }) => name !== spec.name && owner === spec.owner);
-  const used = others.reduce((all, row) => all + Math.max(sum(row.spec), sum(pending.get(row.name) ?? row.spec)), 0);
-  if (used + sum(spec) <= most) return;
+export const checkQuota = (verb: string, spec: VmSpec, addresses: number, store: Store, config: Quotas): void => {
+  const { owner } = spec;
+  const most = owner === undefined ? {} : mostOf(owner, config);
+  if (owner === undefined || Object.keys(most).length === 0) return;
+  const own = amountsOf(spec, addresses);
+  const all = combine(usedBy(owner, store, spec.name), own, (a, b) => a + b);
+  const over = ORDER.find((kind) => own[kind] > 0 && all[kind] > (most[kind] ?? Infinity));
+  if (!over) return;
   throw new BrigError(
     'vm.blocked',
-    `${verb} ${spec.name}: blocked: expected at most ${renderBytes(most)} of disks for ${spec.owner}, got ${renderBytes(used + sum(spec))} with this`,
+    `${verb} ${spec.name}: blocked: expected at most ${renderAmount(over, most[over] ?? 0)} for ${owner}, got ${renderAmount(over, all[over])} with this`,
     { retry: 'operator', hint: 'destroy what is not needed, or raise quotas in brig.yaml' },
   );
 };

@@ -238,7 +238,7 @@ export class SnapshotChanges<Seen> {
   /** A disk never shrinks. Errors: vm.blocked, spec.invalid, the step that failed. */
   async resize(vm: Vm, disk: number, spec: VmSpec, operation: Operation, cause: Cause): Promise<void> {
     const { platform, changes, store, config } = this.#o;
-    checkQuota('resize', spec, store, config);
+    checkQuota('resize', spec, store.findVm(spec.name)?.addresses.length ?? 0, store, config);
     const steps = platform.growSteps({ ...vm, spec }, disk);
     await this.finishResize(vm, changes.journal(operation, vm, steps, '', { spec }), cause);
   }

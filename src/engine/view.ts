@@ -3,6 +3,7 @@ import type { VmSpec } from '../spec/vm.ts';
 import type { Live, Vm } from '../platform/platform.ts';
 import type { LastEnd, Trouble, VmRow } from '../store/rows.ts';
 import type { Operation, Verb } from './operation.ts';
+import type { QuotaView } from './quota.ts';
 
 /**
  * defined -> starting -> running -> stopping -> defined; failed: not what was asked for, nothing left behind;
@@ -46,6 +47,8 @@ export interface VmView {
   readonly labels: Readonly<Record<string, string>>;
   /** What its disks were made of. */
   readonly image?: NonNullable<VmSpec['image']>;
+  /** What its owner has, and may have; of one VM that is shown in full. */
+  readonly quota?: QuotaView;
   readonly lastEnd?: LastEnd;
   readonly left?: Trouble['left'];
   readonly createdMs: number;

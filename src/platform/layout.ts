@@ -3,6 +3,9 @@ import type { Paths } from '../base/placed.ts';
 /** Every path of brig on a node, in one place. `runDir` is gone after a reboot, `stateDir` stays. */
 export const layout = (paths: Paths) => ({
   socket: `${paths.runDir}/brigd.sock`,
+  /** A socket for each user of whom a rule speaks. */
+  usersDir: `${paths.runDir}/users`,
+  userSocket: (uid: number) => `${paths.runDir}/users/${uid}.sock`,
   supervisor: `${paths.runDir}/supervise.sh`,
   /** Made by the first brigd after a boot. */
   booted: `${paths.runDir}/booted`,

@@ -1,4 +1,5 @@
 import type { NicPlacement } from '../base/placed.ts';
+import type { NetworkSpec } from '../spec/network.ts';
 
 /** Where no rules say more, the bridge itself keeps guests apart. */
 export const isApart = ({ network, policy }: Pick<NicPlacement, 'network' | 'policy'>): boolean =>
@@ -28,6 +29,9 @@ export interface NetworkView {
   /** From brig's configuration, or brig's own: no document says what it is. */
   readonly builtin: boolean;
 }
+
+/** A network in full. */
+export type NetworkDetail = NetworkView & { readonly spec?: NetworkSpec };
 
 export interface SubnetView {
   readonly cidr: string;

@@ -18,11 +18,17 @@ const config = z.strictObject({
     .string()
     .regex(/^[A-Za-z][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]+)*$/, { error: 'expected a dataset name such as zroot/brig' })
     .optional(),
-  /** What the disks of an owner's VMs may have together. Units: bytes. */
+  /** What an owner's VMs may have together, whether they run or not; `*` is for every other owner. Units: bytes. */
   quotas: z
     .record(
-      z.string().regex(NAME, { error: 'expected an owner' }),
-      z.strictObject({ disk: bytes(2 ** 20, 'a size such as 200G') }),
+      z.string().regex(/^(\*|[a-z0-9][a-z0-9-]{0,30})$/, { error: 'expected an owner, or *' }),
+      z.strictObject({
+        vms: z.int().min(0).max(10_000).optional(),
+        cpus: z.int().min(0).max(100_000).optional(),
+        memory: bytes(0, 'a size such as 64G').optional(),
+        disk: bytes(0, 'a size such as 200G').optional(),
+        addresses: z.int().min(0).max(1_000_000).optional(),
+      }),
     )
     .default({}),
   /** Volumes of VMs have all their space from the beginning; otherwise they take it as their guests write. */

@@ -99,6 +99,7 @@ const SCHEMA_7 = `
     created_ms integer not null, primary key (principal, key)
   ) strict, without rowid;
   create index answers_created on answers (created_ms);
+  create index answers_principal on answers (principal, created_ms);
   create table anchor (id integer primary key check (id = 1), seq integer not null, hash text not null) strict;
 `;
 /** The nth brings a store of version n - 1 to version n. */

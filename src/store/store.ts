@@ -3,7 +3,9 @@ import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { AttachmentSpec } from '../spec/attachment.ts';
+import { Answers } from './answers.ts';
 import { Attachments, type AttachmentRow } from './attachments.ts';
+import { Grants } from './grants.ts';
 import { Leases } from './leases.ts';
 import { Networks } from './networks.ts';
 import { openDatabase } from './schema.ts';
@@ -31,6 +33,8 @@ export class Store {
   readonly snapshots: Snapshots;
   readonly networks: Networks;
   readonly attachments: Attachments;
+  readonly grants: Grants;
+  readonly answers: Answers;
   /** Counts the starts of brigd on this store: what an earlier epoch began, nobody is doing any more. */
   readonly epoch: number;
   /** Another one whenever something about a VM is written. */
@@ -40,6 +44,8 @@ export class Store {
   #sorted: VmRow[] | undefined;
   /** VMs by the digest of the image that they were made of. */
   readonly #users = new Map<string, number>();
+  /** Names of VMs by `owner:NAME`, `tag:KEY` and `tag:KEY=VALUE`: whoever asks for few does not pay for all. */
+  readonly #named = new Map<string, Set<string>>();
 
   constructor(path: string) {
     this.#db = openDatabase(path);
@@ -48,6 +54,8 @@ export class Store {
     this.snapshots = new Snapshots((text) => this.#sql(text));
     this.#leases = new Leases((text) => this.#sql(text), epoch, salt);
     this.networks = new Networks((text) => this.#sql(text), epoch);
+    this.grants = new Grants((text) => this.#sql(text));
+    this.answers = new Answers((text) => this.#sql(text));
     this.attachments = new Attachments((text) => this.#sql(text), this.#leases, this.networks);
   }
 
@@ -85,6 +93,10 @@ export class Store {
     return [...this.#sorted];
   }
 
+  names(): string[] {
+    return this.listVms().map(({ name }) => name);
+  }
+
   /** How many VMs were made of an image. */
   countUsers(digest: string): number {
     this.#rows();
@@ -108,9 +120,36 @@ export class Store {
     return (this.#vms = new Map(rows.map((row) => [row.name, row])));
   }
 
-  #count({ spec }: VmRow, by: number): void {
+  #count({ name, spec }: VmRow, by: 1 | -1): void {
     const digest = spec.image?.digest;
     if (digest !== undefined) this.#users.set(digest, (this.#users.get(digest) ?? 0) + by);
+    const keys = Object.entries(spec.labels).flatMap(([key, value]) => [`tag:${key}`, `tag:${key}=${value}`]);
+    if (spec.owner !== undefined) keys.push(`owner:${spec.owner}`);
+    for (const key of keys) this.#index(key, name, by);
+  }
+
+  #index(key: string, name: string, by: 1 | -1): void {
+    const names = this.#named.get(key) ?? new Set();
+    if (by === 1) this.#named.set(key, names.add(name));
+    else if (names.delete(name) && names.size === 0) this.#named.delete(key);
+  }
+
+  /** Names of the VMs of an owner. */
+  vmsOf(owner: string): ReadonlySet<string> {
+    this.#rows();
+    return this.#named.get(`owner:${owner}`) ?? new Set();
+  }
+
+  /** Names of the VMs with a label. Shape: `KEY`, `KEY=VALUE` */
+  vmsWith(tag: string): ReadonlySet<string> {
+    this.#rows();
+    return this.#named.get(`tag:${tag}`) ?? new Set();
+  }
+
+  /** Whoever owns a VM. */
+  owners(): string[] {
+    this.#rows();
+    return [...this.#named.keys()].flatMap((key) => (key.startsWith('owner:') ? [key.slice('owner:'.length)] : []));
   }
 
   /** Reads a VM again after something about it was written. */
@@ -174,6 +213,7 @@ export class Store {
       this.networks.release(name);
       this.#sql('delete from findings where vm = ?').run(name);
       this.snapshots.removeAll(name);
+      this.grants.forget(`vm:${name}`);
       this.#sql('delete from sagas where vm = ?').run(name);
       this.#sql('delete from vms where name = ?').run(name);
     });

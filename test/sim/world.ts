@@ -336,7 +336,8 @@ export class World {
 
   /** Every running VM's sandbox, or one. */
   audit(name?: string): Promise<readonly Audit[]> {
-    return auditVms(this.engine, this.platform, this.model.host, name);
+    const names = name === undefined ? this.store.listVms().map((row) => row.name) : [name];
+    return auditVms(this.engine, this.platform, this.model.host, names, name !== undefined);
   }
 
   async state(name = 'web01'): Promise<string> {

@@ -1,7 +1,6 @@
 import { BrigError } from '../../base/errors.ts';
 import { escapeControls, renderAge } from '../../base/units.ts';
-import type { NetworkDetail } from '../../api/networks.ts';
-import type { LeaseView, NetworkView } from '../../platform/networks.ts';
+import type { LeaseView, NetworkDetail, NetworkView } from '../../platform/networks.ts';
 import { print, printJson, type Call, type CliCommand, type Values } from '../command.ts';
 import { asList, asNumber, asText, given, readDocument, toLabel } from '../document.ts';
 import { hasLabels, labelsOf } from '../select.ts';

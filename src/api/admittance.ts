@@ -1,0 +1,50 @@
+import { NODE } from '../acl/policy.ts';
+import type { Principal } from '../acl/principal.ts';
+import { BrigError } from '../base/errors.ts';
+import type { ApiOptions } from './options.ts';
+import type { Call, Route } from './route.ts';
+
+/** Whether a request may be, before its handler runs. */
+export class Admittance<Seen> {
+  readonly #o: ApiOptions<Seen>;
+
+  constructor(options: ApiOptions<Seen>) {
+    this.#o = options;
+  }
+
+  /** The rule that lets it in. Errors: acl.denied; as of something that is not there, where its caller may not view it. */
+  async check({ who, params }: Call, { needs }: Route): Promise<string> {
+    const { access } = this.#o;
+    if ('within' in needs) return `within ${needs.within}`;
+    const { verb, on } = needs;
+    if (on === 'vm') return access.checkVm(who, verb, params.name ?? '').rule;
+    if (on === 'node') return access.check(who, verb, NODE).rule;
+    if (on === 'network') return this.checkNetwork(who, verb, params.name ?? '');
+    if (who.isRoot) return 'root';
+    return access.check(who, verb, { kind: 'image', name: await this.imageOf(who, params.ref ?? '') }).rule;
+  }
+
+  checkNetwork(who: Principal, verb: Parameters<ApiOptions<Seen>['access']['check']>[1], name: string): string {
+    const { access, networkNames } = this.#o;
+    if (who.isRoot) return 'root';
+    const target = { kind: 'network' as const, name };
+    const decision = access.decide(who, 'view', target);
+    if (!networkNames().includes(name) || !decision.allow)
+      throw new BrigError('network.unknown', `find network ${name}: no such network`, { cause: decision });
+    return access.check(who, verb, target).rule;
+  }
+
+  /** NAME:VERSION of an image. Errors: image.unknown for one that is not there, or not for this principal. */
+  async imageOf(who: Principal, ref: string): Promise<string> {
+    const { access, images, host } = this.#o;
+    const unknown = (cause?: unknown): BrigError =>
+      new BrigError('image.unknown', `find image ${ref}: no such image`, { cause });
+    const signed = await images.show(host, ref).catch((error: unknown) => {
+      throw error instanceof BrigError && error.code === 'image.unknown' ? unknown() : error;
+    });
+    const name = `${signed.manifest.name}:${signed.manifest.version}`;
+    const decision = access.decide(who, 'view', { kind: 'image', name });
+    if (!decision.allow) throw unknown(decision);
+    return name;
+  }
+}

@@ -1,0 +1,94 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { BrigError, toErrorBody } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
+import { httpStatus } from './protocol.ts';
+
+/** Whoever does not read what he asked for is let go: an answer is not kept for ever. */
+const bound = (response: ServerResponse): void => {
+  if (response.writableLength === 0) return;
+  const timer = setTimeout(() => response.destroy(), LIMITS.answerTimeoutMs).unref();
+  response.once('close', () => clearTimeout(timer));
+};
+
+export const sendText = (response: ServerResponse, status: number, json: Buffer | string): void => {
+  const text = typeof json === 'string' ? Buffer.from(json) : json;
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': text.length });
+  response.end(text);
+  bound(response);
+};
+
+export const sendJson = (response: ServerResponse, status: number, body: unknown): void =>
+  sendText(response, status, `${JSON.stringify(body)}\n`);
+
+/** An error as its answer; nothing more is read from who sent it. */
+export const sendError = (response: ServerResponse, error: unknown): void => {
+  const body = toErrorBody(error);
+  if (body.code === 'api.busy') response.setHeader('retry-after', '1');
+  sendJson(response, httpStatus(body), { error: body });
+};
+
+/** Lines for as long as somebody reads them; who lags behind too far is let go. */
+export const lineWriter = (response: ServerResponse, type = 'application/x-ndjson') => ({
+  /** With nothing to say yet, too. */
+  begin: (): void => {
+    if (!response.headersSent) response.writeHead(200, { 'content-type': type, 'cache-control': 'no-store' });
+  },
+  send: (text: string): void => {
+    if (!response.headersSent) response.writeHead(200, { 'content-type': type, 'cache-control': 'no-store' });
+    if (response.writableLength > LIMITS.streamLagBytes) response.destroy();
+    else response.write(text);
+  },
+});
+
+/** Resolves when what was written is on its way, or its reader is gone. */
+export const drained = (response: ServerResponse): Promise<void> =>
+  new Promise((resolve) => {
+    if (response.writableLength < LIMITS.streamLagBytes / 2 || response.destroyed) return resolve();
+    const go = (): void => {
+      response.off('drain', go).off('close', go);
+      resolve();
+    };
+    response.on('drain', go).on('close', go);
+  });
+
+const tooLate = (): BrigError =>
+  new BrigError('api.invalid', `read request: expected its body within ${LIMITS.bodyTimeoutMs / 1000} s, got less`);
+
+/** The bytes of a body. Errors: api.invalid for one that is too large, or does not come. */
+const readBytes = async (request: IncomingMessage): Promise<Buffer> => {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  const timer = setTimeout(() => request.destroy(tooLate()), LIMITS.bodyTimeoutMs).unref();
+  try {
+    for await (const chunk of request) {
+      bytes += (chunk as Buffer).length;
+      if (bytes > LIMITS.requestBytes)
+        throw new BrigError('api.invalid', `read request: expected at most ${LIMITS.requestBytes} bytes, got more`);
+      chunks.push(chunk as Buffer);
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+  return Buffer.concat(chunks);
+};
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
+/** Reads a body once, however often it is asked for. Errors: api.invalid. */
+export const bodyReader = (
+  request: IncomingMessage,
+): { bytes: () => Promise<Buffer>; body: () => Promise<unknown> } => {
+  let bytes: Promise<Buffer> | undefined;
+  const read = (): Promise<Buffer> => (bytes ??= readBytes(request));
+  return {
+    bytes: read,
+    body: async () => {
+      const all = await read();
+      try {
+        return JSON.parse(UTF8.decode(all)) as unknown;
+      } catch {
+        throw new BrigError('api.invalid', 'read request: expected JSON, got something else');
+      }
+    },
+  };
+};

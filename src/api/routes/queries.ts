@@ -1,0 +1,20 @@
+import { z } from 'zod';
+
+/** Values of a query come as text. */
+const number = (what: string) =>
+  z
+    .string()
+    .regex(/^\d{1,12}$/, { error: `expected ${what}` })
+    .transform(Number);
+
+export const milliseconds = number('milliseconds').describe('milliseconds').optional();
+export const whole = number('a whole number');
+export const flag = z.enum(['0', '1'], { error: 'expected 0 or 1' }).transform((text) => text === '1');
+export const text = z.string().max(512);
+
+/** A listing in pieces, each after the last name of the one before. */
+export const page = { limit: number('a whole number').optional(), after: text.optional() };
+
+/** What a stop gives its guest. */
+export const grace = z.strictObject({ graceMs: milliseconds });
+export const force = z.strictObject({ force: flag.optional() });

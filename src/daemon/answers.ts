@@ -1,0 +1,108 @@
+import { admit } from '../engine/admission.ts';
+import type { Access } from '../engine/access.ts';
+import { auditVms } from '../engine/audit.ts';
+import type { Engine } from '../engine/engine.ts';
+import { quotaOf } from '../engine/quota.ts';
+import { Admittance } from '../api/admittance.ts';
+import type { ApiOptions } from '../api/options.ts';
+import type { Call } from '../api/route.ts';
+import { BrigError } from '../base/errors.ts';
+import type { Host } from '../base/host.ts';
+import { incomingOf } from '../image/from-vm.ts';
+import type { ImageStore } from '../image/image-store.ts';
+import type { ImageView } from '../platform/images.ts';
+import type { Platform } from '../platform/platform.ts';
+import type { Config } from '../spec/config.ts';
+import { parseVmDocument, type VmSpec } from '../spec/vm.ts';
+import type { Store } from '../store/store.ts';
+import type { Principal } from '../acl/principal.ts';
+import type { VmView } from '../engine/view.ts';
+
+/** What answers are put together from. */
+export interface Parts<Seen> {
+  readonly engine: Engine<Seen>;
+  readonly access: Access;
+  readonly images: ImageStore;
+  readonly host: Host;
+  readonly platform: Platform<Seen>;
+  readonly store: Store;
+  readonly config: Config;
+}
+
+const promoteImage =
+  <Seen>({ engine, images, host, store }: Parts<Seen>) =>
+  async (ref: string): Promise<{ readonly removed: string }> => {
+    const digest = await images.digestOf(host, ref);
+    const users = store.listVms().filter(({ spec }) => spec.image?.digest === digest);
+    const [user, ...more] = users;
+    if (user && more.length === 0) await engine.snapshots.promote(user.name, { cause: 'operator' });
+    return await images.remove(host, digest);
+  };
+
+const imageFrom =
+  <Seen>({ engine, images, host, platform }: Parts<Seen>) =>
+  async (vm: string, snapshot: string | undefined, about: unknown, signal: AbortSignal): Promise<ImageView> => {
+    const arch = await platform.arch(host);
+    return await engine.snapshots.read(vm, snapshot, { cause: 'operator' }, (disks, spec) =>
+      images.take(host, incomingOf({ about, arch, disks, spec, snapshot }), signal),
+    );
+  };
+
+/** A VM in full, with what its owner has and may have. */
+const showVm =
+  <Seen>({ engine, store, config }: Parts<Seen>) =>
+  async (name: string, who: Principal): Promise<VmView> => {
+    // Whoever asks over and over again does not make the host look at itself every time.
+    const view = who.isRoot ? await engine.show(name) : (await engine.views([engine.row(name)]))[0];
+    if (!view) throw new BrigError('vm.unknown', `find ${name}: no such VM`);
+    return view.owner === undefined ? view : { ...view, quota: quotaOf(view.owner, store, config) };
+  };
+
+const quotas =
+  <Seen>({ store, config }: Parts<Seen>): ApiOptions<Seen>['quotas'] =>
+  (owners) => {
+    const all = new Set([...store.owners(), ...Object.keys(config.quotas).filter((owner) => owner !== '*')]);
+    return (owners === 'all' ? [...all].sort() : owners).map((owner) => quotaOf(owner, store, config));
+  };
+
+/** What a request to create a VM asks for: what its caller may not have is refused before its image is looked at. */
+const specOf = <Seen>(parts: Parts<Seen>, admittance: () => Admittance<Seen>): ((call: Call) => Promise<VmSpec>) => {
+  const { access, images, host, platform } = parts;
+  const known = new WeakMap<Call, Promise<VmSpec>>();
+  const make = async (call: Call): Promise<VmSpec> => {
+    const { who } = call;
+    access.check(who, 'create', { kind: 'node', name: '' }, 'create VM');
+    const document = parseVmDocument(await call.body());
+    const admission = {
+      access,
+      imageOf: (by: Principal, ref: string) => admittance().imageOf(by, ref),
+      checkNetwork: (by: Principal, name: string) => void admittance().checkNetwork(by, 'network', name),
+    };
+    const owner = await admit(admission, who, document);
+    const stated = (await call.body()) as object;
+    const asked = owner === undefined ? stated : { ...stated, owner };
+    return await images.complete(host, asked, { uefi: platform.uefi, arch: await platform.arch(host) });
+  };
+  return (call) => {
+    const spec = known.get(call) ?? make(call);
+    known.set(call, spec);
+    return spec;
+  };
+};
+
+/** What the API asks of the rest of brigd, beside its parts. */
+export const answersOf = <Seen>(parts: Parts<Seen>, admittance: () => Admittance<Seen>) => {
+  const { engine, platform, host, store } = parts;
+  return {
+    findVm: (name: string) => store.findVm(name),
+    findNetwork: (name: string) => store.networks.find(name)?.spec,
+    networkNames: () => engine.networks.names(),
+    showVm: showVm(parts),
+    audit: (names: readonly string[], exactly: boolean) => auditVms(engine, platform, host, names, exactly),
+    doctor: () => platform.doctor(host),
+    quotas: quotas(parts),
+    promoteImage: promoteImage(parts),
+    imageFrom: imageFrom(parts),
+    specOf: specOf(parts, admittance),
+  };
+};

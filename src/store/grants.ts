@@ -1,0 +1,56 @@
+import type { SQLInputValue, StatementSync } from 'node:sqlite';
+import type { Row } from './rows.ts';
+
+/** A rule as it is kept; what its words mean is the business of room acl. */
+export interface GrantRow {
+  readonly principal: string;
+  readonly role: string;
+  readonly object: string;
+  readonly by: string;
+  readonly createdMs: number;
+}
+
+type Sql = (text: string) => StatementSync;
+
+/** Who may do what. Another `version` whenever a rule comes or goes. */
+export class Grants {
+  readonly #sql: Sql;
+  version = 0;
+
+  constructor(sql: Sql) {
+    this.#sql = sql;
+  }
+
+  #run(text: string, ...values: SQLInputValue[]): boolean {
+    const { changes } = this.#sql(text).run(...values);
+    if (changes > 0) this.version++;
+    return changes > 0;
+  }
+
+  /** False: it was there. */
+  add({ principal, role, object, by, createdMs }: GrantRow): boolean {
+    const text = 'insert or ignore into grants (principal, role, object, by, created_ms) values (?, ?, ?, ?, ?)';
+    return this.#run(text, principal, role, object, by, createdMs);
+  }
+
+  /** False: it was not there. */
+  remove({ principal, role, object }: Pick<GrantRow, 'principal' | 'role' | 'object'>): boolean {
+    return this.#run('delete from grants where principal = ? and role = ? and object = ?', principal, role, object);
+  }
+
+  /** Nothing of that name is there any more: the next one is another. */
+  forget(object: string): void {
+    this.#run('delete from grants where object = ?', object);
+  }
+
+  list(): GrantRow[] {
+    const rows = this.#sql('select * from grants order by principal, object, role').all() as Row[];
+    return rows.map((row) => ({
+      principal: String(row.principal),
+      role: String(row.role),
+      object: String(row.object),
+      by: String(row.by),
+      createdMs: Number(row.created_ms),
+    }));
+  }
+}
