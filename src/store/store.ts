@@ -3,6 +3,7 @@ import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { AttachmentSpec } from '../spec/attachment.ts';
+import { AnchorRow } from './anchor.ts';
 import { Attachments, type AttachmentRow } from './attachments.ts';
 import { Leases } from './leases.ts';
 import { Networks } from './networks.ts';
@@ -31,6 +32,7 @@ export class Store {
   readonly snapshots: Snapshots;
   readonly networks: Networks;
   readonly attachments: Attachments;
+  readonly anchor: AnchorRow;
   /** Counts the starts of brigd on this store: what an earlier epoch began, nobody is doing any more. */
   readonly epoch: number;
   /** Another one whenever something about a VM is written. */
@@ -48,6 +50,7 @@ export class Store {
     this.snapshots = new Snapshots((text) => this.#sql(text));
     this.#leases = new Leases((text) => this.#sql(text), epoch, salt);
     this.networks = new Networks((text) => this.#sql(text), epoch);
+    this.anchor = new AnchorRow((text) => this.#sql(text));
     this.attachments = new Attachments((text) => this.#sql(text), this.#leases, this.networks);
   }
 
