@@ -3,6 +3,7 @@ import { BrigError, exitStatusOf, messageOf, toErrorBody } from '../base/errors.
 import { escapeControls } from '../base/units.ts';
 import { parseCall, print, type CliCommand } from './command.ts';
 import { auditCommand } from './commands/audit.ts';
+import { auditLogCommand } from './commands/audit-log.ts';
 import { baseCommand } from './commands/base.ts';
 import { consoleCommand } from './commands/console.ts';
 import { createCommand } from './commands/create.ts';
@@ -19,6 +20,7 @@ const COMMANDS: Readonly<Record<string, CliCommand>> = {
   ...vmCommands,
   console: consoleCommand,
   audit: auditCommand,
+  'audit-log': auditLogCommand,
   ...hostCommands,
   base: baseCommand,
   image: imageCommand,
