@@ -58,13 +58,30 @@ const boundData = (data: NonNullable<NewEntry['data']>): NonNullable<NewEntry['d
       .map(([key, value]) => [cut(key), Number.isFinite(value) ? value : cut(String(value))]),
   );
 
+const UNSAFE = /[^ -~]/;
+
 /** One spelling: keys in this order, no blanks, and only the printable half of ASCII: a line stays one, on any terminal. */
 const canonical = (entry: Omit<AuditEntry, 'hash'>): string => {
   const { seq, atMs, who, from, verb, object, phase, decision, rule, result, saga, of, data, prev } = entry;
+  // Written out: it is what every request pays for.
   const text = JSON.stringify({
-    ...{ seq, atMs, who, from, verb, object, phase, decision, rule, result, saga, of, data, prev },
+    seq,
+    atMs,
+    who,
+    from,
+    verb,
+    object,
+    phase,
+    decision,
+    rule,
+    result,
+    saga,
+    of,
+    data,
+    prev,
   });
-  return text.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  if (!UNSAFE.test(text)) return text;
+  return text.replaceAll(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 };
 
 const seal = (body: string, hash: string): string => `${body.slice(0, -1)},"hash":"${hash}"}`;
@@ -75,13 +92,21 @@ export const chain = (
   entry: NewEntry,
   atMs: number,
 ): { readonly entry: AuditEntry; readonly line: string } => {
-  const whole = {
-    ...{ seq: prev.seq + 1, atMs, who: cut(entry.who), from: cut(entry.from), verb: cut(entry.verb) },
-    ...{ object: cut(entry.object), phase: entry.phase, decision: entry.decision, rule: cut(entry.rule) },
-    ...(entry.result === undefined ? {} : { result: cut(entry.result) }),
-    ...(entry.saga === undefined ? {} : { saga: cut(entry.saga) }),
-    ...(entry.of === undefined ? {} : { of: entry.of }),
-    ...(entry.data === undefined ? {} : { data: boundData(entry.data) }),
+  const { result, saga, of, data } = entry;
+  const whole: Omit<AuditEntry, 'hash'> = {
+    seq: prev.seq + 1,
+    atMs,
+    who: cut(entry.who),
+    from: cut(entry.from),
+    verb: cut(entry.verb),
+    object: cut(entry.object),
+    phase: entry.phase,
+    decision: entry.decision,
+    rule: cut(entry.rule),
+    ...(result === undefined ? undefined : { result: cut(result) }),
+    ...(saga === undefined ? undefined : { saga: cut(saga) }),
+    ...(of === undefined ? undefined : { of }),
+    ...(data === undefined ? undefined : { data: boundData(data) }),
     prev: prev.hash,
   };
   const body = canonical(whole);
