@@ -1,6 +1,8 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { AuditReport } from '../acl/audit-log.ts';
+import type { AuditEntry } from '../acl/chain.ts';
 import { BrigError, fromErrorBody, type ErrorBody } from '../base/errors.ts';
 import type { ShutdownEnd } from '../engine/boot.ts';
 import type { Explanation } from '../engine/explain.ts';
@@ -358,6 +360,30 @@ export class Client {
     });
     const response = await this.#send('GET', `/events?${query.toString()}`);
     for await (const text of linesOf(response)) yield JSON.parse(text) as EventRow;
+  }
+
+  /** Entries of the audit log; with `follow` it ends only when the connection does. */
+  async *auditLog(options: {
+    after?: number;
+    who?: string;
+    object?: string;
+    limit?: number;
+    follow?: boolean;
+  }): AsyncGenerator<AuditEntry> {
+    const { follow, ...rest } = options;
+    const query = new URLSearchParams(follow ? { follow: '1' } : {});
+    for (const [name, value] of Object.entries(rest)) query.set(name, String(value));
+    const response = await this.#send('GET', `/audit-log?${query.toString()}`);
+    for await (const text of linesOf(response)) {
+      const line = JSON.parse(text) as AuditEntry & { error?: ErrorBody };
+      if (line.error) throw fromErrorBody(line.error);
+      yield line;
+    }
+  }
+
+  /** `head`: the hash of an entry that must be there. */
+  verifyAuditLog(head?: string): Promise<AuditReport> {
+    return this.#json('POST', `/audit-log/verify${head === undefined ? '' : `?head=${encodeURIComponent(head)}`}`);
   }
 
   /** The console's raw bytes, history first. */

@@ -14,7 +14,7 @@ import type { ApiOptions } from './options.ts';
 import { httpStatus, PREFIX, type Line } from './protocol.ts';
 import { Repeats } from './repeats.ts';
 import { Router, type Call, type Matched, type Route } from './route.ts';
-import { accessRoutes } from './routes/access.ts';
+import { accessRoutes, auditRoutes } from './routes/access.ts';
 import { consoleRoutes } from './routes/consoles.ts';
 import { imageRoutes } from './routes/images.ts';
 import { networkRoutes } from './routes/networks.ts';
@@ -92,6 +92,7 @@ export class Api<Seen> {
       ...imageRoutes(options),
       ...nodeRoutes(options),
       ...accessRoutes(options),
+      ...auditRoutes(options),
     ]);
     this.#throttle = new Throttle();
     this.admittance = new Admittance(options);
@@ -139,7 +140,7 @@ export class Api<Seen> {
       const verb = `${request.method ?? ''} ${escapeControls((request.url ?? '').split('?')[0]?.slice(0, 100) ?? '')}`;
       const result = toErrorBody(error).code;
       const note: Note = { object: 'node', rule: 'not understood' };
-      void this.#o.ledger.append(entryOf(who, verb, note, { phase: 'end', decision: 'deny', result })).catch(() => 0);
+      void this.#o.ledger.append(entryOf(who, verb, note, { phase: 'told', decision: 'deny', result })).catch(() => 0);
       throw error;
     }
   }
@@ -147,19 +148,22 @@ export class Api<Seen> {
   /** Asks whether it may be, and writes down that it was, and how it ended. */
   async #through({ call, route, note, verb }: Passage, work: () => Promise<void>): Promise<void> {
     const { ledger } = this.#o;
-    const write = async (rest: Parameters<typeof entryOf>[3], durable = false): Promise<number> =>
+    const write = (rest: Parameters<typeof entryOf>[3], durable = false): Promise<number> =>
       ledger.append(entryOf(call.who, verb, note, rest), { durable });
+    // An answer need not wait for what says that it was given.
+    const tell = (decision: 'allow' | 'deny', result: string): void =>
+      void write({ phase: note.of === undefined ? 'told' : 'end', decision, result }).catch(() => 0);
     try {
       note.rule = await this.admittance.check(call, route);
       if (isChange(route)) note.of = await write({ phase: 'begin', decision: 'allow' }, true).catch(forgiveRoot(call));
       await work();
-      await write({ phase: 'end', decision: 'allow', result: 'ok' }).catch(() => 0);
+      tell('allow', 'ok');
     } catch (error) {
       const { code } = toErrorBody(error);
       const rule = ruleOf(error);
       if (rule !== undefined) note.rule = rule;
       const decision = rule !== undefined || code === 'acl.denied' ? 'deny' : 'allow';
-      await write({ phase: 'end', decision, result: code }).catch(() => 0);
+      tell(decision, code);
       throw error;
     }
   }

@@ -134,6 +134,20 @@ export const LIMITS = {
   leasesWriteMs: 100,
   /** A router that does not answer where an uplink's addresses are now: they go back. */
   routerTimeoutMs: 15_000,
+  /** A file of the audit log: some 200,000 entries. None is ever removed. */
+  auditFileBytes: 64 * 2 ** 20,
+  /** Of a text in an entry: names are short, and what an attacker makes long is cut. */
+  auditFieldChars: 512,
+  auditDataFields: 16,
+  /** Newest entries kept at hand for those who follow. */
+  auditRecent: 1_024,
+  /** syslogd(8) of FreeBSD cuts longer messages; its logger(1) makes two of them. */
+  syslogLineBytes: 1_000,
+  /** Lines that wait for logger(1): more are dropped, and told. */
+  syslogQueued: 1_000,
+  /** A logger(1) that ended is started again after this time, twice as long each time, up to the most. */
+  syslogAgainMs: 1_000,
+  syslogAgainMostMs: 60_000,
   /** Guest resets within the window before the supervisor gives up on a reboot loop. */
   resets: 10,
   resetWindowSeconds: 60,

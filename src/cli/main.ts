@@ -4,6 +4,7 @@ import { escapeControls } from '../base/units.ts';
 import { parseCall, print, type CliCommand } from './command.ts';
 import { accessCommands } from './commands/access.ts';
 import { auditCommand } from './commands/audit.ts';
+import { auditLogCommand } from './commands/audit-log.ts';
 import { baseCommand } from './commands/base.ts';
 import { consoleCommand } from './commands/console.ts';
 import { createCommand } from './commands/create.ts';
@@ -20,6 +21,7 @@ const COMMANDS: Readonly<Record<string, CliCommand>> = {
   ...vmCommands,
   console: consoleCommand,
   audit: auditCommand,
+  'audit-log': auditLogCommand,
   ...hostCommands,
   base: baseCommand,
   image: imageCommand,

@@ -19,6 +19,7 @@ import { layout, type Layout } from '../platform/layout.ts';
 import type { Finding, Platform } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
 import { Store } from '../store/store.ts';
+import { openBook, type Book } from './book.ts';
 import type { Doors } from './doors.ts';
 import { frontOf } from './front.ts';
 
@@ -57,10 +58,11 @@ const arePrepared = async (host: Host, places: Layout): Promise<boolean> =>
   (await host.stat(places.exits)) !== undefined && (await host.stat(places.supervisor)) !== undefined;
 
 /** What brigd itself needs, its sockets among it. */
-const ownPlace = (host: Host, places: Layout, config: Config, doors: Doors) => ({
+const ownPlace = (host: Host, places: Layout, config: Config, doors: Doors, book: Book) => ({
   isPrepared: async (): Promise<boolean> => {
     if (!(await arePrepared(host, places)) || doors.isLost) return false;
     await doors.sync();
+    await book.anchor();
     return true;
   },
   prepare: async (): Promise<void> => {
@@ -119,8 +121,10 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
   mkdirSync(places.usersDir, { recursive: true, mode: 0o711 });
   const store = new Store(places.store);
   await chmod(places.store, 0o600);
+  let book: Book | undefined;
   try {
     await prepareFiles(host, places, config);
+    book = await openBook(config, places, store, () => host.now());
     const findings = await platform.prepare(host);
     const events = new EventLog(store, () => host.now());
     const parallel = availableParallelism();
@@ -133,7 +137,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     const boot = new Boot({ host, engine, store, events, layout: places, parallel });
     const images = imagesOf(platform, places, store);
     const unready = await images.prepare(host);
-    const parts = { engine, images, host, platform, store, config };
+    const parts = { engine, images, host, platform, store, config, ledger: book.log };
     const { doors, unlisten: unfront } = frontOf({ ...parts, events, consoles, reconciler, boot, places });
     unlisten.push(unfront);
     const keeper = new Keeper({
@@ -145,7 +149,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       reconciler,
       boot,
       schedule: new Schedule({ host, store, events, snapshots: engine.snapshots }),
-      ...ownPlace(host, places, config, doors),
+      ...ownPlace(host, places, config, doors, book),
     });
     await keeper.open();
     await doors.open();
@@ -158,10 +162,12 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       for (const stop of unlisten) stop();
       consoles.closeAll();
       await doors.end();
+      await book?.close();
       store.close();
     };
     return { engine, events, keeper, findings: [...findings, ...unready], close };
   } catch (error) {
+    await book?.close().catch(() => undefined);
     store.close();
     throw error;
   }

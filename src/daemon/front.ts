@@ -1,4 +1,5 @@
 import { Api } from '../api/server.ts';
+import type { Ledger } from '../api/ledger.ts';
 import { Sessions } from '../api/sessions.ts';
 import type { Host } from '../base/host.ts';
 import { Access } from '../engine/access.ts';
@@ -19,6 +20,7 @@ export interface FrontOptions<Seen> extends Omit<Parts<Seen>, 'access'> {
   readonly reconciler: Reconciler<Seen>;
   readonly boot: Boot<Seen>;
   readonly places: Layout;
+  readonly ledger: Ledger;
 }
 
 /** What requests come in by. */
@@ -61,7 +63,6 @@ export const frontOf = <Seen>(options: FrontOptions<Seen>): Front => {
     ...options,
     ...{ access, sessions },
     ...answersOf({ ...options, access }, () => api.admittance),
-    ledger: { append: () => Promise.resolve(0) },
     bases: platform.bases,
     trust: trustIn(places.keysDir),
     settle: () => doors.sync(),

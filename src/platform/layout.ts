@@ -23,6 +23,8 @@ export const layout = (paths: Paths) => ({
   imagesDir: `${paths.stateDir}/images`,
   imageDisksDir: `${paths.stateDir}/images/disks`,
   keysDir: `${paths.stateDir}/keys`,
+  /** The audit log's files. */
+  auditDir: `${paths.stateDir}/audit`,
   vm: (name: string) => {
     const run = `${paths.runDir}/vms/${name}`;
     const state = `${paths.stateDir}/vms/${name}`;

@@ -64,6 +64,8 @@ const config = z.strictObject({
       formats: z.array(z.enum(['dnsmasq', 'kea', 'unbound'])).min(1),
     })
     .optional(),
+  /** Every request is in the audit log; with `syslog` in that of the system too. */
+  auditLog: z.strictObject({ syslog: z.boolean().default(false) }).prefault({}),
   /** Linux: `auto` uses KVM only when the test ROM boots under it within a second. */
   accel: z.enum(['auto', 'tcg', 'kvm']).default('auto'),
 });

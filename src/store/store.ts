@@ -3,6 +3,7 @@ import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { AttachmentSpec } from '../spec/attachment.ts';
+import { AnchorRow } from './anchor.ts';
 import { Answers } from './answers.ts';
 import { Attachments, type AttachmentRow } from './attachments.ts';
 import { Grants } from './grants.ts';
@@ -35,6 +36,7 @@ export class Store {
   readonly attachments: Attachments;
   readonly grants: Grants;
   readonly answers: Answers;
+  readonly anchor: AnchorRow;
   /** Counts the starts of brigd on this store: what an earlier epoch began, nobody is doing any more. */
   readonly epoch: number;
   /** Another one whenever something about a VM is written. */
@@ -56,6 +58,7 @@ export class Store {
     this.networks = new Networks((text) => this.#sql(text), epoch);
     this.grants = new Grants((text) => this.#sql(text));
     this.answers = new Answers((text) => this.#sql(text));
+    this.anchor = new AnchorRow((text) => this.#sql(text));
     this.attachments = new Attachments((text) => this.#sql(text), this.#leases, this.networks);
   }
 

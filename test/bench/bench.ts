@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { Client } from '../../src/api/client.ts';
 import { Stage } from '../demo/stage.ts';
 import { auditCost } from './audit.ts';
+import { auditLogCost } from './audit-log.ts';
 import { modelRatio } from './model.ts';
 import { timeToNotice } from '../soak/notice.ts';
 import { importCost, manyCost } from './images.ts';
@@ -164,6 +165,10 @@ const main = async (): Promise<void> => {
   if (!audit.passes) throw new Error('an audit of the model does not pass');
   row('audit of 100 VMs on the model', audit.seconds, 0, 's', '5 s');
   row('processes of that audit, for each VM', audit.processes / 100, 0, '', '4');
+  const log = await auditLogCost();
+  row('an entry of the audit log, against appendFileSync', log.alone, log.bare, 'us', '20 us');
+  row('... among others at the same time', log.together, log.bare, 'us', '20 us');
+  row('... verified', log.verify, 0, 'us', '');
   await networks();
   await thousands();
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((cells) => cells[i]?.length ?? 0))) ?? [];

@@ -1,9 +1,11 @@
 import { z } from 'zod';
+import { NODE } from '../../acl/policy.ts';
 import { BrigError } from '../../base/errors.ts';
 import type { Asked } from '../../engine/access.ts';
 import type { ApiOptions } from '../options.ts';
 import type { Call, Route } from '../route.ts';
-import { text } from './queries.ts';
+import { sendAuditLog } from '../audit-log.ts';
+import { flag, text, whole } from './queries.ts';
 
 const WORDS = ['principal', 'role', 'object'] as const;
 
@@ -19,6 +21,56 @@ const askedOf = async (call: Call): Promise<Asked> => {
     throw new BrigError('api.invalid', `read rule: expected ${WORDS.join(', ')} as texts, got something else`);
   return body as unknown as Asked;
 };
+
+/** The audit log: all of it for an administrator, what he did himself for everybody else. */
+export const auditRoutes = <Seen>({ access, ledger, sessions }: ApiOptions<Seen>): Route[] => [
+  {
+    ...{
+      method: 'GET',
+      path: '/audit-log',
+      summary: 'who asked for what, and what came of it',
+      answer: 'AuditEntry[]',
+    },
+    ...{ needs: { within: 'what the caller did himself; all of it for admin on the node' }, cost: 10 },
+    query: z.strictObject({
+      ...{ after: whole.optional(), limit: whole.optional(), follow: flag.optional() },
+      ...{ who: text.optional(), object: text.optional() },
+    }),
+    run: {
+      raw: async ({ who: caller, query, response }) => {
+        const { after = 0, limit = Infinity, follow = false, ...filter } = query as AuditAsked;
+        const isAdmin = access.can(caller, 'admin', NODE);
+        const over = sessions.add(
+          caller,
+          (now) => access.can(now, 'admin', NODE) === isAdmin,
+          () => response.destroy(),
+        );
+        response.once('close', over);
+        const asked = { ...filter, after, limit, isFollowing: follow };
+        await sendAuditLog(ledger, asked, response, ({ who }) => isAdmin || who === caller.id);
+      },
+    },
+  },
+  {
+    ...{ method: 'POST', path: '/audit-log/verify', summary: 'read the audit log and compare', answer: 'AuditReport' },
+    ...{ needs: { verb: 'admin', on: 'node' }, cost: 50 },
+    query: z.strictObject({
+      head: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/, { error: 'expected a hash of 64 hexadecimal digits' })
+        .optional(),
+    }),
+    run: { json: ({ query }) => ledger.verify((query as { head?: string }).head) },
+  },
+];
+
+interface AuditAsked {
+  readonly after?: number;
+  readonly limit?: number;
+  readonly follow?: boolean;
+  readonly who?: string;
+  readonly object?: string;
+}
 
 /** Who may do what. */
 export const accessRoutes = <Seen>({ access, settle }: ApiOptions<Seen>): Route[] => [

@@ -172,7 +172,9 @@ describe('a VM document', () => {
 
 describe('the configuration', () => {
   test('has a default for everything', () => {
-    expect(parseConfig('', 'empty')).toMatchObject({ stateDir: '/var/db/brig', slotBase: 20_000, networks: {} });
+    expect(parseConfig('', 'empty')).toMatchObject({
+      ...{ stateDir: '/var/db/brig', slotBase: 20_000, networks: {}, auditLog: { syslog: false } },
+    });
   });
 
   test('refuses unknown keys with exit 78', () => {

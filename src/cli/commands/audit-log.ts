@@ -1,0 +1,84 @@
+import type { AuditReport } from '../../acl/audit-log.ts';
+import { renderLine, type AuditEntry } from '../../acl/chain.ts';
+import { BrigError } from '../../base/errors.ts';
+import { verifyFiles } from '../../io/audit-read.ts';
+import { print, printJson, type Call, type CliCommand } from '../command.ts';
+import { asText } from '../document.ts';
+import { paint } from '../render.ts';
+
+const usage = (expected: string): BrigError =>
+  new BrigError('usage.invalid', `read arguments: expected ${expected}`, { hint: `usage: ${auditLogCommand.usage}` });
+
+/** Nothing of it reaches a terminal raw. */
+const plain = (text: string): string =>
+  text.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+/** A word as it is, anything else in quotes. */
+const word = (text: string | number): string =>
+  /^[!-~]+$/.test(String(text)) ? String(text) : plain(JSON.stringify(text));
+
+/** Shape: `TIME SEQ WHO from FROM: VERB OBJECT PHASE DECISION (RULE) RESULT NAME=VALUE...` */
+export const renderEntry = (entry: AuditEntry): string => {
+  const { seq, atMs, who, from, verb, object, phase, decision, rule, result, saga, of, data = {} } = entry;
+  const more = Object.entries({ saga, of, ...data }).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${word(name)}=${word(value)}`],
+  );
+  const said = decision === 'deny' ? paint('red', 'deny') : decision;
+  return [
+    ...[new Date(Math.min(atMs, LATEST_MS)).toISOString(), String(seq), word(who), 'from', `${word(from)}:`],
+    ...[plain(verb), word(object), phase, said, `(${plain(rule)})`, ...(result === undefined ? [] : [word(result)])],
+    ...more,
+  ].join(' ');
+};
+const LATEST_MS = 8.64e15;
+
+const follow = async ({ client, values, json }: Call): Promise<void> => {
+  const [after, who, vm, limit] = [values.after, values.who, values.vm, values.limit].map(asText);
+  for (const [name, text] of Object.entries({ after, limit }))
+    if (text !== undefined && !/^\d{1,15}$/.test(text)) throw usage(`--${name} and a number, got another`);
+  const entries = client.auditLog({
+    ...(after === undefined ? {} : { after: Number(after) }),
+    ...(limit === undefined ? {} : { limit: Number(limit) }),
+    ...(who === undefined ? {} : { who }),
+    ...(vm === undefined ? {} : { object: `vm:${vm}` }),
+    follow: values.follow === true,
+  });
+  for await (const entry of entries) print(json ? renderLine(entry) : renderEntry(entry));
+};
+
+const renderReport = (report: AuditReport): string => {
+  if (!report.ok) return `broken at entry ${report.seq}, in ${report.file}: ${report.why}`;
+  const { entries, first, head, files, torn } = report;
+  if (entries === 0) return 'good: no entries';
+  const older = first === 1 ? '' : `, older ones are not here`;
+  const cut = torn === 0 ? '' : `, ${torn} torn and told`;
+  return `good: ${entries} entries, ${first} to ${head.seq}, in ${files} files${older}${cut}; head ${head.hash}`;
+};
+
+/** brigd's own, with what it remembers of it; or files that were moved away, oldest first. */
+const verify = async ({ client, values, json, operands: [, ...paths] }: Call): Promise<void> => {
+  const head = asText(values.head);
+  const wanted = head === undefined ? {} : { wanted: head };
+  const report = paths.length === 0 ? await client.verifyAuditLog(head) : await verifyFiles(paths, wanted);
+  if (json) printJson(report);
+  else print(renderReport(report));
+  if (!report.ok) process.exitCode = 1;
+};
+
+export const auditLogCommand: CliCommand = {
+  usage:
+    'brig audit-log [-f] [--after SEQ] [--limit N] [--who ID] [--vm NAME] [--json] | verify [--head HASH] [FILE]... [--json]',
+  summary: 'who asked for what, what was decided and what came of it; verify finds what was changed',
+  options: {
+    follow: { type: 'boolean', short: 'f' },
+    ...{ after: { type: 'string' }, limit: { type: 'string' }, who: { type: 'string' }, vm: { type: 'string' } },
+    head: { type: 'string' },
+  },
+  operands: [0, 10_000],
+  run: async (call) => {
+    const [verb] = call.operands;
+    if (verb === undefined) await follow(call);
+    else if (verb === 'verify') await verify(call);
+    else throw usage('verify or nothing, got another word');
+  },
+};
