@@ -1,0 +1,3 @@
+import { tellTenants } from '../tenants.ts';
+
+tellTenants();
