@@ -59,7 +59,7 @@ export class Tenant {
       ...{ uid: this.uid, gid: this.#gid, cwd: '/', stdio: ['ignore', 'pipe', 'ignore'] },
     });
     let text = '';
-    child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
     return { text: () => text, hasEnded: () => child.exitCode !== null };
   }
 

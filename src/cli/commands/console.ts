@@ -54,7 +54,10 @@ const connect = (console: Duplex, name: string): Promise<string> =>
 export const consoleCommand: CliCommand = {
   usage: 'brig console NAME',
   summary: 'attach to the serial console; ~. at the start of a line detaches',
+  options: {},
   operands: [1, 1],
+  complete: ['vm'],
+  examples: ['brig console web01'],
   run: async (call) => {
     const name = nameOf(call);
     const console = await call.client.console(name);
