@@ -10,9 +10,6 @@ export interface KeyRequest {
   readonly expiresMs?: number;
 }
 
-/** Who calls, as the node sees him. */
-export type Whoami = Principal;
-
 /** `GET /access/keys`: those that a caller may see are all, or his own. */
 export const listKeys = (keys: Keys, owner?: string): AccessKeyView[] =>
   keys.list().filter((key) => owner === undefined || key.owner === owner);
