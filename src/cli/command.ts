@@ -21,6 +21,8 @@ export interface CliCommand {
   readonly options?: Options;
   /** Least and most operands. */
   readonly operands: readonly [number, number];
+  /** It asks no brigd, so that a context which is broken is no hindrance. */
+  readonly isLocal?: true;
   run(call: Call): Promise<void>;
 }
 

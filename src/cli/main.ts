@@ -7,13 +7,17 @@ import { auditCommand } from './commands/audit.ts';
 import { auditLogCommand } from './commands/audit-log.ts';
 import { baseCommand } from './commands/base.ts';
 import { consoleCommand } from './commands/console.ts';
+import { contextCommand } from './commands/context.ts';
 import { createCommand } from './commands/create.ts';
 import { imageCommand } from './commands/image.ts';
+import { keyCommand, whoamiCommand } from './commands/key.ts';
+import { loginCommand } from './commands/login.ts';
 import { networkCommand } from './commands/network.ts';
 import { snapshotCommand } from './commands/snapshot.ts';
 import { templateCommand } from './commands/template.ts';
 import { hostCommands } from './commands/host.ts';
 import { vmCommands } from './commands/vms.ts';
+import { openClient, takeGlobals } from './connection.ts';
 import { nearest } from '../engine/nearest.ts';
 
 const COMMANDS: Readonly<Record<string, CliCommand>> = {
@@ -29,17 +33,19 @@ const COMMANDS: Readonly<Record<string, CliCommand>> = {
   snapshot: snapshotCommand,
   network: networkCommand,
   ...accessCommands,
+  login: loginCommand,
+  context: contextCommand,
+  key: keyCommand,
+  whoami: whoamiCommand,
 };
 
 /** EX_SOFTWARE of sysexits(3). */
 const BUG = 70;
 
-const SOCKET = '/var/run/brig/brigd.sock';
-
 const help = (): string => {
   const lines = Object.entries(COMMANDS).map(([name, command]) => `  ${name.padEnd(8)}  ${command.summary}`);
   return [
-    'usage: brig [--socket PATH] [--json] COMMAND ...',
+    'usage: brig [--socket PATH | --context NAME] [--json] COMMAND ...',
     '',
     ...lines,
     '',
@@ -59,18 +65,8 @@ const findCommand = (name: string): CliCommand => {
 /** --json may stand before the command too. */
 const moveJson = (args: string[]): string[] => (args[0] === '--json' ? [...args.slice(1), '--json'] : args);
 
-/** --socket comes before the command; otherwise $BRIG_SOCKET, otherwise brigd's own place. */
-const takeSocket = (args: string[]): string => {
-  if (args[0] !== '--socket') return process.env.BRIG_SOCKET ?? SOCKET;
-  const path = args[1];
-  if (path === undefined)
-    throw new BrigError('usage.invalid', 'read arguments: expected a path after --socket, got nothing');
-  args.splice(0, 2);
-  return path;
-};
-
 const main = async (args: string[]): Promise<void> => {
-  const socket = takeSocket(args);
+  const globals = takeGlobals(args);
   const [name, ...rest] = moveJson(args);
   if (name === undefined)
     throw new BrigError('usage.invalid', 'read arguments: expected a command, got none', {
@@ -79,7 +75,9 @@ const main = async (args: string[]): Promise<void> => {
   if (name === '--help' || name === '-h' || name === 'help') return print(help());
   const command = findCommand(name);
   if (rest.includes('--help') || rest.includes('-h')) return print(`usage: ${command.usage}\n${command.summary}`);
-  await command.run({ client: new Client(socket), ...parseCall(command, rest) });
+  const call = parseCall(command, rest);
+  const client = command.isLocal ? new Client('/nowhere') : await openClient(globals);
+  await command.run({ client, ...call });
 };
 
 /** One line and a hint; with --json the error's body on stdout too. */
