@@ -31,7 +31,8 @@ export interface AuthenticatorOptions {
 /** Whole seconds, as signatures have them. */
 const seconds = (ms: number): string => `${Math.round(Math.abs(ms) / 1000)} s`;
 
-const principalOf = ({ name, owner }: KnownKey, from: string): Principal => ({
+/** Who a key is: its own rules count, and those of its owner. */
+export const principalOf = ({ name, owner }: Pick<KnownKey, 'name' | 'owner'>, from: string): Principal => ({
   id: `key:${name}`,
   isRoot: false,
   subjects: [`key:${name}`, ...(owner === undefined ? [] : [`user:${owner}`])],

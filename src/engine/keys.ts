@@ -1,6 +1,7 @@
-import type { KnownKey } from '../acl/authenticator.ts';
+import { principalOf, type KnownKey } from '../acl/authenticator.ts';
 import { verifierOf } from '../acl/ed25519.ts';
 import { fingerprintOf, parsePublicHalf } from '../acl/keys.ts';
+import type { Principal } from '../acl/principal.ts';
 import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { escapeControls } from '../base/units.ts';
@@ -77,6 +78,12 @@ export class Keys {
 
   /** For an authenticator: those that count no more, too. */
   readonly find = (keyId: string): KnownKey | undefined => this.#entries.get(keyId)?.known;
+
+  /** Who `key:NAME` is now; undefined: it counts no more. */
+  principal(principalId: string, from: string): Principal | undefined {
+    const entry = [...this.#entries.values()].find(({ row }) => `key:${row.name}` === principalId);
+    return entry && this.#stateOf(entry.row) === 'valid' ? principalOf(entry.known, from) : undefined;
+  }
 
   /** By name; those that were revoked, too. */
   list(): AccessKeyView[] {

@@ -67,6 +67,7 @@ test('a key without an owner is of who adds it, and his own are what he is shown
   putKey(keys, 'mine', { public: line(1) }, alice);
   putKey(keys, 'other', { public: line(2), owner: 'bob' }, ROOT);
   expect(keys.get('mine')).toMatchObject({ owner: 'alice', by: 'user:alice' });
+  expect(keys.principal('key:mine', '::1')).toMatchObject({ id: 'key:mine', owner: 'alice', from: '::1' });
   expect(listKeys(keys, 'alice').map(({ name }) => name)).toEqual(['mine']);
 });
 
@@ -82,6 +83,7 @@ test('a revoked key is told of at once, stays listed, and is never added again, 
   putKey(keys, 'laptop', { public: line(1) }, ROOT);
   expect(revokeKey(keys, id(1))).toMatchObject({ name: 'laptop', state: 'revoked', revokedMs: T });
   expect(told).toEqual(['key:laptop']);
+  expect(keys.principal('key:laptop', '-')).toBeUndefined();
   expect(keys.find(id(1))?.revokedMs).toBe(T);
   nowMs += 5;
   expect(revokeKey(keys, 'laptop').revokedMs).toBe(T);
