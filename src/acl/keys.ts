@@ -54,6 +54,18 @@ export const parsePublicKey = (text: string, source: string): PublicKey => {
   return { bytes, rights };
 };
 
+/** The public half alone, as it is told to a node's administrator. Shape: `ed25519 BASE64` */
+export const renderPublicHalf = (publicBytes: Uint8Array): string =>
+  `ed25519 ${Buffer.from(publicBytes).toString('base64')}`;
+
+/** Errors: acl.invalid. */
+export const parsePublicHalf = (text: string, source: string): Uint8Array => {
+  const [kind, encoded = '', ...rest] = text.replace(/\n$/, '').split(' ');
+  const bytes = decode(encoded, PUBLIC_BYTES);
+  if (kind !== 'ed25519' || !bytes || rest.length > 0) throw invalid(source, '`ed25519 BASE64` of 32 bytes');
+  return bytes;
+};
+
 export const renderPublicKey = ({ bytes, rights }: PublicKey): string =>
   `ed25519 ${Buffer.from(bytes).toString('base64')} ${rights.join(' ')}\n`;
 
@@ -79,13 +91,19 @@ const publicHalf = (seed: Uint8Array): Uint8Array =>
   publicHalves([seed], () => nacl.sign.keyPair.fromSeed(seed).publicKey);
 
 /**
- * Parses a secret key's file: one line `ed25519-secret BASE64`.
+ * The seed in a secret key's file: one line `ed25519-secret BASE64`.
  * Errors: acl.invalid, which quotes nothing of the file.
  */
-export const parseSecretKey = (text: string, source: string): SigningKey => {
+export const parseSeed = (text: string, source: string): Uint8Array => {
   const [kind, encoded = '', ...rest] = text.replace(/\n$/, '').split(' ');
   const seed = decode(encoded, SEED_BYTES);
   if (kind !== 'ed25519-secret' || !seed || rest.length > 0) throw invalid(source, 'one line `ed25519-secret BASE64`');
+  return seed;
+};
+
+/** Parses a secret key's file. Errors: acl.invalid, which quotes nothing of the file. */
+export const parseSecretKey = (text: string, source: string): SigningKey => {
+  const seed = parseSeed(text, source);
   const publicBytes = publicHalf(seed);
   return {
     id: fingerprintOf(publicBytes),

@@ -1,6 +1,5 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditReport } from '../acl/audit-log.ts';
 import type { AuditEntry } from '../acl/chain.ts';
 import { BrigError, fromErrorBody, type ErrorBody } from '../base/errors.ts';
@@ -9,6 +8,7 @@ import type { Explanation } from '../engine/explain.ts';
 import type { PlanLine } from '../engine/changes.ts';
 import type { Answer, Asked, GrantView } from '../engine/access.ts';
 import type { QuotaView } from '../engine/quota.ts';
+import type { AccessKeyView } from '../engine/keys.ts';
 import type { Outcome } from '../engine/request.ts';
 import type { VmView } from '../engine/view.ts';
 import type { Audit } from '../platform/audit.ts';
@@ -22,8 +22,10 @@ import type { SnapshotView } from '../platform/snapshots.ts';
 import type { SignedImage } from '../spec/image.ts';
 import { Inbox } from '../base/inbox.ts';
 import { decodeFrames, type Frame } from './frames.ts';
+import type { KeyRequest } from './keys.ts';
 import { PREFIX, UPGRADE, type Line, type WhoAmI } from './protocol.ts';
-import { explainConnect, upload } from './upload.ts';
+import { LocalTransport, patiently, upgradeTo, type Transport } from './transport.ts';
+import { upload } from './upload.ts';
 
 /** Told while an operation goes on. */
 export interface OperationListener {
@@ -31,10 +33,7 @@ export interface OperationListener {
   event?(event: EventRow): void;
 }
 
-/** More connect at once than the kernel queues: EAGAIN on Linux; FreeBSD says what it says of a dead brigd's socket. */
-const isQueueFull = ({ code, syscall }: NodeJS.ErrnoException): boolean =>
-  syscall === 'connect' && (code === 'EAGAIN' || code === 'ECONNREFUSED');
-const CONNECT_AGAIN_MS = [20, 40, 80, 160, 200];
+const JSON_TYPE = { 'content-type': 'application/json' };
 
 const readAll = async (response: IncomingMessage): Promise<string> => {
   const chunks: Buffer[] = [];
@@ -59,35 +58,17 @@ const linesOf = async function* (response: IncomingMessage): AsyncGenerator<stri
 
 /** brigd's API from another process. Errors: those of brigd; daemon.unreachable; host.denied. */
 export class Client {
-  readonly #socket: string;
+  readonly #transport: Transport;
 
-  constructor(socket: string) {
-    this.#socket = socket;
+  /** Of this node by the path of a socket. */
+  constructor(where: string | Transport) {
+    this.#transport = typeof where === 'string' ? new LocalTransport(where) : where;
   }
 
   async #send(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
-    for (const waitMs of CONNECT_AGAIN_MS)
-      try {
-        return await this.#request(method, path, body);
-      } catch (error) {
-        if (!isQueueFull(error as NodeJS.ErrnoException)) throw explainConnect(this.#socket, error as Error);
-        await sleep(waitMs);
-      }
-    return await this.#request(method, path, body).catch((error: unknown) => {
-      throw explainConnect(this.#socket, error as Error);
-    });
-  }
-
-  #request(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
-    return new Promise((resolve, reject) => {
-      const request = httpRequest(
-        // A connection kept for later may be closed by brigd in the moment in which it is used again.
-        { socketPath: this.#socket, method, path: `${PREFIX}${path}`, headers: { host: 'brigd' }, agent: false },
-        resolve,
-      );
-      request.on('error', reject);
-      request.end(body === undefined ? undefined : JSON.stringify(body));
-    });
+    const json = body === undefined ? {} : { body: JSON.stringify(body), headers: JSON_TYPE };
+    const ask = { method, path: `${PREFIX}${path}`, ...json };
+    return await patiently(this.#transport, ask);
   }
 
   async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
@@ -205,7 +186,7 @@ export class Client {
 
   /** Sends an image: its offer, its disks, what is known at the end; whatever fails here leaves nothing there. */
   async takeImage(frames: AsyncIterable<Frame>, signal?: AbortSignal): Promise<ImageView> {
-    const response = await upload(this.#socket, `${PREFIX}/images`, frames, signal);
+    const response = await upload(this.#transport, `${PREFIX}/images`, frames, signal);
     const value = JSON.parse(await readAll(response)) as ImageView & { error?: ErrorBody };
     if (value.error) throw fromErrorBody(value.error);
     return value;
@@ -387,23 +368,23 @@ export class Client {
   }
 
   /** The console's raw bytes, history first. */
-  console(name: string): Promise<Duplex> {
-    return new Promise((resolve, reject) => {
-      const path = `${PREFIX}/vms/${encodeURIComponent(name)}/console`;
-      const request = httpRequest({
-        socketPath: this.#socket,
-        path,
-        headers: { host: 'brigd', connection: 'upgrade', upgrade: UPGRADE },
-      });
-      request.on('error', (error: NodeJS.ErrnoException) => reject(explainConnect(this.#socket, error)));
-      request.on('upgrade', (_, socket, head) => {
-        if (head.length > 0) socket.unshift(head);
-        resolve(socket);
-      });
-      request.on('response', (response) => {
-        void readAll(response).then((text) => reject(fromErrorBody((JSON.parse(text) as { error: ErrorBody }).error)));
-      });
-      request.end();
-    });
+  async console(name: string): Promise<Duplex> {
+    const upgraded = await upgradeTo(this.#transport, `${PREFIX}/vms/${encodeURIComponent(name)}/console`, UPGRADE);
+    if ('socket' in upgraded) return upgraded.socket;
+    throw fromErrorBody((JSON.parse(await readAll(upgraded.refused)) as { error: ErrorBody }).error);
+  }
+
+  /** Keys of people elsewhere. */
+  accessKeys(): Promise<AccessKeyView[]> {
+    return this.#json('GET', '/access/keys');
+  }
+
+  addAccessKey(name: string, key: KeyRequest): Promise<AccessKeyView> {
+    return this.#json('PUT', `/access/keys/${encodeURIComponent(name)}`, key);
+  }
+
+  /** `name`: of the key, or its fingerprint. */
+  revokeAccessKey(name: string): Promise<AccessKeyView> {
+    return this.#json('DELETE', `/access/keys/${encodeURIComponent(name)}`);
   }
 }

@@ -5,6 +5,7 @@ import type { Boot } from '../engine/boot.ts';
 import type { Consoles } from '../engine/consoles.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { EventLog } from '../engine/events.ts';
+import type { Keys } from '../engine/keys.ts';
 import type { Reconciler } from '../engine/reconcile.ts';
 import type { VmView } from '../engine/view.ts';
 import type { Audit } from '../platform/audit.ts';
@@ -25,6 +26,7 @@ export interface ApiOptions<Seen> {
   readonly engine: Engine<Seen>;
   readonly access: Access;
   readonly sessions: Sessions;
+  readonly keys: Keys;
   readonly ledger: Ledger;
   /** Resolves when sockets are as rules are. */
   readonly settle: () => Promise<void>;

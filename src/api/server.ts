@@ -14,13 +14,21 @@ import type { ApiOptions } from './options.ts';
 import { httpStatus, PREFIX, type Line } from './protocol.ts';
 import { Repeats } from './repeats.ts';
 import { Router, type Call, type Matched, type Route } from './route.ts';
-import { accessRoutes, auditRoutes } from './routes/access.ts';
+import { accessRoutes, auditRoutes, keyRoutes } from './routes/access.ts';
 import { consoleRoutes } from './routes/consoles.ts';
 import { imageRoutes } from './routes/images.ts';
 import { networkRoutes } from './routes/networks.ts';
 import { nodeRoutes } from './routes/node.ts';
 import { vmRoutes } from './routes/vms.ts';
 import { Throttle } from './throttle.ts';
+
+/** A request as it comes in. */
+interface Came {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly who: Principal;
+  readonly body: AsyncIterable<Buffer>;
+}
 
 /** A request as it goes through. */
 interface Passage {
@@ -45,7 +53,7 @@ const noResource = (path: string, method = ''): BrigError =>
     hint: 'see brigd(8)',
   });
 
-const KINDS: Readonly<Record<string, string>> = { vms: 'vm', networks: 'network', images: 'image', keys: 'key' };
+const KINDS: Readonly<Record<string, string>> = { vms: 'vm', networks: 'network', images: 'image', access: 'access' };
 
 /** What a path names, for the log. */
 const objectOf = ({ route, params }: Matched): string => {
@@ -92,6 +100,7 @@ export class Api<Seen> {
       ...imageRoutes(options),
       ...nodeRoutes(options),
       ...accessRoutes(options),
+      ...keyRoutes(options),
       ...auditRoutes(options),
     ]);
     this.#throttle = new Throttle();
@@ -99,8 +108,14 @@ export class Api<Seen> {
     this.#repeats = new Repeats(options.store, () => options.host.now());
   }
 
-  readonly handle = (request: IncomingMessage, response: ServerResponse, who: Principal): void => {
-    void this.#answer(request, response, who).catch((error: unknown) => {
+  /** `body`: what is known to be the request's; by default as it comes. */
+  readonly handle = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    who: Principal,
+    body: AsyncIterable<Buffer> = request,
+  ): void => {
+    void this.#answer({ request, response, who, body }).catch((error: unknown) => {
       if (response.headersSent)
         response.end(`${JSON.stringify({ type: 'error', error: toErrorBody(error) } satisfies Line)}\n`);
       else sendError(response, error);
@@ -116,24 +131,18 @@ export class Api<Seen> {
     return { ...found, query: queryOf(found.route, new URLSearchParams(at < 0 ? '' : url.slice(at + 1))) };
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse, who: Principal): Promise<void> {
-    const passage = await this.#begin(request, response, who, (turn) => response.once('close', turn));
-    if (passage) await this.#through(passage, () => this.#run(passage));
+  async #answer(came: Came): Promise<void> {
+    const passage = await this.#begin(came, (turn) => came.response.once('close', turn));
+    await this.#through(passage, () => this.#run(passage));
   }
 
-  /** Found, and in turn; undefined: its caller went away meanwhile. What was no request of ours is written down, too. */
-  async #begin(
-    request: IncomingMessage,
-    response: ServerResponse,
-    who: Principal,
-    onTurn: (end: () => void) => void,
-  ): Promise<Passage | undefined> {
+  /** Found, and in turn. What was no request of ours is written down, too. */
+  async #begin({ request, response, who, body }: Came, onTurn: (end: () => void) => void): Promise<Passage> {
     try {
       const found = this.#find(request);
       if (!who.isRoot) onTurn(await this.#throttle.enter(who.id, found.route.cost));
       const { route, params, query } = found;
-      const body = bodyReader(request);
-      const call: Call = { who, params, query, ...body, request, response };
+      const call: Call = { who, params, query, ...bodyReader(body, request), request, response };
       const note: Note = { object: objectOf(found), rule: '' };
       return { call, route, note, verb: `${route.method} ${route.path}` };
     } catch (error) {
@@ -251,8 +260,8 @@ export class Api<Seen> {
 
   async #attach(request: IncomingMessage, socket: Duplex, head: Buffer, who: Principal): Promise<void> {
     // There is no answer to write to: what goes on is the socket's.
-    const passage = await this.#begin(request, undefined as never, who, (turn) => void socket.once('close', turn));
-    if (!passage) return;
+    const came = { request, response: undefined as never, who, body: request };
+    const passage = await this.#begin(came, (turn) => void socket.once('close', turn));
     const { route, call } = passage;
     await this.#through(passage, async () => {
       const handler = 'upgrade' in route.run ? route.run.upgrade[String(request.headers.upgrade)] : undefined;

@@ -1,16 +1,7 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BrigError } from '../base/errors.ts';
 import { encodeFrame, type Frame } from './frames.ts';
-
-export const explainConnect = (socket: string, error: NodeJS.ErrnoException): BrigError => {
-  if (error.code === 'EACCES' || error.code === 'EPERM')
-    return new BrigError('host.denied', `connect ${socket}: permission denied`, { hint: 'be root' });
-  const reason = error.code === 'ENOENT' || error.code === 'ECONNREFUSED' ? 'brigd is not running' : error.message;
-  return new BrigError('daemon.unreachable', `connect ${socket}: ${reason}`, {
-    hint: 'service brigd start, or brigd in the foreground',
-  });
-};
+import type { Transport } from './transport.ts';
 
 /** For the other side to clean up. */
 const PATIENCE_MS = 5_000;
@@ -27,16 +18,17 @@ const cancelled = (signal: AbortSignal | undefined): Promise<never> =>
  * Errors: those of the frames and of the signal, after which the other side hears of no end; daemon.unreachable.
  */
 export const upload = async (
-  socketPath: string,
+  transport: Transport,
   path: string,
   frames: AsyncIterable<Frame>,
   signal?: AbortSignal,
 ): Promise<IncomingMessage> => {
-  const request = httpRequest({ socketPath, method: 'POST', path, headers: { host: 'brigd' }, agent: false });
+  await transport.prepare();
+  const request = await transport.open({ method: 'POST', path, headers: { 'transfer-encoding': 'chunked' } });
   let response: IncomingMessage | undefined;
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
     request.on('response', (came) => resolve((response = came)));
-    request.on('error', (error) => reject(explainConnect(socketPath, error)));
+    request.on('error', (error) => reject(transport.explain(error)));
   });
   const drained = (): Promise<void> => new Promise((resolve) => request.once('drain', () => resolve()));
   const send = async (): Promise<IncomingMessage> => {

@@ -58,6 +58,34 @@ export const LIMITS = {
   quotedBytes: 2_000,
   /** Connections that wait for brigd to accept them; the kernel may allow fewer (kern.ipc.soacceptqueue). */
   connectionsQueued: 4_096,
+  /** Clocks of a client and of a node may differ so much; a signature counts for so long. */
+  clockSkewMs: 60_000,
+  /** Nonces remembered of one key: some 160 requests a second, for as long as a signature may count. */
+  noncesPerKey: 20_000,
+  /** ... of all keys together, some 100 bytes each. */
+  nonces: 200_000,
+  /** Signature-Input: names of ten headers and five parameters. */
+  signatureInputBytes: 1_024,
+  /** Keys that a node knows, those that were revoked among them. */
+  keys: 10_000,
+  /** Connections from elsewhere, all together and from one address (or one /64). */
+  remoteConnections: 1_024,
+  remoteConnectionsPerAddress: 128,
+  /** Of one request from elsewhere, all headers together. */
+  remoteHeaderBytes: 16 * 2 ** 10,
+  /** Until TLS is agreed on, and until the head of a request has come. */
+  remoteHandshakeMs: 10_000,
+  remoteHeadMs: 10_000,
+  /** Between two looks for heads that never came. */
+  remoteCheckMs: 2_000,
+  /** A body of a document's size has come by then. */
+  remoteBodyMs: 30_000,
+  /** A connection that is kept for a next request. */
+  remoteIdleMs: 30_000,
+  /** First probe of a peer that says nothing: a console may be quiet for days. */
+  remoteProbeMs: 60_000,
+  /** Until a node elsewhere has agreed on TLS with a client. */
+  loginTimeoutMs: 15_000,
   /** A request body: documents are small. */
   requestBytes: 2 ** 20,
   /** A body that does not come holds its request for so long. */

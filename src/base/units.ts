@@ -17,11 +17,11 @@ export const renderBytes = (bytes: number): string => {
   return String(bytes);
 };
 
-/** Milliseconds of `500ms`, `30s`, `5m`; a bare number is seconds. Undefined when it is none of these. */
+/** Milliseconds of `500ms`, `30s`, `5m`, `90d`; a bare number is seconds. Undefined when it is none of these. */
 export const parseDurationMs = (text: string): number | undefined => {
-  const match = /^(\d{1,9})(ms|s|m|h)?$/.exec(text.trim());
+  const match = /^(\d{1,9})(ms|s|m|h|d)?$/.exec(text.trim());
   if (!match) return undefined;
-  const factor = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match[2] ?? 's'] ?? 1000;
+  const factor = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] ?? 's'] ?? 1000;
   return Number(match[1]) * factor;
 };
 

@@ -9,6 +9,8 @@ export type Values = Readonly<Record<string, string | boolean | (string | boolea
 /** Names that brigd or a directory knows. `complete-names` has a source for each. */
 export type Live =
   | 'vm'
+  | 'context'
+  | 'access-key'
   | 'principal'
   | 'object'
   | 'vm@snapshot'
@@ -66,6 +68,8 @@ export interface About {
 export interface CliCommand extends About {
   /** What its first operand may be. */
   readonly verbs?: Readonly<Record<string, About>>;
+  /** It asks no brigd, so that a context which is broken is no hindrance. */
+  readonly isLocal?: true;
   run(call: Call): Promise<void>;
 }
 
@@ -75,7 +79,12 @@ export interface CliVerb extends About {
 }
 
 /** A command that does nothing without a verb. */
-export const withVerbs = (name: string, summary: string, verbs: Readonly<Record<string, CliVerb>>): CliCommand => {
+export const withVerbs = (
+  name: string,
+  summary: string,
+  verbs: Readonly<Record<string, CliVerb>>,
+  more: Pick<CliCommand, 'isLocal'> = {},
+): CliCommand => {
   const all = Object.values(verbs);
   return {
     usage: `brig ${name} ${all.map(({ usage }) => usage).join(' | ')} [--json]`,
@@ -85,6 +94,7 @@ export const withVerbs = (name: string, summary: string, verbs: Readonly<Record<
     complete: [Object.keys(verbs)],
     examples: all.flatMap(({ examples }) => examples.slice(0, 1)).slice(0, 4),
     verbs,
+    ...more,
     run: async (call) => {
       const [verb = '', ...rest] = call.operands;
       await verbs[verb]?.run(call, ...rest);

@@ -44,6 +44,13 @@ const images = async (client: Client): Promise<Candidate[]> =>
     about: os ?? short(digest),
   }));
 
+/** Of a file of one's own: no node is asked. */
+const contexts = async (): Promise<Candidate[]> => {
+  const { contextsPath, readContexts } = await import('./context-files.ts');
+  const known = Object.entries((await readContexts(contextsPath()))?.contexts ?? {});
+  return [{ word: 'local', about: 'this node' }, ...known.map(([word, { url }]) => ({ word, about: url }))];
+};
+
 /** Whoever a rule speaks of; others of the host nobody lists here. */
 const principals = async (client: Client): Promise<Candidate[]> =>
   [...new Set((await client.grants()).map(({ principal }) => principal))].map((word) => ({ word, about: 'has rules' }));
@@ -64,6 +71,8 @@ type Source = (client: Client, operands: readonly string[], typed: string) => Pr
 /** Who knows the names of each kind. What the caller may not see brigd leaves out. */
 export const NAMES: Readonly<Record<Live, Source>> = {
   vm: vms,
+  context: contexts,
+  'access-key': async (client) => (await client.accessKeys()).map(({ name, state }) => ({ word: name, about: state })),
   principal: principals,
   object: objects,
   'vm@snapshot': vmOrSnapshot,

@@ -1,4 +1,4 @@
-import type { Client } from '../api/client.ts';
+import { Client } from '../api/client.ts';
 import type { About, Kind, Live, Option, Options } from './command.ts';
 import { JSON_OPTION } from './command.ts';
 import { connectTo, GLOBALS, splitOption, takeGlobals, type Given } from './globals.ts';
@@ -122,10 +122,11 @@ export const wantedAt = (words: readonly string[], commands: Commands): Wanted =
   const typed = words.at(-1) ?? '';
   const before = words.slice(0, -1);
   const last = before.at(-1);
-  const isOpen = last === '--socket' && takeGlobals([...before, typed]).rest.length === 0;
+  const open = GLOBALS[last?.replace(/^--/, '') ?? ''];
+  const isOpen = open?.type === 'string' && takeGlobals([...before, typed]).rest.length === 0;
   const { given, rest } = isOpen ? takeGlobals([...before, typed]) : takeGlobals(before);
   const at = { before: '', typed, operands: [], given };
-  if (isOpen) return { ...at, words: [], kind: 'file' };
+  if (isOpen) return { ...at, words: [], kind: last === '--context' ? 'context' : 'file' };
   const [name, ...more] = rest;
   if (name !== undefined) return { ...afterCommand(commands, name, [...more, typed]), given };
   if (!typed.startsWith('-')) return { ...at, words: toCandidates(commands) };
@@ -147,9 +148,16 @@ const bounded = async <T>(work: Promise<T>, otherwise: T): Promise<T> => {
   return await Promise.race([work.catch(() => otherwise), late]);
 };
 
-const namesOf = async (wanted: Wanted, kind: Live, client: Client): Promise<readonly Candidate[]> => {
+const namesOf = async (wanted: Wanted, kind: Live): Promise<readonly Candidate[]> => {
   const { NAMES } = await import('./complete-names.ts');
-  return await bounded(NAMES[kind](client, wanted.operands, wanted.typed), []);
+  const ask = async (): Promise<readonly Candidate[]> =>
+    // Names of nodes are known without asking one.
+    NAMES[kind](
+      kind === 'context' ? new Client('/nowhere') : await connectTo(wanted.given),
+      wanted.operands,
+      wanted.typed,
+    );
+  return await bounded(ask(), []);
 };
 
 /** The words of tcsh's line: quotes and backslashes go, nothing is expanded. */
@@ -164,7 +172,7 @@ const linesFor = async (args: readonly string[], commands: Commands): Promise<st
   const words = isTcsh ? splitLine(process.env.COMMAND_LINE ?? '') : args.slice(1);
   const wanted = wantedAt(words, commands);
   if (wanted.kind === 'file') return isTcsh ? [] : [FILES];
-  const names = wanted.kind === undefined ? wanted.words : await namesOf(wanted, wanted.kind, connectTo(wanted.given));
+  const names = wanted.kind === undefined ? wanted.words : await namesOf(wanted, wanted.kind);
   const lines = renderCandidates(wanted, names);
   return isTcsh ? lines.map((line) => line.split('\t')[0] ?? '') : lines;
 };

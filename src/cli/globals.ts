@@ -1,12 +1,12 @@
-import { Client } from '../api/client.ts';
+import type { Client } from '../api/client.ts';
 import { BrigError } from '../base/errors.ts';
 import { JSON_OPTION, type Options } from './command.ts';
-
-const SOCKET = '/var/run/brig/brigd.sock';
+import { openClient } from './connection.ts';
 
 /** What may stand before the command. */
 export const GLOBALS: Options = {
   socket: { type: 'string', about: "brigd's socket, by default $BRIG_SOCKET", value: 'PATH', is: 'file' },
+  context: { type: 'string', value: 'NAME', about: 'a node elsewhere, by default $BRIG_CONTEXT', is: 'context' },
   json: JSON_OPTION,
 };
 
@@ -38,6 +38,14 @@ export const takeGlobals = (args: readonly string[]): { readonly given: Given; r
   return { given, rest };
 };
 
-/** The brigd that is meant. */
-export const connectTo = ({ socket }: Given): Client =>
-  new Client(typeof socket === 'string' ? socket : (process.env.BRIG_SOCKET ?? SOCKET));
+const textOf = (value: string | true | undefined): string | undefined =>
+  typeof value === 'string' ? value : undefined;
+
+/** The brigd that is meant. Errors: usage.invalid, config.invalid, acl.*. */
+export const connectTo = ({ socket, context }: Given): Promise<Client> => {
+  const [path, name] = [textOf(socket), textOf(context)];
+  return openClient({
+    ...(path === undefined ? {} : { socket: path }),
+    ...(name === undefined ? {} : { context: name }),
+  });
+};

@@ -66,7 +66,7 @@ const renderOne = (usage: string, about: About): string =>
 const renderAll = (groups: Groups): string => {
   const width = Math.max(...Object.values(groups).flatMap((group) => Object.keys(group).map(({ length }) => length)));
   return [
-    'usage: brig [--socket PATH] [--json] COMMAND ...',
+    'usage: brig [--socket PATH | --context NAME] [--json] COMMAND ...',
     ...Object.entries(groups).flatMap(([title, commands]) => [
       '',
       `${title}:`,

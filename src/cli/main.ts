@@ -1,3 +1,4 @@
+import { Client } from '../api/client.ts';
 import { BrigError, exitStatusOf, messageOf, toErrorBody } from '../base/errors.ts';
 import { parseCall, print, printJson } from './command.ts';
 import { connectTo, takeGlobals } from './globals.ts';
@@ -36,7 +37,8 @@ const main = async (args: readonly string[]): Promise<void> => {
   const command = findCommand(COMMANDS, name);
   if (more.some((word) => HELP.includes(word))) return printHelp(rest);
   const call = parseCall(command, [...(given.json ? ['--json'] : []), ...more]);
-  await command.run({ client: connectTo(given), ...call });
+  const client = command.isLocal ? new Client('/nowhere') : await connectTo(given);
+  await command.run({ client, ...call });
 };
 
 /** One line and a hint; with --json the error's body on stdout too. */

@@ -5,10 +5,13 @@ import { auditCommand } from './commands/audit.ts';
 import { baseCommand } from './commands/base.ts';
 import { completionCommandOf } from './commands/completion.ts';
 import { consoleCommand } from './commands/console.ts';
+import { contextCommand } from './commands/context.ts';
 import { createCommand } from './commands/create.ts';
 import { helpCommandOf } from './commands/help.ts';
 import { hostCommands } from './commands/host.ts';
 import { imageCommand } from './commands/image.ts';
+import { keyCommand, whoamiCommand } from './commands/key.ts';
+import { loginCommand } from './commands/login.ts';
 import { networkCommand } from './commands/network.ts';
 import { snapshotCommand } from './commands/snapshot.ts';
 import { templateCommand } from './commands/template.ts';
@@ -30,7 +33,10 @@ export const GROUPS: Groups = {
   'what they are made of': {
     ...{ network: networkCommand, image: imageCommand, template: templateCommand, base: baseCommand },
   },
-  'who may do what': { ...accessCommands, 'audit-log': auditLogCommand },
+  'who may do what': {
+    ...{ ...accessCommands, key: keyCommand, whoami: whoamiCommand, 'audit-log': auditLogCommand },
+  },
+  'nodes elsewhere': { login: loginCommand, context: contextCommand },
   'this node': { shutdown },
   'brig itself': { help: helpCommandOf(() => GROUPS), completion: completionCommandOf(() => COMMANDS) },
 };

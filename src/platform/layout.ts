@@ -22,6 +22,8 @@ export const layout = (paths: Paths) => ({
   /** Manifests of images, and below `disks` their disks where these are files. */
   imagesDir: `${paths.stateDir}/images`,
   imageDisksDir: `${paths.stateDir}/images/disks`,
+  /** brigd's own certificate for clients elsewhere, and its key. */
+  tlsDir: `${paths.stateDir}/tls`,
   keysDir: `${paths.stateDir}/keys`,
   /** The audit log's files. */
   auditDir: `${paths.stateDir}/audit`,

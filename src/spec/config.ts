@@ -66,6 +66,18 @@ const config = z.strictObject({
     .optional(),
   /** Every request is in the audit log; with `syslog` in that of the system too. */
   auditLog: z.strictObject({ syslog: z.boolean().default(false) }).prefault({}),
+  /** Where requests from elsewhere come in; absent: nowhere. A certificate is made when none is named. */
+  listen: z
+    .strictObject({
+      address: z.union([z.ipv4(), z.ipv6()], { error: 'expected an IP address' }),
+      port: z.int().min(1).max(65_535),
+      cert: path.optional(),
+      key: path.optional(),
+    })
+    .refine(({ cert, key }) => (cert === undefined) === (key === undefined), {
+      error: 'expected cert and key, or neither',
+    })
+    .optional(),
   /** Linux: `auto` uses KVM only when the test ROM boots under it within a second. */
   accel: z.enum(['auto', 'tcg', 'kvm']).default('auto'),
 });

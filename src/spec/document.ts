@@ -74,8 +74,8 @@ const toProblems = (issue: z.core.$ZodIssue, root: unknown): Problem[] => {
   return [{ path: renderPath(issue.path), expected: expectedOf(issue), got: isSecret ? kindOf(got) : render(got) }];
 };
 
-/** Passwords and keys are in them: no error shows what came. */
-const SECRET: ReadonlySet<PropertyKey> = new Set(['userData', 'vendorData', 'sshKeys']);
+/** Passwords and keys are in them, or the secret half by mistake: no error shows what came. */
+const SECRET: ReadonlySet<PropertyKey> = new Set(['userData', 'vendorData', 'sshKeys', 'public']);
 const kindOf = (value: unknown): string =>
   value === undefined
     ? 'nothing'

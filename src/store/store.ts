@@ -7,6 +7,7 @@ import { AnchorRow } from './anchor.ts';
 import { Answers } from './answers.ts';
 import { Attachments, type AttachmentRow } from './attachments.ts';
 import { Grants } from './grants.ts';
+import { Keys } from './keys.ts';
 import { Leases } from './leases.ts';
 import { Networks } from './networks.ts';
 import { openDatabase } from './schema.ts';
@@ -37,6 +38,8 @@ export class Store {
   readonly grants: Grants;
   readonly answers: Answers;
   readonly anchor: AnchorRow;
+  /** Of principals elsewhere. */
+  readonly keys: Keys;
   /** Counts the starts of brigd on this store: what an earlier epoch began, nobody is doing any more. */
   readonly epoch: number;
   /** Another one whenever something about a VM is written. */
@@ -59,6 +62,10 @@ export class Store {
     this.grants = new Grants((text) => this.#sql(text));
     this.answers = new Answers((text) => this.#sql(text));
     this.anchor = new AnchorRow((text) => this.#sql(text));
+    this.keys = new Keys(
+      (text) => this.#sql(text),
+      (work) => this.#durably(work),
+    );
     this.attachments = new Attachments((text) => this.#sql(text), this.#leases, this.networks);
   }
 

@@ -13,6 +13,7 @@ import { linuxReference } from './linux.ts';
 import { rush, scale } from './scale.ts';
 import { addressCost, firewallCost, leaseCost, manyNetworks, packetRate } from './network.ts';
 import { median } from './script.ts';
+import { signedCost } from './signed.ts';
 
 const ROUNDS = 15;
 /** As published: built by tsc. */
@@ -148,6 +149,13 @@ const networks = async (): Promise<void> => {
   row('packets of 64 bytes by vnet on Linux, against direct', vnet, direct, 'k/s', '');
 };
 
+const elsewhere = async (): Promise<void> => {
+  const { kept, fresh } = await signedCost(1000);
+  row('a signed request over TLS, against an unsigned one, connections kept', kept.signed, kept.plain, 'ms', '');
+  row('... what signing adds to it', kept.signed - kept.plain, 0, 'ms', '1 ms');
+  row('... with a connection of its own for each, as brig does', fresh.signed, fresh.plain, 'ms', '');
+};
+
 const main = async (): Promise<void> => {
   const stage = new Stage('bench', { accel: 'tcg' }, 'built');
   try {
@@ -170,6 +178,7 @@ const main = async (): Promise<void> => {
   row('... among others at the same time', log.together, log.bare, 'us', '20 us');
   row('... verified', log.verify, 0, 'us', '');
   await networks();
+  await elsewhere();
   await thousands();
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((cells) => cells[i]?.length ?? 0))) ?? [];
   for (const cells of rows)

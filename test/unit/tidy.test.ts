@@ -48,7 +48,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
 /** Packages and parts of Node that reach outside: each has its rooms. */
 const OWNERS: Readonly<Record<string, readonly string[]>> = {
   execa: ['io', 'daemon'],
-  zod: ['spec'],
+  zod: ['spec', 'api'],
   tweetnacl: ['acl'],
   yaml: ['spec'],
   'ip-num': ['net'],
@@ -58,19 +58,22 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'node:fs': ['io', 'daemon', 'cli'],
   'node:fs/promises': ['io', 'daemon', 'cli'],
   'node:child_process': ['io'],
-  'node:net': ['io'],
+  'node:net': ['io', 'daemon'],
+  'node:tls': ['api', 'daemon'],
+  'node:https': ['daemon'],
   'node:http': ['daemon', 'api'],
   'node:os': ['io', 'daemon'],
   'node:stream/promises': ['io', 'cli'],
   'node:zlib': ['io'],
   'node:readline': ['api'],
-  'node:stream': ['api', 'cli'],
+  'node:readline/promises': ['cli'],
+  'node:stream': ['api', 'cli', 'daemon'],
   'node:timers/promises': ['api', 'io'],
   'node:path': ['io', 'cli'],
   'node:util': ['cli', 'daemon'],
   'node:url': ['io'],
   'node:assert': ['freebsd', 'linux', 'model', 'saga', 'image'],
-  'node:crypto': ['platform', 'net', 'daemon', 'acl', 'image', 'io', 'model'],
+  'node:crypto': ['platform', 'net', 'daemon', 'acl', 'image', 'io', 'model', 'api', 'cli'],
 };
 
 /** What is banned, and what to write instead. */

@@ -13,7 +13,7 @@ const examples = abouts.flatMap(([, about]) => about.examples);
 
 describe('help', () => {
   test.each(examples)('the example "%s" parses', (line) => {
-    const [brig, ...words] = line.split(' ');
+    const [brig, ...words] = (line.match(/'[^']*'|\S+/g) ?? []).map((word) => word.replaceAll("'", ''));
     expect(brig).toBe('brig');
     const [name = '', ...rest] = takeGlobals(words).rest;
     expect(() => parseCall(findCommand(COMMANDS, name), rest)).not.toThrow();

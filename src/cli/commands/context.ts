@@ -1,0 +1,96 @@
+import { BrigError } from '../../base/errors.ts';
+import { escapeControls } from '../../base/units.ts';
+import type { Context, Contexts } from '../../spec/contexts.ts';
+import { print, printJson, withVerbs, type Call, type CliVerb } from '../command.ts';
+import { LOCAL } from '../connection.ts';
+import { contextsPath, readContexts, writeContexts } from '../context-files.ts';
+import { table } from '../render.ts';
+
+const contextOf = (all: Contexts, name: string): Context => {
+  const found = Object.hasOwn(all.contexts, name) ? all.contexts[name] : undefined;
+  if (found) return found;
+  throw new BrigError('usage.invalid', `find context ${escapeControls(name)}: no such context`, {
+    hint: 'brig context list',
+  });
+};
+
+interface ContextView extends Partial<Context> {
+  readonly name: string;
+  readonly current: boolean;
+}
+
+const viewsOf = (all: Contexts): ContextView[] => [
+  { name: LOCAL, current: all.current === undefined },
+  ...Object.entries(all.contexts).map(([name, context]) => ({ name, current: all.current === name, ...context })),
+];
+
+const renderList = (views: readonly ContextView[]): string =>
+  table([
+    ['CURRENT', 'NAME', 'URL'],
+    ...views.map(({ name, current, url }) => [current ? '*' : '', name, url ?? 'this node']),
+  ])
+    .map((row) => row.join('  ').trimEnd())
+    .join('\n');
+
+const toText = (value: string | boolean | undefined): string =>
+  typeof value === 'boolean' ? (value ? 'yes' : 'no') : escapeControls(value ?? '-');
+
+const renderShow = (view: ContextView): string =>
+  table(Object.entries<string | boolean | undefined>({ ...view }).map(([key, value]) => [key, toText(value)]))
+    .map((row) => row.join('  '))
+    .join('\n');
+
+const use = async (all: Contexts, name: string): Promise<void> => {
+  const { contexts } = all;
+  if (name !== LOCAL) contextOf(all, name);
+  await writeContexts(contextsPath(), name === LOCAL ? { contexts } : { current: name, contexts });
+};
+
+/** Its key stays: another context may use it. */
+const remove = async (all: Contexts, name: string): Promise<void> => {
+  contextOf(all, name);
+  const contexts = Object.fromEntries(Object.entries(all.contexts).filter(([other]) => other !== name));
+  const current = all.current === name ? {} : { current: all.current };
+  await writeContexts(contextsPath(), { ...current, contexts });
+};
+
+const showOne = (call: Call, all: Contexts, name: string | undefined): void => {
+  const wanted = name ?? all.current ?? LOCAL;
+  const view = viewsOf(all).find((each) => each.name === wanted);
+  if (!view) contextOf(all, wanted);
+  else if (call.json) printJson(view);
+  else print(renderShow(view));
+};
+
+const read = async (): Promise<Contexts> => (await readContexts(contextsPath())) ?? { contexts: {} };
+
+const verb = (
+  name: string,
+  operands: readonly [number, number],
+  summary: string,
+  run: (call: Call, all: Contexts, name: string) => Promise<void> | void,
+): CliVerb => ({
+  usage: operands[1] === 0 ? name : `${name} ${operands[0] === 0 ? '[NAME]' : 'NAME'}`,
+  ...{ summary, options: {}, operands, complete: operands[1] === 0 ? [] : ['context'] },
+  examples:
+    operands[1] === 0
+      ? [`brig context ${name}`, `brig context ${name} --json`]
+      : [`brig context ${name} lab`, `brig context ${name} node1`],
+  run: async (call, of: string) => run(call, await read(), of),
+});
+
+export const contextCommand = withVerbs(
+  'context',
+  'nodes elsewhere, and which one is meant',
+  {
+    list: verb('list', [0, 0], 'the nodes that brig login made contexts for', (call, all) =>
+      call.json ? printJson(viewsOf(all)) : print(renderList(viewsOf(all))),
+    ),
+    use: verb('use', [1, 1], 'mean this node from now on; local is this one', (_, all, name) => use(all, name)),
+    rm: verb('rm', [1, 1], 'forget a node; its key stays', (_, all, name) => remove(all, name)),
+    show: verb('show', [0, 1], 'one context; by default the one that is meant', (call, all, name) =>
+      showOne(call, all, name),
+    ),
+  },
+  { isLocal: true },
+);
