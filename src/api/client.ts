@@ -17,9 +17,11 @@ import type { JailView, LeaseView, NetworkView } from '../platform/networks.ts';
 import type { SnapshotView } from '../platform/snapshots.ts';
 import type { SignedImage } from '../spec/image.ts';
 import { Inbox } from '../base/inbox.ts';
+import { openConsole, type ConsoleAsk, type ConsoleStream } from './console-client.ts';
 import { decodeFrames, type Frame } from './frames.ts';
 import type { NetworkDetail } from './networks.ts';
-import { PREFIX, UPGRADE, type Line } from './protocol.ts';
+import { PREFIX, type Line } from './protocol.ts';
+import { upgrade, UPGRADE_VNC } from './upgrade.ts';
 import { explainConnect, upload } from './upload.ts';
 
 /** Told while an operation goes on. */
@@ -335,23 +337,28 @@ export class Client {
   }
 
   /** The console's raw bytes, history first. */
-  console(name: string): Promise<Duplex> {
-    return new Promise((resolve, reject) => {
-      const path = `${PREFIX}/vms/${encodeURIComponent(name)}/console`;
-      const request = httpRequest({
-        socketPath: this.#socket,
-        path,
-        headers: { host: 'brigd', connection: 'upgrade', upgrade: UPGRADE },
-      });
-      request.on('error', (error: NodeJS.ErrnoException) => reject(explainConnect(this.#socket, error)));
-      request.on('upgrade', (_, socket, head) => {
-        if (head.length > 0) socket.unshift(head);
-        resolve(socket);
-      });
-      request.on('response', (response) => {
-        void readAll(response).then((text) => reject(fromErrorBody((JSON.parse(text) as { error: ErrorBody }).error)));
-      });
-      request.end();
-    });
+  console(name: string, how: ConsoleAsk = {}): Promise<ConsoleStream> {
+    return openConsole(this.#socket, name, how);
+  }
+
+  /** What is kept of a console, the newest bytes. */
+  async consoleHistory(name: string, bytes?: number): Promise<Buffer> {
+    const query = bytes === undefined ? '' : `?bytes=${bytes}`;
+    const response = await this.#send('GET', `/vms/${encodeURIComponent(name)}/console/history${query}`);
+    if (response.statusCode !== 200)
+      throw fromErrorBody((JSON.parse(await readAll(response)) as { error: ErrorBody }).error);
+    const chunks: Buffer[] = [];
+    for await (const chunk of response) chunks.push(chunk as Buffer);
+    return Buffer.concat(chunks);
+  }
+
+  /** A unix socket on the node that is the caller's alone, for other tools. */
+  consoleSocket(name: string): Promise<{ path: string }> {
+    return this.#json('PUT', `/vms/${encodeURIComponent(name)}/console/socket`);
+  }
+
+  /** The screen's raw bytes: VNC. */
+  async vnc(name: string): Promise<Duplex> {
+    return (await upgrade(this.#socket, `${PREFIX}/vms/${encodeURIComponent(name)}/vnc`, UPGRADE_VNC)).socket;
   }
 }

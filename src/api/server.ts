@@ -15,8 +15,10 @@ import type { Request } from '../engine/request.ts';
 import type { EventLog } from '../engine/events.ts';
 import { explain } from '../engine/explain.ts';
 import type { Reconciler } from '../engine/reconcile.ts';
+import { attachConsole, sendHistory } from './console.ts';
 import { sendDisk, takeImage } from './images.ts';
 import { networkRoutes, toNetworkCall, type NetworkCall } from './networks.ts';
+import { refuseUpgrade } from './upgrade.ts';
 import { httpStatus, PREFIX, UPGRADE, type Line } from './protocol.ts';
 
 export interface ApiOptions<Seen> {
@@ -122,6 +124,10 @@ export class Api<Seen> {
         (call) => this.#operate(call, (request) => engine.resolve(call.name, request)),
       ],
       ...this.#snapshotRoutes(options),
+      [
+        /^GET \/vms\/([^/]+)\/console\/history$/,
+        ({ name, query, response }) => sendHistory(this.#o.consoles, engine.row(name).name, query, response),
+      ],
       [/^GET \/vms\/([^/]+)\/plan$/, (call) => this.#plan(call)],
       [
         /^GET \/vms\/([^/]+)\/explain$/,
@@ -365,34 +371,22 @@ export class Api<Seen> {
     return Promise.resolve();
   }
 
-  /** A console: 101, history, then raw bytes both ways. A reader that cannot keep up is let go. */
-  readonly upgrade = (request: IncomingMessage, socket: Duplex): void => {
+  /** A console, or a screen: 101, then raw bytes both ways. */
+  readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     socket.on('error', () => socket.destroy());
-    void this.#attach(request, socket).catch((error: unknown) => {
-      const body = toErrorBody(error);
-      const text = JSON.stringify({ error: body });
-      socket.end(
-        `HTTP/1.1 ${httpStatus(body)} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`,
-      );
-    });
+    if (head.length > 0) socket.unshift(head);
+    void this.#attach(request, socket).catch((error: unknown) => refuseUpgrade(socket, error));
   };
 
   async #attach(request: IncomingMessage, socket: Duplex): Promise<void> {
-    const match = /^\/v1\/vms\/([^/?]+)\/console$/.exec(request.url ?? '');
+    const { pathname, searchParams: query } = new URL(request.url ?? '/', 'http://brigd');
+    const match = /^\/v1\/vms\/([^/]+)\/console$/.exec(pathname);
     if (!match || request.headers.upgrade !== UPGRADE)
       throw new BrigError(
         'api.invalid',
         `upgrade ${request.url}: expected /v1/vms/NAME/console with Upgrade: ${UPGRADE}`,
       );
     const name = this.#o.engine.row(decodeURIComponent(match[1] ?? '')).name;
-    const read = (chunk: Buffer): void => {
-      if (socket.writableLength > LIMITS.consoleLagBytes) socket.destroy();
-      else socket.write(chunk);
-    };
-    const console = await this.#o.consoles.attach(name, read, () => socket.end());
-    socket.on('close', () => console.close());
-    socket.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${UPGRADE}\r\n\r\n`);
-    socket.write(console.history);
-    socket.on('data', (chunk: Buffer) => console.write(chunk));
+    await attachConsole({ consoles: this.#o.consoles, name, who: 'root', mayWrite: true, query, socket });
   }
 }

@@ -78,7 +78,7 @@ const followConsoles = (events: EventLog, consoles: Consoles): (() => void) =>
         .open(vm)
         .catch((error: unknown) => events.add('console.failed', 'brigd', vm, { reason: messageOf(error) }));
     if ((kind === 'step.started' && data.op === 'undo' && data.step === 'run-dir.create') || kind === 'vm.ended')
-      consoles.close(vm);
+      void consoles.close(vm);
   });
 
 const logEvents = (events: EventLog, log: Logger): (() => void) =>
@@ -195,7 +195,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       await drain(engine);
       events.add('brigd.stopped', 'brigd', undefined, { epoch: store.epoch });
       for (const stop of unlisten) stop();
-      consoles.closeAll();
+      await consoles.closeAll();
       await door.end();
       store.close();
     };
