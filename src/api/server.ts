@@ -19,12 +19,16 @@ import { attachConsole, sendHistory } from './console.ts';
 import { sendDisk, takeImage } from './images.ts';
 import { networkRoutes, toNetworkCall, type NetworkCall } from './networks.ts';
 import { refuseUpgrade } from './upgrade.ts';
+import type { Screens } from './vnc.ts';
 import { httpStatus, PREFIX, UPGRADE, type Line } from './protocol.ts';
 
 export interface ApiOptions<Seen> {
   readonly engine: Engine<Seen>;
   readonly events: EventLog;
   readonly consoles: Consoles;
+  readonly screens: Screens;
+  /** Path of a unix socket of its console. */
+  readonly consoleSocket: (vm: string) => Promise<string>;
   readonly reconciler: Reconciler<Seen>;
   readonly boot: Boot<Seen>;
   readonly audit: (name?: string) => Promise<readonly Audit[]>;
@@ -127,6 +131,11 @@ export class Api<Seen> {
       [
         /^GET \/vms\/([^/]+)\/console\/history$/,
         ({ name, query, response }) => sendHistory(this.#o.consoles, engine.row(name).name, query, response),
+      ],
+      [
+        /^PUT \/vms\/([^/]+)\/console\/socket$/,
+        async ({ name, response }) =>
+          sendJson(response, 200, { path: await this.#o.consoleSocket(engine.row(name).name) }),
       ],
       [/^GET \/vms\/([^/]+)\/plan$/, (call) => this.#plan(call)],
       [
@@ -374,19 +383,17 @@ export class Api<Seen> {
   /** A console, or a screen: 101, then raw bytes both ways. */
   readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     socket.on('error', () => socket.destroy());
-    if (head.length > 0) socket.unshift(head);
-    void this.#attach(request, socket).catch((error: unknown) => refuseUpgrade(socket, error));
+    void this.#attach(request, socket, head).catch((error: unknown) => refuseUpgrade(socket, error));
   };
 
-  async #attach(request: IncomingMessage, socket: Duplex): Promise<void> {
+  async #attach(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const { pathname, searchParams: query } = new URL(request.url ?? '/', 'http://brigd');
-    const match = /^\/v1\/vms\/([^/]+)\/console$/.exec(pathname);
-    if (!match || request.headers.upgrade !== UPGRADE)
-      throw new BrigError(
-        'api.invalid',
-        `upgrade ${request.url}: expected /v1/vms/NAME/console with Upgrade: ${UPGRADE}`,
-      );
+    const match = /^\/v1\/vms\/([^/]+)\/(console|vnc)$/.exec(pathname);
+    if (!match || (match[2] === 'console' && request.headers.upgrade !== UPGRADE))
+      throw new BrigError('api.invalid', `upgrade ${pathname}: expected /v1/vms/NAME/console with Upgrade: ${UPGRADE}`);
     const name = this.#o.engine.row(decodeURIComponent(match[1] ?? '')).name;
+    if (match[2] === 'vnc') return await this.#o.screens.attach({ name, who: 'root', request, socket, head });
+    if (head.length > 0) socket.unshift(head);
     await attachConsole({ consoles: this.#o.consoles, name, who: 'root', mayWrite: true, query, socket });
   }
 }

@@ -83,7 +83,7 @@ export const LIMITS = {
   consoleRoomBytes: 2 ** 18,
   /** With a reader who has room: twice what is promised; at some 20 % of a core, nobody else's requests wait. */
   consoleFastPerSecond: 100 * 2 ** 20,
-  consoleFastBurstBytes: 2 * 2 ** 20,
+  consoleFastBurstBytes: 8 * 2 ** 20,
   /** With nobody who could take it: ninety serial lines of 115,200 baud. The guest waits for the rest. */
   consoleSlowPerSecond: 2 ** 20,
   consoleSlowBurstBytes: 2 ** 18,

@@ -1,7 +1,7 @@
 import { Client } from '../api/client.ts';
 import { BrigError, exitStatusOf, messageOf, toErrorBody } from '../base/errors.ts';
 import { escapeControls } from '../base/units.ts';
-import { parseCall, print, type CliCommand } from './command.ts';
+import { parseCall, print, printJson, type CliCommand } from './command.ts';
 import { auditCommand } from './commands/audit.ts';
 import { baseCommand } from './commands/base.ts';
 import { consoleCommand } from './commands/console.ts';
@@ -12,12 +12,14 @@ import { snapshotCommand } from './commands/snapshot.ts';
 import { templateCommand } from './commands/template.ts';
 import { hostCommands } from './commands/host.ts';
 import { vmCommands } from './commands/vms.ts';
+import { vncCommand } from './commands/vnc.ts';
 import { nearest } from '../engine/nearest.ts';
 
 const COMMANDS: Readonly<Record<string, CliCommand>> = {
   create: createCommand,
   ...vmCommands,
   console: consoleCommand,
+  vnc: vncCommand,
   audit: auditCommand,
   ...hostCommands,
   base: baseCommand,
@@ -80,9 +82,9 @@ const main = async (args: string[]): Promise<void> => {
 
 /** One line and a hint; with --json the error's body on stdout too. */
 const fail = (error: unknown): void => {
-  if (process.argv.includes('--json')) print(JSON.stringify({ error: toErrorBody(error) }, null, 2));
+  if (process.argv.includes('--json')) printJson({ error: toErrorBody(error) });
   const hint = error instanceof BrigError && error.hint !== undefined ? ` (${error.hint})` : '';
-  process.stderr.write(`brig: ${messageOf(error)}${hint}\n`);
+  process.stderr.write(`brig: ${escapeControls(`${messageOf(error)}${hint}`)}\n`);
   process.exitCode = exitStatusOf(error);
 };
 

@@ -1,7 +1,7 @@
 /** What is looked for in the history of a console that one comes back to. */
 const OVERLAP_BYTES = 512;
 /** Less than this is somewhere in any history. */
-const LEAST_BYTES = 32;
+const LEAST_BYTES = 8;
 /** What brig itself said in between is in no history. */
 const NOTE = /\r\n\[brig: [^\r\n]*\]\r\n/g;
 const NOTE_BYTES = 1024;

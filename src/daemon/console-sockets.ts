@@ -133,10 +133,9 @@ export class ConsoleSockets {
 
   #end(match: (open: Open) => boolean): number {
     const found = [...this.#open.values()].filter(match);
-    for (const { path, listening, connections } of found) {
+    for (const { path, listening } of found) {
       this.#open.delete(path);
-      listening.close();
-      for (const socket of connections) socket.destroy();
+      listening.end();
     }
     if (found.length > 0) void this.#inTurn(() => this.#remember()).catch(() => undefined);
     return found.length;
@@ -151,9 +150,8 @@ export class ConsoleSockets {
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#turn;
-    for (const { listening, connections } of this.#open.values()) {
-      listening.close();
-      for (const socket of connections) socket.destroy();
+    for (const { listening } of this.#open.values()) {
+      listening.end();
     }
     this.#open.clear();
   }

@@ -4,6 +4,7 @@ import { chmod, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { pino, type Logger } from 'pino';
 import { Api } from '../api/server.ts';
+import { Screens } from '../api/vnc.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { LIMITS } from '../base/limits.ts';
@@ -19,12 +20,14 @@ import { incomingOf } from '../image/from-vm.ts';
 import { ImageStore } from '../image/image-store.ts';
 import { trustIn } from '../image/trusting.ts';
 import { BoundedLog } from '../io/bounded-log.ts';
+import { connectScreen } from '../io/screen.ts';
 import { layout, type Layout } from '../platform/layout.ts';
 import type { ImageView } from '../platform/images.ts';
-import type { Finding, Platform } from '../platform/platform.ts';
+import type { Finding, Platform, Screen } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import { Store } from '../store/store.ts';
+import { ConsoleSockets, type Access } from './console-sockets.ts';
 import { Door } from './door.ts';
 
 export interface DaemonOptions<Seen> {
@@ -132,6 +135,19 @@ const imageFrom =
     );
   };
 
+/** Serial consoles, their sockets for other tools, and screens. */
+const consolesOf = <Seen>(engine: Engine<Seen>, host: Host, platform: Platform<Seen>, places: Layout) => {
+  const history = (vm: string): BoundedLog =>
+    new BoundedLog(places.vm(vm).consoleLog, engine.row(vm).spec.console.logBytes);
+  const consoles = new Consoles({ host, paths: places.vm, history, replayBytes: LIMITS.consoleReplayBytes });
+  const find = (vm: string): Screen | undefined => platform.screen(engine.vm(vm));
+  const screens = new Screens({ find, connect: connectScreen, now: () => host.now() });
+  const mayStill = (uid: number): Access | undefined => (uid === 0 ? { who: 'root', mayWrite: true } : undefined);
+  const sockets = new ConsoleSockets({ dir: places.consolesDir, consoles, mayStill });
+  const consoleSocket = (vm: string): Promise<string> => sockets.open(vm, 0);
+  return { consoles, sockets, rooms: { consoles, screens, consoleSocket } };
+};
+
 /**
  * Starts brigd: makes the node ready, recovers what an earlier one left, adopts running VMs, then listens.
  * Errors: store.busy when another brigd has the state directory; host.* when the node cannot be made ready.
@@ -150,9 +166,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     const events = new EventLog(store, () => host.now());
     const parallel = availableParallelism();
     const engine = new Engine({ host, platform, store, events, config, newId: randomUUID, cores: parallel });
-    const history = (vm: string): BoundedLog =>
-      new BoundedLog(places.vm(vm).consoleLog, engine.row(vm).spec.console.logBytes);
-    const consoles = new Consoles({ host, paths: places.vm, history, replayBytes: LIMITS.consoleReplayBytes });
+    const { consoles, sockets, rooms } = consolesOf(engine, host, platform, places);
     const unlisten = [followConsoles(events, consoles), logEvents(events, log)];
     const reconciler = new Reconciler({ host, platform, engine, store, events, policy: config.reconcile, parallel });
     const boot = new Boot({ host, engine, store, events, layout: places, parallel });
@@ -161,7 +175,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     const api = new Api({
       engine,
       events,
-      consoles,
+      ...rooms,
       reconciler,
       boot,
       audit: (name) => auditVms(engine, platform, host, name),
@@ -187,6 +201,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       ...ownPlace(host, places, config, door),
     });
     await keeper.open();
+    await sockets.restore();
     await door.open();
     log.info({ socket: places.socket, platform: platform.name }, 'brigd.ready');
     const close = async (): Promise<void> => {
@@ -195,6 +210,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       await drain(engine);
       events.add('brigd.stopped', 'brigd', undefined, { epoch: store.epoch });
       for (const stop of unlisten) stop();
+      await sockets.close();
       await consoles.closeAll();
       await door.end();
       store.close();

@@ -56,7 +56,8 @@ export class Consoles {
     const closed = console?.close();
     return this.#inTurn(vm, async () => {
       await closed;
-      const late = console ? undefined : this.#open.get(vm);
+      // One that was being opened meanwhile.
+      const late = this.#open.get(vm);
       this.#open.delete(vm);
       await late?.close();
     });

@@ -90,8 +90,9 @@ export class BoundedLog {
     return chunk.length;
   }
 
-  /** The newest bytes, at most `bytes` of them: all that was appended until the moment in which it resolves. */
-  tail(bytes: number): Promise<Buffer> {
+  /** The newest bytes, at most `most` of them: all that was appended until the moment in which it resolves. */
+  tail(most: number): Promise<Buffer> {
+    const bytes = Math.min(most, 2 * this.#half);
     return this.#inTurn(async () => {
       const newer = await endOf(this.#path, bytes);
       const older = newer.length < bytes ? await endOf(`${this.#path}.old`, bytes - newer.length) : Buffer.alloc(0);

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { chownSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -11,6 +12,8 @@ export interface Listening {
   readonly port: number | undefined;
   /** Nobody new comes in; who is inside stays. */
   close(): void;
+  /** Nobody is inside any more either. */
+  end(): void;
 }
 
 const bind = (server: Server, where: { path: string } | { host: string; port: number }): Promise<void> =>
@@ -25,12 +28,27 @@ const bind = (server: Server, where: { path: string } | { host: string; port: nu
     process.umask(old);
   });
 
-const toListening = (server: Server): Listening => {
+const toListening = (server: Server, sockets: ReadonlySet<Socket>): Listening => {
   const address = server.address();
+  const close = (): void => void server.close();
   return {
     port: address !== null && typeof address === 'object' ? address.port : undefined,
-    close: () => void server.close(),
+    close,
+    end: () => {
+      close();
+      for (const socket of sockets) socket.destroy();
+    },
   };
+};
+
+/** Who is inside. */
+const guestsOf = (server: Server): ReadonlySet<Socket> => {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return sockets;
 };
 
 /**
@@ -45,15 +63,20 @@ export const listenAt = async (
   if (Buffer.byteLength(path) > PATH_BYTES)
     throw new BrigError('host.failed', `listen ${path}: expected a path of at most ${PATH_BYTES} bytes, got more`);
   const server = createServer({ allowHalfOpen: true }, onConnect);
+  const guests = guestsOf(server);
   await unlink(path).catch(() => undefined);
   await bind(server, { path });
   if (uid !== undefined) chownSync(path, uid, 0);
-  return toListening(server);
+  return toListening(server, guests);
 };
 
 /** A port of this machine's own, that the kernel chooses. Errors: host.failed. */
 export const listenLoopback = async (onConnect: (socket: Socket) => void): Promise<Listening> => {
   const server = createServer(onConnect);
+  const guests = guestsOf(server);
   await bind(server, { host: '127.0.0.1', port: 0 });
-  return toListening(server);
+  return toListening(server, guests);
 };
+
+/** A part of a path that nobody guesses. */
+export const newToken = (): string => randomBytes(16).toString('hex');

@@ -53,6 +53,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   yaml: ['spec'],
   'ip-num': ['net'],
   pino: ['daemon'],
+  ws: ['api'],
   'tar-stream': ['io'],
   'node:sqlite': ['store'],
   'node:fs': ['io', 'daemon', 'cli'],

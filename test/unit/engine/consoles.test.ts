@@ -11,7 +11,8 @@ class Line {
   isPaused = false;
   isFull = false;
   pauses = 0;
-  isClosed = false;
+  opened = 0;
+  closed = 0;
   now = 0;
   #data: (chunk: Buffer) => void = () => undefined;
   #drain: () => void = () => undefined;
@@ -30,11 +31,16 @@ class Line {
       this.pauses++;
     },
     resume: () => void (this.isPaused = false),
-    close: () => void (this.isClosed = true),
+    close: () => {
+      this.closed++;
+    },
   };
 
   readonly host = {
-    console: () => Promise.resolve(this.port),
+    console: () => {
+      this.opened++;
+      return Promise.resolve(this.port);
+    },
     now: () => this.now,
     sleep: (ms: number) => new Promise<void>((done) => this.#due.push({ at: this.now + ms, done })),
   } as unknown as Host;
@@ -227,7 +233,7 @@ describe('a session', () => {
     const { line, consoles, sit, flushes } = await stage();
     const ann = await sit('ann');
     await consoles.close('web');
-    expect([ann.isEnded, line.isClosed, flushes(), consoles.sessions()]).toEqual([true, true, 1, []]);
+    expect([ann.isEnded, line.closed, flushes(), consoles.sessions()]).toEqual([true, 1, 1, []]);
     await expect(sit('bob')).rejects.toMatchObject({ code: 'vm.blocked' });
   });
 
@@ -237,7 +243,16 @@ describe('a session', () => {
     const seat = new Seat('ann');
     expect((await consoles.attach('db', seat.ask, seat)).mode).toBe('write');
     await opening;
-    expect(line.isClosed).toBe(false);
+    expect(line.closed).toBe(0);
+  });
+
+  test('of a console that closes while it is being opened does not come about, and no port stays open', async () => {
+    const { consoles, line, sit } = await stage();
+    const again = consoles.open('web');
+    const closing = consoles.close('web');
+    await Promise.all([again, closing]);
+    expect([await consoles.isOpen('web'), line.opened, line.closed]).toEqual([false, 2, 2]);
+    await expect(sit('ann')).rejects.toMatchObject({ code: 'vm.blocked' });
   });
 
   test('is refused when there are too many', async () => {
