@@ -20,6 +20,7 @@ import type { VmRow } from '../store/rows.ts';
 import type { Ledger } from './ledger.ts';
 import type { Call } from './route.ts';
 import type { Sessions } from './sessions.ts';
+import type { Screens } from './vnc.ts';
 
 /** What the API answers with. */
 export interface ApiOptions<Seen> {
@@ -33,6 +34,9 @@ export interface ApiOptions<Seen> {
   readonly store: Pick<Store, 'answers'>;
   readonly events: EventLog;
   readonly consoles: Consoles;
+  readonly screens: Screens;
+  /** Path of a socket for other tools. Errors: acl.denied for whoever is no user of this host; vm.blocked. */
+  readonly consoleSocket: (who: Principal, vm: string) => Promise<string>;
   readonly reconciler: Reconciler<Seen>;
   readonly boot: Boot<Seen>;
   readonly findVm: (name: string) => VmRow | undefined;

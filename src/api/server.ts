@@ -11,7 +11,7 @@ import { Admittance } from './admittance.ts';
 import { bodyReader, lineWriter, sendError, sendText } from './answer.ts';
 import { entryOf, type Note } from './ledger.ts';
 import type { ApiOptions } from './options.ts';
-import { httpStatus, PREFIX, type Line } from './protocol.ts';
+import { PREFIX, type Line } from './protocol.ts';
 import { Repeats } from './repeats.ts';
 import { Router, type Call, type Matched, type Route } from './route.ts';
 import { accessRoutes, auditRoutes, keyRoutes } from './routes/access.ts';
@@ -21,6 +21,7 @@ import { networkRoutes } from './routes/networks.ts';
 import { nodeRoutes } from './routes/node.ts';
 import { vmRoutes } from './routes/vms.ts';
 import { Throttle } from './throttle.ts';
+import { refuseUpgrade } from './upgrade.ts';
 
 /** A request as it comes in. */
 interface Came {
@@ -249,13 +250,7 @@ export class Api<Seen> {
   /** Bytes both ways: a console, a screen. */
   readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer, who: Principal): void => {
     socket.on('error', () => socket.destroy());
-    void this.#attach(request, socket, head, who).catch((error: unknown) => {
-      const body = toErrorBody(error);
-      const text = JSON.stringify({ error: body });
-      socket.end(
-        `HTTP/1.1 ${httpStatus(body)} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`,
-      );
-    });
+    void this.#attach(request, socket, head, who).catch((error: unknown) => refuseUpgrade(socket, error));
   };
 
   async #attach(request: IncomingMessage, socket: Duplex, head: Buffer, who: Principal): Promise<void> {

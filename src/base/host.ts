@@ -177,7 +177,12 @@ export interface DiskPort {
 export interface ConsolePort {
   onData(listener: (chunk: Buffer) => void): void;
   onClose(listener: () => void): void;
-  write(chunk: Buffer): void;
+  /** False: the guest does not read; what more is to come waits for `onDrain`. */
+  write(chunk: Buffer): boolean;
+  onDrain(listener: () => void): void;
+  /** Nothing is read any more: once its FIFO is full the guest waits. */
+  pause(): void;
+  resume(): void;
   close(): void;
 }
 

@@ -181,4 +181,12 @@ export const timeoutOf = (call: Call): number | undefined => {
 };
 
 export const print = (text: string): void => void process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
-export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2));
+
+/** JSON that is harmless to a terminal: it leaves DEL and the C1 controls as they are, which means the same escaped. */
+export const toJson = (value: unknown, indent?: number): string =>
+  JSON.stringify(value, null, indent).replace(
+    /[\u007f-\u009f]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+
+export const printJson = (value: unknown): void => print(toJson(value, 2));

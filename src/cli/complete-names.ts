@@ -53,7 +53,10 @@ const contexts = async (): Promise<Candidate[]> => {
 
 /** Whoever a rule speaks of; others of the host nobody lists here. */
 const principals = async (client: Client): Promise<Candidate[]> =>
-  [...new Set((await client.grants()).map(({ principal }) => principal))].map((word) => ({ word, about: 'has rules' }));
+  [...new Set((await client.access.grants()).map(({ principal }) => principal))].map((word) => ({
+    word,
+    about: 'has rules',
+  }));
 
 /** What a rule may be about. */
 const objects = async (client: Client): Promise<Candidate[]> => {
@@ -72,7 +75,7 @@ type Source = (client: Client, operands: readonly string[], typed: string) => Pr
 export const NAMES: Readonly<Record<Live, Source>> = {
   vm: vms,
   context: contexts,
-  'access-key': async (client) => (await client.accessKeys()).map(({ name, state }) => ({ word: name, about: state })),
+  'access-key': async (client) => (await client.access.keys()).map(({ name, state }) => ({ word: name, about: state })),
   principal: principals,
   object: objects,
   'vm@snapshot': vmOrSnapshot,

@@ -1,5 +1,6 @@
 import type { Client, OperationListener } from '../api/client.ts';
 import { BrigError } from '../base/errors.ts';
+import { escapeControls } from '../base/units.ts';
 
 /** Shown only for what takes longer: quick commands stay quiet. */
 const PATIENCE_MS = 1000;
@@ -59,7 +60,7 @@ class Progress {
   }
 
   say(text: string): void {
-    this.#text = text;
+    this.#text = escapeControls(text);
     this.#show();
   }
 

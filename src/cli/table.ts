@@ -16,6 +16,7 @@ import { networkCommand } from './commands/network.ts';
 import { snapshotCommand } from './commands/snapshot.ts';
 import { templateCommand } from './commands/template.ts';
 import { vmCommands } from './commands/vms.ts';
+import { vncCommand } from './commands/vnc.ts';
 import type { Groups } from './help.ts';
 
 const { list, show, start, stop, restart, kill, destroy, resize, plan, explain, resolve, shutdown } = vmCommands;
@@ -23,7 +24,7 @@ const { list, show, start, stop, restart, kill, destroy, resize, plan, explain, 
 /** Every command of brig(8), in the order in which help tells them. */
 export const GROUPS: Groups = {
   'virtual machines': {
-    ...{ create: createCommand, list, show, start, stop, restart, kill, console: consoleCommand },
+    ...{ create: createCommand, list, show, start, stop, restart, kill, console: consoleCommand, vnc: vncCommand },
     ...{ snapshot: snapshotCommand, resize, destroy },
   },
   'why, and whether': {

@@ -21,6 +21,7 @@ import type { Config } from '../spec/config.ts';
 import { Store } from '../store/store.ts';
 import { openBook, type Book } from './book.ts';
 import { frontOf, type Front } from './front.ts';
+import { recorder } from './terminals.ts';
 
 export interface DaemonOptions<Seen> {
   readonly config: Config;
@@ -79,7 +80,7 @@ const followConsoles = (events: EventLog, consoles: Consoles): (() => void) =>
         .open(vm)
         .catch((error: unknown) => events.add('console.failed', 'brigd', vm, { reason: messageOf(error) }));
     if ((kind === 'step.started' && data.op === 'undo' && data.step === 'run-dir.create') || kind === 'vm.ended')
-      consoles.close(vm);
+      void consoles.close(vm);
   });
 
 const logEvents = (events: EventLog, log: Logger): (() => void) =>
@@ -130,7 +131,10 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     const engine = new Engine({ host, platform, store, events, config, newId: randomUUID, cores: parallel });
     const history = (vm: string): BoundedLog =>
       new BoundedLog(places.vm(vm).consoleLog, engine.row(vm).spec.console.logBytes);
-    const consoles = new Consoles({ host, paths: places.vm, history, replayBytes: LIMITS.consoleReplayBytes });
+    const onSession = recorder(book.log, () => host.now(), 'console');
+    const consoles = new Consoles({
+      ...{ host, paths: places.vm, history, replayBytes: LIMITS.consoleReplayBytes, onSession },
+    });
     const unlisten = [followConsoles(events, consoles), logEvents(events, log)];
     const reconciler = new Reconciler({ host, platform, engine, store, events, policy: config.reconcile, parallel });
     const boot = new Boot({ host, engine, store, events, layout: places, parallel });
@@ -155,11 +159,11 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     log.info({ socket: places.socket, platform: platform.name, ...listening }, 'brigd.ready');
     const close = async (): Promise<void> => {
       keeper.close();
-      front.close();
+      await front.close();
       await drain(engine);
       events.add('brigd.stopped', 'brigd', undefined, { epoch: store.epoch });
       for (const stop of unlisten) stop();
-      consoles.closeAll();
+      await consoles.closeAll();
       await front.end();
       await book?.close();
       store.close();

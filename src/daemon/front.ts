@@ -18,6 +18,7 @@ import { openCertificate } from './certificate.ts';
 import type { DoorApi } from './door.ts';
 import { Doors } from './doors.ts';
 import { RemoteDoor } from './remote-door.ts';
+import { terminalsOf } from './terminals.ts';
 
 export interface FrontOptions<Seen> extends Omit<Parts<Seen>, 'access'> {
   readonly events: EventLog;
@@ -37,7 +38,7 @@ export interface Front {
   tend(): Promise<void>;
   open(): Promise<void>;
   /** Nobody new comes in. */
-  close(): void;
+  close(): Promise<void>;
   end(): Promise<void>;
 }
 
@@ -97,26 +98,32 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
   const sessions = new Sessions(({ id, from }) =>
     id.startsWith('key:') ? keys.principal(id, from) : access.principal(id),
   );
+  const terminals = terminalsOf({ ...options, access, accounts });
+  const review = (): void => {
+    sessions.review();
+    terminals.sockets.drop((who, vm) => who !== 'root' && !access.canSeeVm(access.principal(who), vm));
+  };
   const answers = answersOf({ ...options, access }, () => api.admittance);
   const api: Api<Seen> = new Api({
     ...{ ...options, ...answers, access, sessions, keys },
     ...{ bases: platform.bases, trust: trustIn(places.keysDir), settle: () => doors.sync() },
+    ...{ screens: terminals.screens, consoleSocket: (...asked) => terminals.consoleSocket(...asked) },
     doctor: async () => [...(await answers.doctor()), ...(remote ? [remote.finding(host.now())] : [])],
   });
   const doors = new Doors({
-    ...{ api, layout: places, accounts, onChange: () => sessions.review() },
+    ...{ api, layout: places, accounts, onChange: review },
     principals: () => access.principals(),
     principal: (id) => access.principal(id),
   });
   const remote = await remoteDoorOf(options, keys, api);
   const unlisten = events.listen(({ kind }) => {
     if (!OF_ACCESS.test(kind)) return;
-    sessions.review();
+    review();
     void doors.sync();
   });
   keys.onRevoked((id) => {
     remote?.drop(id);
-    sessions.review();
+    review();
   });
   return {
     ...{ doors, remote },
@@ -125,13 +132,16 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
       await doors.sync();
     },
     open: async () => {
+      await terminals.sockets.restore();
       await doors.open();
       await remote?.open();
     },
-    close: () => {
+    close: async () => {
       unlisten();
       doors.close();
       remote?.close();
+      // Before the consoles themselves: what is open now is open again with the next brigd.
+      await terminals.sockets.close();
     },
     end: async () => {
       await doors.end();

@@ -19,7 +19,7 @@ const grant: CliCommand = {
     'brig grant key:ci power,console tag:stage=test',
   ],
   run: async (call) => {
-    const outcome = await call.client.grant(asked(call));
+    const outcome = await call.client.access.grant(asked(call));
     if (call.json) printJson(outcome);
     else if (!outcome.changed) process.stderr.write(`${call.operands[0] ?? ''}: has that already\n`);
   },
@@ -33,7 +33,7 @@ const revoke: CliCommand = {
   complete: ['principal', [...Object.keys(ROLES), ...VERBS], 'object'],
   examples: ['brig revoke user:alice operator vm:web01', 'brig revoke group:ops viewer node'],
   run: async (call) => {
-    const outcome = await call.client.revoke(asked(call));
+    const outcome = await call.client.access.revoke(asked(call));
     if (call.json) printJson(outcome);
     else if (!outcome.changed) process.stderr.write(`${call.operands[0] ?? ''}: has no such rule\n`);
   },
@@ -60,7 +60,7 @@ const list: CliVerb = {
   complete: ['principal'],
   examples: ['brig acl list', 'brig acl list user:alice --json'],
   run: async (call, principal?: string) => {
-    const grants = (await call.client.grants()).filter(
+    const grants = (await call.client.access.grants()).filter(
       (each) => principal === undefined || [principal, `user:${principal}`].includes(each.principal),
     );
     if (call.json) printJson(grants);
@@ -76,7 +76,7 @@ const test: CliVerb = {
   complete: ['principal', VERBS, 'object'],
   examples: ['brig acl test user:alice power vm:web01', 'brig acl test key:ci console web01'],
   run: async (call, principal: string, verb: string, object: string) => {
-    const answer = await call.client.testAccess(principal, verb, object);
+    const answer = await call.client.access.test(principal, verb, object);
     if (call.json) printJson(answer);
     else print(`${answer.allow ? 'allowed' : 'denied'}: ${escapeControls(answer.rule)}`);
     if (!answer.allow) process.exitCode = 1;
@@ -94,7 +94,7 @@ const quota: CliCommand = {
   examples: ['brig quota', 'brig quota alice --json'],
   run: async (call) => {
     const [owner] = call.operands;
-    const quotas = (await call.client.quotas()).filter((each) => owner === undefined || each.owner === owner);
+    const quotas = (await call.client.access.quotas()).filter((each) => owner === undefined || each.owner === owner);
     if (call.json) return printJson(quotas);
     const head = ['OWNER', 'VMS', 'CPUS', 'MEMORY', 'DISK', 'ADDRESSES'];
     const rows = quotas.map((each) => [each.owner, ...amountsOf(each)]);

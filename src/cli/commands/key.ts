@@ -40,7 +40,7 @@ const list: CliVerb = {
   complete: [],
   examples: ['brig key list', 'brig key list --json'],
   run: async (call) => {
-    const keys = await call.client.accessKeys();
+    const keys = await call.client.access.keys();
     if (call.json) printJson(keys);
     else print(render(keys));
   },
@@ -62,7 +62,7 @@ const add: CliVerb = {
   run: async (call, name: string, line: string) => {
     const [owner, expiresMs] = [asText(call.values.owner), expiryOf(call)];
     const about = { ...(owner === undefined ? {} : { owner }), ...(expiresMs === undefined ? {} : { expiresMs }) };
-    came(call, await call.client.addAccessKey(name, { public: line, ...about }));
+    came(call, await call.client.access.addKey(name, { public: line, ...about }));
   },
 };
 
@@ -73,7 +73,7 @@ const revoke: CliVerb = {
   operands: [1, 1],
   complete: ['access-key'],
   examples: ['brig key revoke laptop', 'brig key revoke 0123456789abcdef'],
-  run: async (call, name: string) => came(call, await call.client.revokeAccessKey(name)),
+  run: async (call, name: string) => came(call, await call.client.access.revokeKey(name)),
 };
 
 export const keyCommand = withVerbs('key', 'keys of people elsewhere: who may sign requests to this node', {
