@@ -21,6 +21,7 @@ import {
   type Trouble,
   type VmRow,
 } from './rows.ts';
+import { SecretRows } from './secrets.ts';
 import { Snapshots } from './snapshots.ts';
 
 /** The one file that remembers: specs, leases, journal, events. Errors: store.busy when another brigd has it. */
@@ -31,6 +32,7 @@ export class Store {
   readonly snapshots: Snapshots;
   readonly networks: Networks;
   readonly attachments: Attachments;
+  readonly secrets: SecretRows;
   /** Counts the starts of brigd on this store: what an earlier epoch began, nobody is doing any more. */
   readonly epoch: number;
   /** Another one whenever something about a VM is written. */
@@ -49,6 +51,8 @@ export class Store {
     this.#leases = new Leases((text) => this.#sql(text), epoch, salt);
     this.networks = new Networks((text) => this.#sql(text), epoch);
     this.attachments = new Attachments((text) => this.#sql(text), this.#leases, this.networks);
+    const write = (work: () => void): void => this.#durably(() => this.#transaction(work));
+    this.secrets = new SecretRows((text) => this.#sql(text), write);
   }
 
   close(): void {
