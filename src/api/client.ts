@@ -20,6 +20,7 @@ import { Inbox } from '../base/inbox.ts';
 import { decodeFrames, type Frame } from './frames.ts';
 import type { NetworkDetail } from './networks.ts';
 import { PREFIX, UPGRADE, type Line } from './protocol.ts';
+import { SecretClient } from './secrets.ts';
 import { explainConnect, upload } from './upload.ts';
 
 /** Told while an operation goes on. */
@@ -57,6 +58,7 @@ const linesOf = async function* (response: IncomingMessage): AsyncGenerator<stri
 /** brigd's API from another process. Errors: those of brigd; daemon.unreachable; host.denied. */
 export class Client {
   readonly #socket: string;
+  readonly secrets = new SecretClient((...asked) => this.#json(...asked));
 
   constructor(socket: string) {
     this.#socket = socket;

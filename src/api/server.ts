@@ -17,6 +17,7 @@ import { explain } from '../engine/explain.ts';
 import type { Reconciler } from '../engine/reconcile.ts';
 import { sendDisk, takeImage } from './images.ts';
 import { networkRoutes, toNetworkCall, type NetworkCall } from './networks.ts';
+import { secretRoutes } from './secrets.ts';
 import { httpStatus, PREFIX, UPGRADE, type Line } from './protocol.ts';
 
 export interface ApiOptions<Seen> {
@@ -185,14 +186,14 @@ export class Api<Seen> {
     ];
   }
 
-  #networkRoutes({ engine: { networks } }: ApiOptions<Seen>): [RegExp, Handler][] {
+  #networkRoutes({ engine: { networks, secrets } }: ApiOptions<Seen>): [RegExp, Handler][] {
     const callOf = ({ name, request }: Call): NetworkCall =>
       toNetworkCall(name, request.url ?? '', () => readBody(request));
     const { asks, changes } = networkRoutes<Seen, NetworkCall>(networks);
     return [
-      ...asks.map(([pattern, work]): [RegExp, Handler] => [
+      ...[...asks, ...secretRoutes(secrets)].map(([pattern, work]): [RegExp, Handler] => [
         pattern,
-        async (call) => sendJson(call.response, 200, await work(callOf(call))),
+        async (call) => sendJson(call.response, 200, await work({ ...callOf(call), query: call.query })),
       ]),
       ...changes.map(([pattern, work]): [RegExp, Handler] => [
         pattern,

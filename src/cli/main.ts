@@ -8,6 +8,7 @@ import { consoleCommand } from './commands/console.ts';
 import { createCommand } from './commands/create.ts';
 import { imageCommand } from './commands/image.ts';
 import { networkCommand } from './commands/network.ts';
+import { secretCommand } from './commands/secret.ts';
 import { snapshotCommand } from './commands/snapshot.ts';
 import { templateCommand } from './commands/template.ts';
 import { hostCommands } from './commands/host.ts';
@@ -25,6 +26,7 @@ const COMMANDS: Readonly<Record<string, CliCommand>> = {
   template: templateCommand,
   snapshot: snapshotCommand,
   network: networkCommand,
+  secret: secretCommand,
 };
 
 /** EX_SOFTWARE of sysexits(3). */

@@ -75,7 +75,7 @@ const toProblems = (issue: z.core.$ZodIssue, root: unknown): Problem[] => {
 };
 
 /** Passwords and keys are in them: no error shows what came. */
-const SECRET: ReadonlySet<PropertyKey> = new Set(['userData', 'vendorData', 'sshKeys']);
+const SECRET: ReadonlySet<PropertyKey> = new Set(['userData', 'vendorData', 'sshKeys', 'password']);
 const kindOf = (value: unknown): string =>
   value === undefined
     ? 'nothing'
