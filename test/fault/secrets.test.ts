@@ -114,6 +114,7 @@ test.each(['dies before', 'dies after'] as const)(
         for (const each of VALUES) await set(world, each);
         const reached = await once(world, kind, at, () => world.engine.secrets.rotate(NEW));
         if (reached === 0) return 0;
+        world.keeper.close();
         await expect(read(world)).rejects.toMatchObject({ code: 'secret.locked' });
         const opens = async (passphrase: string): Promise<boolean> =>
           await world.engine.secrets.unlock(passphrase).then(

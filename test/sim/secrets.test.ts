@@ -133,7 +133,9 @@ describe('a secret', () => {
       ['vendor', ['web01']],
       ['vnc', ['web01']],
     ]);
-    expect(secrets.list('bob')).toEqual([{ owner: 'bob', name: 'vnc', usedBy: [], createdMs: expect.any(Number) }]);
+    expect(secrets.list('bob')).toEqual([
+      { owner: 'bob', name: 'vnc', usedBy: [], createdMs: expect.any(Number) as unknown },
+    ]);
     expect(() => secrets.remove('alice', 'vnc')).toThrow('remove secret vnc: blocked: web01 refers to it');
     secrets.remove('bob', 'vnc');
     await world.engine.destroy('web01', operator);
