@@ -25,6 +25,7 @@ import { PREFIX, type Line, type WhoAmI } from './protocol.ts';
 import { LocalTransport, patiently, type Transport } from './transport.ts';
 import { upgrade, UPGRADE_VNC } from './upgrade.ts';
 import { upload } from './upload.ts';
+import { SecretClient } from './secrets.ts';
 
 /** Told while an operation goes on. */
 export interface OperationListener {
@@ -58,6 +59,7 @@ const linesOf = async function* (response: IncomingMessage): AsyncGenerator<stri
 /** brigd's API from another process. Errors: those of brigd; daemon.unreachable; host.denied. */
 export class Client {
   readonly access = new AccessClient((...asked) => this.#json(...asked));
+  readonly secrets = new SecretClient((...asked) => this.#json(...asked));
   readonly #transport: Transport;
 
   /** Of this node by the path of a socket. */

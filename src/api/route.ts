@@ -56,6 +56,8 @@ export interface Route {
   readonly body?: string;
   /** Name of a schema of api/schemas, with [] for a list of them. Absent: not JSON. */
   readonly answer?: string;
+  /** Its body is kept nowhere, in no form. */
+  readonly isSecret?: true;
   /** What it costs, in requests: for the rate of its caller. Absent: one. */
   readonly cost?: number;
   /** A text that is another whenever what the answer describes is another: for ETag and If-Match. */

@@ -19,6 +19,7 @@ import { consoleRoutes } from './routes/consoles.ts';
 import { imageRoutes } from './routes/images.ts';
 import { networkRoutes } from './routes/networks.ts';
 import { nodeRoutes } from './routes/node.ts';
+import { secretRoutes } from './routes/secrets.ts';
 import { vmRoutes } from './routes/vms.ts';
 import { Throttle } from './throttle.ts';
 import { refuseUpgrade } from './upgrade.ts';
@@ -54,7 +55,7 @@ const noResource = (path: string, method = ''): BrigError =>
     hint: 'see brigd(8)',
   });
 
-const KINDS: Readonly<Record<string, string>> = { vms: 'vm', networks: 'network', images: 'image', access: 'access' };
+const KINDS: Readonly<Record<string, string>> = { vms: 'vm', networks: 'network', images: 'image', secrets: 'secret' };
 
 /** What a path names, for the log. */
 const objectOf = ({ route, params }: Matched): string => {
@@ -103,6 +104,7 @@ export class Api<Seen> {
       ...accessRoutes(options),
       ...keyRoutes(options),
       ...auditRoutes(options),
+      ...secretRoutes(options),
     ]);
     this.#throttle = new Throttle();
     this.admittance = new Admittance(options);

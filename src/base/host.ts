@@ -3,6 +3,8 @@
  * freebsd and linux hosts are real (room io); the model is a FreeBSD in memory (room model).
  */
 
+import type { SecretRef } from './secret.ts';
+
 /** One program run: absolute path, argv without the program, no shell anywhere. */
 export interface Command {
   readonly program: string;
@@ -58,6 +60,8 @@ export type Effect =
       readonly encoding?: 'base64';
       /** No plan and no error shows it. */
       readonly isSecret?: true;
+      /** Values that go into their places in `text` as it is written; plans and journals hold the places. */
+      readonly secrets?: readonly SecretRef[];
     }
   | {
       readonly do: 'copy';

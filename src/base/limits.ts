@@ -16,6 +16,13 @@ export const LIMITS = {
   manifestBytes: 2 ** 20,
   /** A key file is one line. */
   keyFileBytes: 4_096,
+  /** A secret: keys and passwords are small, and a certificate's chain fits. */
+  secretBytes: 64 * 2 ** 10,
+  /** Characters: a guess costs 0.3 s here, and less where somebody has the store. */
+  passphraseLeast: 12,
+  passphraseMost: 1_000,
+  /** A TPM unseals within seconds; an HSM may have to be reached first. */
+  masterHookMs: 30_000,
   /** File systems may tell times by the second: what changed within this time may change again unseen. */
   settledMs: 2_000,
   /** bhyve runs iasl once before it is ready; slow emulated hosts take seconds. */

@@ -11,6 +11,7 @@ export type Live =
   | 'vm'
   | 'context'
   | 'access-key'
+  | 'secret'
   | 'principal'
   | 'object'
   | 'vm@snapshot'

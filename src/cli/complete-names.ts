@@ -76,6 +76,8 @@ export const NAMES: Readonly<Record<Live, Source>> = {
   vm: vms,
   context: contexts,
   'access-key': async (client) => (await client.access.keys()).map(({ name, state }) => ({ word: name, about: state })),
+  secret: async (client) =>
+    (await client.secrets.list()).map(({ name, owner }) => ({ word: name, about: owner || 'of this node' })),
   principal: principals,
   object: objects,
   'vm@snapshot': vmOrSnapshot,

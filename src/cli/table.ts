@@ -13,6 +13,7 @@ import { imageCommand } from './commands/image.ts';
 import { keyCommand, whoamiCommand } from './commands/key.ts';
 import { loginCommand } from './commands/login.ts';
 import { networkCommand } from './commands/network.ts';
+import { secretCommand } from './commands/secret.ts';
 import { snapshotCommand } from './commands/snapshot.ts';
 import { templateCommand } from './commands/template.ts';
 import { vmCommands } from './commands/vms.ts';
@@ -35,7 +36,13 @@ export const GROUPS: Groups = {
     ...{ network: networkCommand, image: imageCommand, template: templateCommand, base: baseCommand },
   },
   'who may do what': {
-    ...{ ...accessCommands, key: keyCommand, whoami: whoamiCommand, 'audit-log': auditLogCommand },
+    ...{
+      ...accessCommands,
+      key: keyCommand,
+      secret: secretCommand,
+      whoami: whoamiCommand,
+      'audit-log': auditLogCommand,
+    },
   },
   'nodes elsewhere': { login: loginCommand, context: contextCommand },
   'this node': { shutdown },
