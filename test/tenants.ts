@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { inventory, leftovers, run, Stage, type Ran } from './demo/stage.ts';
@@ -23,6 +23,14 @@ const accountOf = (name: string): { name: string; uid: number; gid: number } => 
   return { name, uid: Number(uid), gid: Number(gid) };
 };
 
+interface Later {
+  text(): string;
+  hasEnded(): boolean;
+}
+
+/** Where requests from elsewhere come in. */
+const PORT = 20_000 + (process.pid % 10_000);
+
 /** Somebody of this host, with nothing but his own socket. */
 export class Tenant {
   readonly name: string;
@@ -39,24 +47,44 @@ export class Tenant {
     return join(this.#stage.dir, 'run/users', `${this.uid}.sock`);
   }
 
-  #run(args: readonly string[], input: string): Ran {
+  #run(args: readonly string[], input: string, home = '/nonexistent'): Ran {
     const { uid } = this;
-    const env = { PATH: process.env.PATH, LC_ALL: 'C', HOME: '/nonexistent' };
+    const env = { PATH: process.env.PATH, LC_ALL: 'C', HOME: home };
     const as = { uid, gid: this.#gid, cwd: '/', env };
     const { status, stdout, stderr } = spawnSync(process.execPath, args, { input, encoding: 'utf8', ...as });
     return { status: status ?? 127, stdout, stderr };
   }
 
+  get #local(): string[] {
+    return [...this.#stage.command.slice(0, -2), '--socket', this.socket];
+  }
+
   brig(...args: string[]): Ran {
-    const [flags, socket] = [this.#stage.command.slice(0, -2), this.socket];
-    return this.#run([...flags, '--socket', socket, ...args], '');
+    return this.#run([...this.#local, ...args], '');
+  }
+
+  type(vm: string, text: string): string {
+    return this.#run([...this.#local, 'console', vm], text).stdout;
+  }
+
+  /** As from another host: by the context that a login made. */
+  remote(home: string, ...args: string[]): Ran {
+    return this.#run([...this.#stage.command.slice(0, -2), ...args], '', home);
   }
 
   /** The same without waiting for its end. */
-  later(...args: string[]): { text: () => string; hasEnded: () => boolean } {
-    const flags = this.#stage.command.slice(0, -2);
-    const child = spawn(process.execPath, [...flags, '--socket', this.socket, ...args], {
-      ...{ uid: this.uid, gid: this.#gid, cwd: '/', stdio: ['ignore', 'pipe', 'ignore'] },
+  later(...args: string[]): Later {
+    return this.#later([...this.#local, ...args], '/nonexistent');
+  }
+
+  remoteLater(home: string, ...args: string[]): Later {
+    return this.#later([...this.#stage.command.slice(0, -2), ...args], home);
+  }
+
+  #later(args: readonly string[], home: string): Later {
+    const child = spawn(process.execPath, args, {
+      ...{ uid: this.uid, gid: this.#gid, cwd: '/', stdio: ['pipe', 'pipe', 'ignore'] },
+      env: { PATH: process.env.PATH, LC_ALL: 'C', HOME: home },
     });
     let text = '';
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
@@ -107,7 +135,8 @@ export const tellTenants = (config: Record<string, unknown> = {}): void => {
 
   beforeAll(async () => {
     before = inventory();
-    stage = new Stage('tenants', { quotas: { '*': { vms: 3, cpus: 8 } }, ...config });
+    const listen = { address: '127.0.0.1', port: PORT };
+    stage = new Stage('tenants', { quotas: { '*': { vms: 3, cpus: 8 } }, listen, ...config });
     chmodSync(stage.dir, 0o711);
     await stage.up();
     [alice, bob] = [new Tenant(stage, 'daemon'), new Tenant(stage, 'games')];
@@ -207,6 +236,50 @@ export const tellTenants = (config: Record<string, unknown> = {}): void => {
       expect(alice.brig('start', 'alice-1')).toMatchObject({ status: 0 });
       expect(stage.json('show', 'alice-1')).toMatchObject({ state: 'running' });
       expect(alice.brig('stop', 'alice-1')).toMatchObject({ status: 0 });
+    });
+
+    test('with the console alone type at it, and do nothing else', async () => {
+      ok('start', 'alice-1');
+      ok('grant', bob.name, 'console', 'alice-1');
+      await stage.until('the banner', () => bob.type('alice-1', '').includes('GUEST UP'));
+      await stage.until('the echo', () => bob.type('alice-1', 'xyz').includes('xyz'));
+      for (const verb of ['stop', 'kill', 'restart', 'destroy'])
+        expect(bob.brig(verb, 'alice-1'), verb).toMatchObject({ status: 77 });
+      expect(bob.brig('snapshot', 'create', 'alice-1')).toMatchObject({ status: 77 });
+      ok('revoke', bob.name, 'console', 'alice-1');
+    });
+
+    test('with view alone read the console, and what they type goes nowhere', () => {
+      ok('grant', bob.name, 'view', 'alice-1');
+      expect(bob.type('alice-1', 'nothing-of-this')).not.toContain('nothing-of-this');
+      expect(bob.brig('console', 'alice-1', '--history').stdout).toContain('GUEST UP');
+      ok('revoke', bob.name, 'view', 'alice-1');
+      expect(bob.brig('console', 'alice-1', '--history')).toMatchObject({ status: 69 });
+      ok('stop', 'alice-1');
+    });
+
+    test('come from elsewhere with a key, until it is revoked', async () => {
+      const home = join(stage.dir, 'home');
+      mkdirSync(home, { mode: 0o700 });
+      chownSync(home, bob.uid, 0);
+      const fingerprint = /"fingerprint":"([0-9a-f]{64})"/.exec(stage.log)?.[1] ?? '';
+      const login = ['login', `https://127.0.0.1:${PORT}`, '--name', 'node1', '--fingerprint', fingerprint];
+      const asked = bob.remote(home, ...login);
+      const line = /brig key add (\S+) '(ed25519 [^']+)'/.exec(asked.stderr);
+      expect(asked, asked.stderr).toMatchObject({ status: 77 });
+      ok('key', 'add', 'laptop', line?.[2] ?? '', '--owner', bob.name, '--expires', '1h');
+      expect(JSON.parse(bob.remote(home, 'whoami', '--json').stdout)).toMatchObject({
+        ...{ id: 'key:laptop', isRoot: false, owner: bob.name },
+      });
+      expect(JSON.parse(bob.remote(home, 'list', '--json').stdout)).toMatchObject([{ name: 'bob-1' }]);
+      expect(bob.remote(home, 'show', 'alice-1')).toMatchObject({ status: 69 });
+      expect(bob.remote(home, 'start', 'bob-1'), 'start').toMatchObject({ status: 0 });
+      const console = bob.remoteLater(home, 'console', 'bob-1', '--view');
+      await stage.until('the console from elsewhere', () => console.text().includes('GUEST UP'));
+      ok('key', 'revoke', 'laptop');
+      expect(bob.remote(home, 'list')).toMatchObject({ status: 77 });
+      expect(ok('audit-log', '--who', 'key:laptop')).toMatch(/127\.0\.0\.1.*POST \/vms\/\{name\}\/start vm:bob-1/);
+      ok('stop', 'bob-1');
     });
 
     test('lose what goes on when they lose the right to it', async () => {
