@@ -68,17 +68,20 @@ const ON_OTHERS = ALL & ~bitOf('create');
 const givenBy = ({ role }: Grant, call: string, calls: readonly string[]): number =>
   maskOf(role) & (call === 'node' && calls.length > 1 ? ON_OTHERS : ALL);
 
-/** Rules of these subjects on an object, with what each gives. */
-const grantsOn = function* (
+/** The first rule of these subjects on an object that is looked for. No generator: this is asked for every VM of a list. */
+const findGrant = (
   policy: Policy,
   subjects: readonly string[],
   calls: readonly string[],
-): Generator<readonly [Grant, number]> {
+  isIt: (given: number) => boolean,
+): Grant | undefined => {
   for (const subject of subjects) {
     const objects = policy.get(subject);
     if (!objects) continue;
-    for (const call of calls) for (const grant of objects.get(call) ?? []) yield [grant, givenBy(grant, call, calls)];
+    for (const call of calls)
+      for (const grant of objects.get(call) ?? []) if (isIt(givenBy(grant, call, calls))) return grant;
   }
+  return undefined;
 };
 
 type Who = Pick<Principal, 'id' | 'isRoot' | 'subjects' | 'owner'>;
@@ -89,7 +92,10 @@ const isOwner = (owner: string | undefined, target: Target): boolean => owner !=
 export const rightsOf = (policy: Policy, { isRoot, subjects, owner }: Who, target: Target): number => {
   if (isRoot) return ALL;
   let mask = isOwner(owner, target) ? maskOf(OWNER) : 0;
-  for (const [, given] of grantsOn(policy, subjects, callsOf(target))) mask |= given;
+  findGrant(policy, subjects, callsOf(target), (given) => {
+    mask |= given;
+    return false;
+  });
   return mask;
 };
 
@@ -99,8 +105,8 @@ export const decide = (policy: Policy, who: Who, verb: Verb, target: Target): De
   const bit = bitOf(verb);
   if (isOwner(who.owner, target) && (maskOf(OWNER) & bit) !== 0)
     return { allow: true, rule: `owner of ${renderTarget(target)}` };
-  for (const [grant, given] of grantsOn(policy, who.subjects, callsOf(target)))
-    if ((given & bit) !== 0) return { allow: true, rule: renderGrant(grant) };
+  const grant = findGrant(policy, who.subjects, callsOf(target), (given) => (given & bit) !== 0);
+  if (grant) return { allow: true, rule: renderGrant(grant) };
   return { allow: false, rule: `nothing gives ${who.id} ${verb} on ${renderTarget(target)}` };
 };
 

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { Client } from '../../src/api/client.ts';
 import { Stage } from '../demo/stage.ts';
+import { decideCost } from './access.ts';
 import { auditCost } from './audit.ts';
 import { auditLogCost } from './audit-log.ts';
 import { consoleRate, floodCost } from './console.ts';
@@ -96,6 +97,7 @@ const thousands = async (): Promise<void> => {
   const few = await scale(FEW);
   const many = await scale(MANY);
   row(`list of ${MANY} VMs through the API, against ${FEW}`, many.listMs, few.listMs, 'ms', '25 ms, 12x');
+  row(`list of the 10 of ${MANY} VMs that are a tenant's, against ${FEW}`, many.tenantMs, few.tenantMs, 'ms', '5 ms');
   row(`a pass over ${MANY} VMs, against ${FEW}`, many.passMs, few.passMs, 'ms', '1000 ms, 12x');
   row(`processes of a pass over ${MANY} VMs`, many.processes, 0, '', '8');
   row(`processes of a brigd that comes up to ${MANY} running VMs`, many.adoption, few.adoption, '', '1x');
@@ -187,6 +189,7 @@ const main = async (): Promise<void> => {
   row('an entry of the audit log, against appendFileSync', log.alone, log.bare, 'us', '20 us');
   row('... among others at the same time', log.together, log.bare, 'us', '20 us');
   row('... verified', log.verify, 0, 'us', '');
+  row('a decision by 10,000 rules, against 100', decideCost(10_000), decideCost(100), 'us', '10 us');
   await networks();
   await elsewhere();
   await thousands();

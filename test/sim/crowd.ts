@@ -14,12 +14,16 @@ const seenOf = (stale: Seen, vm: Vm, defined: ReadonlySet<string>): Seen => {
   return { ...stale, stateDirs: new Set([name]), datasets: new Map(renamed), focus };
 };
 
+const OWNED = 10;
+
 export interface CrowdOptions {
   readonly vms: number;
   /** Defined VMs that run. */
   readonly running: number;
   /** Networks that translate, among which the VMs are; none: all are on one bridge. */
   readonly networks?: number;
+  /** Whose the first ten of them are. */
+  readonly owner?: string;
   readonly paths?: { readonly stateDir: string; readonly runDir: string };
 }
 
@@ -27,7 +31,7 @@ export interface CrowdOptions {
  * A model with that many VMs, each created and started by the engine, and no brigd on it.
  * A start looks at the whole host; while the crowd is made it looks at a host with one VM instead.
  */
-export const crowd = async ({ vms, running, paths, networks = 0 }: CrowdOptions): Promise<World> => {
+export const crowd = async ({ vms, running, paths, owner, networks = 0 }: CrowdOptions): Promise<World> => {
   const options = { cpus: 64, memoryBytes: 2 ** 44 };
   const world = await new World(options, undefined, paths).prepare('shared');
   world.keeper.close();
@@ -40,6 +44,7 @@ export const crowd = async ({ vms, running, paths, networks = 0 }: CrowdOptions)
   const up = async (name: string, isRunning = true): Promise<void> => {
     await world.create({
       name,
+      ...(owner !== undefined && Number(name.slice(1)) < OWNED ? { owner } : {}),
       disks: [{ zvol: { size: '64M' } }],
       nics: [networks > 0 ? { network: `n${Number(name.slice(1)) % networks}` } : {}],
     });
