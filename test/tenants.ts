@@ -197,6 +197,23 @@ export const tellTenants = (config: Record<string, unknown> = {}): void => {
       ]);
     });
 
+    test('who may create of one template choose its parameters, and nothing else', () => {
+      ok('revoke', bob.name, 'create', 'node');
+      expect(bob.brig('create', 'bob-t', ...SMALL)).toMatchObject({ status: 77 });
+      ok('grant', bob.name, 'create', 'template:test');
+      ok('grant', bob.name, 'network', 'network:default');
+      expect(bob.brig('create', 'bob-t', '--template', 'test', '--label', 'a=b'), 'create').toMatchObject({
+        status: 0,
+      });
+      expect(bob.brig('create', 'bob-u', '--template', 'test', '--cpus', '2')).toMatchObject({ status: 77 });
+      expect(bob.brig('create', 'bob-u', '--template', 'debian')).toMatchObject({ status: 77 });
+      expect(JSON.parse(bob.get('/v1/templates').text)).toMatchObject([{ name: 'test' }]);
+      expect(bob.brig('destroy', 'bob-t')).toMatchObject({ status: 0 });
+      ok('grant', bob.name, 'create', 'node');
+      ok('revoke', bob.name, 'create', 'template:test');
+      ok('revoke', bob.name, 'network', 'network:default');
+    });
+
     test("cannot tell another's VM from none, by any request that there is", () => {
       const { text } = bob.get('/v1/openapi.json');
       const [real, none] = ['alice-1', 'alicf-1'].map((vm) => bob.ask(requestsOn(text, vm)));

@@ -209,6 +209,11 @@ export class Client {
     return this.#lines('POST', '/vms', listener, document);
   }
 
+  /** Of a template of the node: its name, values of parameters, labels and cloud-init. */
+  createOf(template: string, chosen: object, listener: OperationListener = {}): Promise<VmView> {
+    return this.#lines('POST', `/vms?template=${encodeURIComponent(template)}`, listener, chosen);
+  }
+
   operate(
     verb: 'start' | 'stop' | 'kill' | 'restart' | 'resolve',
     name: string,

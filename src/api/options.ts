@@ -22,6 +22,14 @@ import type { Call } from './route.ts';
 import type { Sessions } from './sessions.ts';
 import type { Screens } from './vnc.ts';
 
+/** A template as a node offers it. Shape is stable. */
+export interface TemplateView {
+  readonly name: string;
+  readonly summary: string;
+  /** What each may be, in words. */
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
 /** What the API answers with. */
 export interface ApiOptions<Seen> {
   readonly engine: Engine<Seen>;
@@ -48,6 +56,7 @@ export interface ApiOptions<Seen> {
   /** `exactly`: those that were named must run. */
   readonly audit: (names: readonly string[], exactly: boolean) => Promise<readonly Audit[]>;
   readonly doctor: () => Promise<readonly Finding[]>;
+  readonly templates: (who: Principal) => Promise<readonly TemplateView[]>;
   readonly quotas: (owners: readonly string[] | 'all') => readonly QuotaView[];
   readonly host: Host;
   readonly bases: Bases;

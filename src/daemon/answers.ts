@@ -1,18 +1,21 @@
+import { NODE } from '../acl/policy.ts';
 import { admit } from '../engine/admission.ts';
 import type { Access } from '../engine/access.ts';
 import { auditVms } from '../engine/audit.ts';
 import type { Engine } from '../engine/engine.ts';
 import { quotaOf } from '../engine/quota.ts';
 import { Admittance } from '../api/admittance.ts';
-import type { ApiOptions } from '../api/options.ts';
+import type { ApiOptions, TemplateView } from '../api/options.ts';
 import type { Call } from '../api/route.ts';
 import { BrigError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { incomingOf } from '../image/from-vm.ts';
+import { listTemplates } from '../io/templates.ts';
 import type { ImageStore } from '../image/image-store.ts';
 import type { ImageView } from '../platform/images.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
+import { parseFromTemplate, parseTemplate, renderParameter, renderTemplate } from '../spec/template.ts';
 import { parseVmDocument, type VmSpec } from '../spec/vm.ts';
 import type { Store } from '../store/store.ts';
 import type { Principal } from '../acl/principal.ts';
@@ -65,22 +68,56 @@ const quotas =
     return (owners === 'all' ? [...all].sort() : owners).map((owner) => quotaOf(owner, store, config));
   };
 
+/** A document as its caller says it, or as he chose of a template: whoever may create of that alone chooses no more. */
+const statedBy = async <Seen>({ access }: Parts<Seen>, call: Call): Promise<unknown> => {
+  const { template: name } = call.query as { template?: string };
+  if (name === undefined) {
+    access.check(call.who, 'create', NODE, 'create VM');
+    return await call.body();
+  }
+  if (!access.can(call.who, 'create', NODE)) access.check(call.who, 'create', { kind: 'template', name }, 'create VM');
+  const file = (await listTemplates()).get(name);
+  if (!file) throw new BrigError('spec.invalid', `find template: expected one of this node, got another`);
+  const template = parseTemplate(file.text, `template ${name}`);
+  const { name: vm, set, cloudInit, labels } = parseFromTemplate(await call.body(), 'request');
+  const document = renderTemplate(template, vm, new Map(Object.entries(set)));
+  const both = { ...(document.cloudInit ?? {}), ...(cloudInit ?? {}) };
+  const all = { ...((document.labels as object | undefined) ?? {}), ...labels };
+  return { ...document, labels: all, ...(document.cloudInit || cloudInit ? { cloudInit: both } : {}) };
+};
+
+/** Templates of this node that a caller may create of, or look at. */
+const templatesFor =
+  <Seen>({ access }: Parts<Seen>) =>
+  async (who: Principal): Promise<TemplateView[]> => {
+    const all = [...(await listTemplates())].filter(
+      ([name]) =>
+        access.can(who, 'create', NODE) ||
+        access.can(who, 'view', { kind: 'template', name }) ||
+        access.can(who, 'create', { kind: 'template', name }),
+    );
+    return all.map(([name, { text }]) => {
+      const { summary, parameters } = parseTemplate(text, `template ${name}`);
+      const told = Object.entries(parameters).map(([key, each]) => [key, renderParameter(each)]);
+      return { name, summary, parameters: Object.fromEntries(told) as Record<string, string> };
+    });
+  };
+
 /** What a request to create a VM asks for: what its caller may not have is refused before its image is looked at. */
 const specOf = <Seen>(parts: Parts<Seen>, admittance: () => Admittance<Seen>): ((call: Call) => Promise<VmSpec>) => {
   const { access, images, host, platform } = parts;
   const known = new WeakMap<Call, Promise<VmSpec>>();
   const make = async (call: Call): Promise<VmSpec> => {
     const { who } = call;
-    access.check(who, 'create', { kind: 'node', name: '' }, 'create VM');
-    const document = parseVmDocument(await call.body());
+    const stated = await statedBy(parts, call);
+    const document = parseVmDocument(stated);
     const admission = {
       access,
       imageOf: (by: Principal, ref: string) => admittance().imageOf(by, ref),
       checkNetwork: (by: Principal, name: string) => void admittance().checkNetwork(by, 'network', name),
     };
     const owner = await admit(admission, who, document);
-    const stated = (await call.body()) as object;
-    const asked = owner === undefined ? stated : { ...stated, owner };
+    const asked = owner === undefined ? stated : { ...(stated as object), owner };
     return await images.complete(host, asked, { uefi: platform.uefi, arch: await platform.arch(host) });
   };
   return (call) => {
@@ -104,5 +141,6 @@ export const answersOf = <Seen>(parts: Parts<Seen>, admittance: () => Admittance
     promoteImage: promoteImage(parts),
     imageFrom: imageFrom(parts),
     specOf: specOf(parts, admittance),
+    templates: templatesFor(parts),
   };
 };

@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { BrigError } from '../base/errors.ts';
 import { parseBytes } from '../base/units.ts';
 import { parseText, parseWith } from './document.ts';
-import { expected } from './fields.ts';
+import { cloudInit } from './cloud-init.ts';
+import { expected, labels, name as vmName } from './fields.ts';
 
 const line = z.string().regex(/^[^\u0000-\u001f\u007f]{1,300}$/, expected('a text on one line'));
 const summary = line.optional();
@@ -40,6 +41,19 @@ const template = z.strictObject({
   /** A VM document without a name; `${parameter}` stands for a value, `$$` for a dollar. */
   vm: z.record(z.string(), z.json()),
 });
+
+/** What somebody who may not say a document himself may choose of a template. */
+const fromTemplate = z.strictObject({
+  name: vmName,
+  /** Values of parameters. */
+  set: z.record(z.string(), line).default({}),
+  cloudInit: cloudInit.optional(),
+  labels,
+});
+
+/** Errors: spec.invalid. */
+export const parseFromTemplate = (value: unknown, source: string): z.output<typeof fromTemplate> =>
+  parseWith(fromTemplate, value, source, 'spec.invalid');
 
 export type Template = z.output<typeof template>;
 type Parameter = z.output<typeof parameter>;

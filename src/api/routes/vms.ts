@@ -68,6 +68,11 @@ export const vmRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
         change: (call, request) => engine.destroy(nameOf(call), { ...request, force: call.query.force === true }),
       },
     },
+    {
+      ...{ method: 'GET', path: '/templates', summary: 'what the caller may create of', answer: 'TemplateView[]' },
+      ...{ needs: { within: 'create on the node, or view or create on each template' } },
+      run: { json: ({ who }) => o.templates(who) },
+    },
     ...powerRoutes(o, tag),
     ...toldRoutes(o),
     ...snapshotRoutes(o, tag),

@@ -1,6 +1,8 @@
 import { resolve } from 'node:path';
+import type { OperationListener } from '../../api/client.ts';
 import { BrigError } from '../../base/errors.ts';
 import { parseBytes } from '../../base/units.ts';
+import type { VmView } from '../../engine/view.ts';
 import { printJson, type Call, type CliCommand, type Options, type Values } from '../command.ts';
 import { asList, asNumber, asText, given, readDocument, toLabel } from '../document.ts';
 import { withProgress } from '../progress.ts';
@@ -134,6 +136,27 @@ const OPTIONS: Options = {
   label: { type: 'string', multiple: true, about: 'a label, to select VMs by', value: 'K=V', is: 'label' },
 };
 
+/** What may be said beside a template by whoever may create of that template alone. */
+const WITH_TEMPLATE = ['template', 'set', 'label', 'cloud-init', 'hostname', 'ssh-key', 'user-data', 'json'];
+
+/** Whoever may not say a document himself may still choose of a template that is the node's. */
+const make = async (call: Call, document: unknown, on: OperationListener): Promise<VmView> => {
+  const { client, values } = call;
+  const template = asText(values.template);
+  try {
+    return await client.create(document, on);
+  } catch (error) {
+    const isDenied = error instanceof BrigError && error.code === 'acl.denied';
+    const isOfNode = template !== undefined && !template.includes('/');
+    if (!isDenied || !isOfNode || !Object.keys(values).every((key) => WITH_TEMPLATE.includes(key))) throw error;
+    const [{ settingsOf }, { cloudInitOf }] = await Promise.all([import('../template.ts'), import('../cloud-init.ts')]);
+    const cloudInit = await cloudInitOf(values);
+    const labels = values.label === undefined ? undefined : Object.fromEntries(asList(values.label).map(toLabel));
+    const set = Object.fromEntries(settingsOf(values));
+    return await client.createOf(template, given({ name: call.operands[0], set, cloudInit, labels }), on);
+  }
+};
+
 export const createCommand: CliCommand = {
   usage:
     'brig create -f FILE | NAME --template TEMPLATE [--set KEY=VALUE]...|--image IMAGE|--rom FILE|--uefi CODE --uefi-vars VARS|--test-rom [--cpus N] [--memory 1G] [--disk 20G|zvol:20G|file:20G|FILE]... [--nic NETWORK[:direct]]... [--cloud-init] [--hostname NAME] [--ssh-key FILE|KEY]... [--user-data FILE] [--restart never|on-failure|always] [--autostart] [--label K=V]...',
@@ -150,7 +173,7 @@ export const createCommand: CliCommand = {
   run: async (call) => {
     const { document, hint } = await parse(call);
     const what = `create ${(document as { name: string }).name}`;
-    const made = withProgress(call.client, what, true, (on) => call.client.create(document, on));
+    const made = withProgress(call.client, what, true, (on) => make(call, document, on));
     const vm = await made.catch((error: unknown) => {
       if (hint === undefined || !(error instanceof BrigError) || error.code !== 'image.unknown') throw error;
       throw new BrigError(error.code, error.message, { hint });
