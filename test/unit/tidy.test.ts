@@ -48,7 +48,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
 /** Packages and parts of Node that reach outside: each has its rooms. */
 const OWNERS: Readonly<Record<string, readonly string[]>> = {
   execa: ['io', 'daemon'],
-  zod: ['spec'],
+  zod: ['spec', 'api'],
   tweetnacl: ['acl'],
   yaml: ['spec'],
   'ip-num': ['net'],
