@@ -5,6 +5,7 @@ import type { Host } from '../base/host.ts';
 import { Access } from '../engine/access.ts';
 import type { Boot } from '../engine/boot.ts';
 import type { Consoles } from '../engine/consoles.ts';
+import { Counters } from '../engine/counters.ts';
 import type { EventLog } from '../engine/events.ts';
 import type { Reconciler } from '../engine/reconcile.ts';
 import { trustIn } from '../image/trusting.ts';
@@ -13,6 +14,7 @@ import type { Layout } from '../platform/layout.ts';
 import { Accounts } from './accounts.ts';
 import { answersOf, type Parts } from './answers.ts';
 import { Doors } from './doors.ts';
+import { figuresOf } from './figures.ts';
 
 export interface FrontOptions<Seen> extends Omit<Parts<Seen>, 'access'> {
   readonly events: EventLog;
@@ -59,6 +61,8 @@ export const frontOf = <Seen>(options: FrontOptions<Seen>): Front => {
   });
   access.open();
   const sessions = new Sessions((who) => access.principal(who.id));
+  const counters = new Counters();
+  const uncount = events.listen(counters.take);
   const api: Api<Seen> = new Api({
     ...options,
     ...{ access, sessions },
@@ -66,6 +70,8 @@ export const frontOf = <Seen>(options: FrontOptions<Seen>): Front => {
     bases: platform.bases,
     trust: trustIn(places.keysDir),
     settle: () => doors.sync(),
+    counters,
+    figures: figuresOf(store, places.store, options.config.stateDir),
   });
   const doors = new Doors({
     ...{ api, layout: places, accounts, onChange: () => sessions.review() },
@@ -77,5 +83,11 @@ export const frontOf = <Seen>(options: FrontOptions<Seen>): Front => {
     sessions.review();
     void doors.sync();
   });
-  return { doors, unlisten };
+  return {
+    doors,
+    unlisten: () => {
+      uncount();
+      unlisten();
+    },
+  };
 };

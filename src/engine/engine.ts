@@ -20,7 +20,7 @@ import { Repairs, type Difference } from './repair.ts';
 import { named, stuck, type Outcome, type Request } from './request.ts';
 import { toTold, type VmView } from './view.ts';
 import { Snapshots } from './snapshots.ts';
-import { Views } from './views.ts';
+import { Views, type VmState } from './views.ts';
 
 export interface EngineOptions<Seen> extends Omit<ChangeOptions<Seen>, 'looks'> {
   readonly config: Config;
@@ -116,6 +116,8 @@ export class Engine<Seen> {
   listJson(): Promise<Buffer> {
     return this.#views.listJson();
   }
+
+  readonly states = (): Promise<readonly VmState[]> => this.#views.states();
 
   async show(name: string): Promise<VmView> {
     this.row(name);
