@@ -157,9 +157,11 @@ const VERBS: Readonly<Record<string, Verb>> = {
   edit: async (call, name) => {
     const own = required(name, 'edit');
     if (call.values.file === undefined) throw usage('-f FILE with edit, got none', 'edit');
+    // Read first: whoever changes it while this document is on its way is not written over.
+    const tag = await call.client.networkTag(own);
     const document = await documentOf(call, undefined);
     const edited = await withProgress(call.client, `edit network ${own}`, false, (on) =>
-      call.client.editNetwork(own, document, on),
+      call.client.editNetwork(own, document, on, tag),
     );
     if (call.json) printJson(edited);
   },
