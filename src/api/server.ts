@@ -14,13 +14,9 @@ import type { ApiOptions } from './options.ts';
 import { httpStatus, PREFIX, type Line } from './protocol.ts';
 import { Repeats } from './repeats.ts';
 import { Router, type Call, type Matched, type Route } from './route.ts';
-import { accessRoutes, auditRoutes } from './routes/access.ts';
-import { consoleRoutes } from './routes/consoles.ts';
-import { imageRoutes } from './routes/images.ts';
-import { networkRoutes } from './routes/networks.ts';
-import { nodeRoutes } from './routes/node.ts';
-import { vmRoutes } from './routes/vms.ts';
+import { routesOf } from './routes/table.ts';
 import { Throttle } from './throttle.ts';
+import { Traffic } from './traffic.ts';
 
 /** A request as it goes through. */
 interface Passage {
@@ -80,26 +76,20 @@ export class Api<Seen> {
   readonly #o: ApiOptions<Seen>;
   readonly #router: Router;
   readonly #throttle: Throttle;
+  readonly #traffic = new Traffic();
   readonly admittance: Admittance<Seen>;
   readonly #repeats: Repeats;
 
   constructor(options: ApiOptions<Seen>) {
     this.#o = options;
-    this.#router = new Router([
-      ...vmRoutes(options),
-      ...consoleRoutes(options),
-      ...networkRoutes(options),
-      ...imageRoutes(options),
-      ...nodeRoutes(options),
-      ...accessRoutes(options),
-      ...auditRoutes(options),
-    ]);
+    this.#router = new Router(routesOf(options, this.#traffic));
     this.#throttle = new Throttle();
     this.admittance = new Admittance(options);
     this.#repeats = new Repeats(options.store, () => options.host.now());
   }
 
   readonly handle = (request: IncomingMessage, response: ServerResponse, who: Principal): void => {
+    response.once('close', () => this.#traffic.count(request.method, response.headersSent ? response.statusCode : 0));
     void this.#answer(request, response, who).catch((error: unknown) => {
       if (response.headersSent)
         response.end(`${JSON.stringify({ type: 'error', error: toErrorBody(error) } satisfies Line)}\n`);
@@ -243,6 +233,7 @@ export class Api<Seen> {
     void this.#attach(request, socket, head, who).catch((error: unknown) => {
       const body = toErrorBody(error);
       const text = JSON.stringify({ error: body });
+      this.#traffic.count(request.method, httpStatus(body));
       socket.end(
         `HTTP/1.1 ${httpStatus(body)} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`,
       );
@@ -259,6 +250,7 @@ export class Api<Seen> {
       if (!handler)
         throw new BrigError('api.invalid', `upgrade ${passage.note.object}: expected a resource that can be upgraded`);
       await handler(call, socket, head);
+      this.#traffic.count(request.method, 101);
     });
   }
 }
