@@ -1,4 +1,4 @@
-/** Installs the Debian packages that real VMs on Linux need, or names them in one line. Silent when all are there. */
+/** Installs the Debian packages that real VMs on Linux and tests of shells need, or names them in one line. Silent when all are there. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 
@@ -23,6 +23,9 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/usr/lib/systemd/boot/efi/linuxx64.efi.stub': 'systemd-boot-efi',
   '/usr/bin/cpio': 'cpio',
   '/bin/busybox': 'busybox-static',
+  '/usr/bin/zsh': 'zsh',
+  '/usr/bin/fish': 'fish',
+  '/usr/bin/tcsh': 'tcsh',
   '/usr/bin/cc': 'gcc',
   '/usr/include/stdio.h': 'libc6-dev',
 };

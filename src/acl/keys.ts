@@ -29,7 +29,7 @@ export const fingerprintOf = (publicBytes: Uint8Array): string =>
   createHash('sha256').update(publicBytes).digest('hex').slice(0, 16);
 
 /** Exactly these bytes in exactly one spelling; undefined for anything else. */
-const decode = (text: string, bytes: number): Uint8Array | undefined => {
+export const decode = (text: string, bytes: number): Uint8Array | undefined => {
   const decoded = Buffer.from(text, 'base64');
   return decoded.length === bytes && decoded.toString('base64') === text ? new Uint8Array(decoded) : undefined;
 };

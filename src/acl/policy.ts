@@ -47,7 +47,7 @@ export const compile = (grants: readonly Grant[]): Policy => {
 };
 
 export const renderTarget = ({ kind, name }: Target): string => (kind === 'node' ? 'node' : `${kind}:${name}`);
-export const renderGrant = ({ principal, role, object }: Grant): string => `${role} on ${object} to ${principal}`;
+const renderGrant = ({ principal, role, object }: Grant): string => `${role} on ${object} to ${principal}`;
 
 /** What a rule may call this object. */
 const callsOf = ({ kind, name, labels = {} }: Target): string[] => {

@@ -61,8 +61,12 @@ const readKeyFile = async (host: Host, path: string, closedTo: number, why: stri
 const SECRET_BITS = 0o177;
 const PUBLIC_BITS = 0o022;
 
+/** Text of a small file that is root's alone. Errors: acl.invalid, acl.denied. */
+export const readSecretFile = (host: Host, path: string): Promise<string> =>
+  readKeyFile(host, path, SECRET_BITS, 'others than root may read it');
+
 const readSecretKey = async (host: Host, path: string): Promise<SigningKey> =>
-  parseSecretKey(await readKeyFile(host, path, SECRET_BITS, 'others than root may read it'), path);
+  parseSecretKey(await readSecretFile(host, path), path);
 
 /** This host's own key, made when there is none. Errors: acl.invalid, acl.denied. */
 export const openHostKey = async (host: Host, dir: string): Promise<SigningKey> => {

@@ -25,10 +25,17 @@ export const sendText = (
 export const sendJson = (response: ServerResponse, status: number, body: unknown): void =>
   sendText(response, status, `${JSON.stringify(body)}\n`);
 
+const LINGER_MS = 500;
+
 /** An error as its answer; nothing more is read from who sent it. */
 export const sendError = (response: ServerResponse, error: unknown): void => {
   const body = toErrorBody(error);
   if (body.code === 'api.busy') response.setHeader('retry-after', '1');
+  if (!response.req.complete) {
+    // What is still to come is not read: its sender has some time to hear why.
+    response.setHeader('connection', 'close');
+    response.once('finish', () => setTimeout(() => response.req.destroy(), LINGER_MS).unref());
+  }
   sendJson(response, httpStatus(body), { error: body });
 };
 
@@ -59,17 +66,19 @@ export const drained = (response: ServerResponse): Promise<void> =>
 const tooLate = (): BrigError =>
   new BrigError('api.invalid', `read request: expected its body within ${LIMITS.bodyTimeoutMs / 1000} s, got less`);
 
-/** The bytes of a body. Errors: api.invalid for one that is too large, or does not come. */
-const readBytes = async (request: IncomingMessage): Promise<Buffer> => {
+/** The bytes of a body; what is too much stays unread. Errors: api.invalid for one that is too large, or does not come. */
+const readBytes = async (source: AsyncIterable<Buffer>, request: IncomingMessage): Promise<Buffer> => {
   const chunks: Buffer[] = [];
   let bytes = 0;
   const timer = setTimeout(() => request.destroy(tooLate()), LIMITS.bodyTimeoutMs).unref();
   try {
-    for await (const chunk of request) {
-      bytes += (chunk as Buffer).length;
+    // Without the end that for-of makes of a stream: whoever sent too much is still to be told.
+    const iterator = source[Symbol.asyncIterator]();
+    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
+      bytes += next.value.length;
       if (bytes > LIMITS.requestBytes)
         throw new BrigError('api.invalid', `read request: expected at most ${LIMITS.requestBytes} bytes, got more`);
-      chunks.push(chunk as Buffer);
+      chunks.push(next.value);
     }
   } finally {
     clearTimeout(timer);
@@ -81,10 +90,11 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
 /** Reads a body once, however often it is asked for. Errors: api.invalid. */
 export const bodyReader = (
+  source: AsyncIterable<Buffer>,
   request: IncomingMessage,
 ): { bytes: () => Promise<Buffer>; body: () => Promise<unknown> } => {
   let bytes: Promise<Buffer> | undefined;
-  const read = (): Promise<Buffer> => (bytes ??= readBytes(request));
+  const read = (): Promise<Buffer> => (bytes ??= readBytes(source, request));
   return {
     bytes: read,
     body: async () => {

@@ -5,9 +5,6 @@ import { fromErrorBody, type ErrorBody } from '../base/errors.ts';
 import type { ShutdownEnd } from '../engine/boot.ts';
 import type { Explanation } from '../engine/explain.ts';
 import type { PlanLine } from '../engine/changes.ts';
-import type { Answer, Asked, GrantView } from '../engine/access.ts';
-import type { QuotaView } from '../engine/quota.ts';
-import type { AccessKeyView } from '../engine/keys.ts';
 import type { Outcome } from '../engine/request.ts';
 import type { VmView } from '../engine/view.ts';
 import type { Audit } from '../platform/audit.ts';
@@ -20,15 +17,20 @@ import type { JailView, LeaseView, NetworkDetail, NetworkView } from '../platfor
 import type { SnapshotView } from '../platform/snapshots.ts';
 import type { SignedImage } from '../spec/image.ts';
 import { Inbox } from '../base/inbox.ts';
+import { openConsole, type ConsoleAsk, type ConsoleStream } from './console-client.ts';
 import { decodeFrames, type Frame } from './frames.ts';
-import type { KeyRequest } from './keys.ts';
-import { PREFIX, UPGRADE, type WhoAmI } from './protocol.ts';
-import { LocalTransport, upgradeTo, type Transport } from './transport.ts';
+import { AccessClient } from './access-client.ts';
+import { PREFIX, type WhoAmI } from './protocol.ts';
+import { LocalTransport, type Transport } from './transport.ts';
+import { upgrade, UPGRADE_VNC } from './upgrade.ts';
 import { upload } from './upload.ts';
+import { SecretClient } from './secrets.ts';
 import { linesOf, readAll, Wire, type OperationListener } from './wire.ts';
 
 /** brigd's API from another process. Errors: those of brigd; daemon.unreachable; host.denied. */
 export class Client {
+  readonly access = new AccessClient((...asked) => this.#json(...asked));
+  readonly secrets = new SecretClient((...asked) => this.#json(...asked));
   readonly #wire: Wire;
 
   /** Of this node by the path of a socket. */
@@ -272,27 +274,6 @@ export class Client {
     return this.#json('GET', '/whoami');
   }
 
-  /** Rules that concern the caller; all for an administrator. */
-  grants(): Promise<GrantView[]> {
-    return this.#json('GET', '/access/grants');
-  }
-
-  grant(asked: Asked): Promise<Outcome> {
-    return this.#json('POST', '/access/grants', asked);
-  }
-
-  revoke(asked: Asked): Promise<Outcome> {
-    return this.#json('POST', '/access/revoke', asked);
-  }
-
-  testAccess(principal: string, verb: string, object: string): Promise<Answer> {
-    return this.#json('GET', `/access/test?${new URLSearchParams({ principal, verb, object }).toString()}`);
-  }
-
-  quotas(): Promise<QuotaView[]> {
-    return this.#json('GET', '/quotas');
-  }
-
   /** Every VM that runs, in order. */
   shutdown(listener: OperationListener = {}, graceMs?: number): Promise<ShutdownEnd> {
     return this.#lines('POST', `/shutdown${graceMs === undefined ? '' : `?graceMs=${graceMs}`}`, listener);
@@ -338,28 +319,29 @@ export class Client {
   }
 
   /** The console's raw bytes, history first. */
-  async console(name: string): Promise<Duplex> {
-    const upgraded = await upgradeTo(
-      this.#wire.transport,
-      `${PREFIX}/vms/${encodeURIComponent(name)}/console`,
-      UPGRADE,
-    );
-    if ('socket' in upgraded) return upgraded.socket;
-    throw fromErrorBody((JSON.parse(await readAll(upgraded.refused)) as { error: ErrorBody }).error);
+  console(name: string, how: ConsoleAsk = {}): Promise<ConsoleStream> {
+    return openConsole(this.#wire.transport, name, how);
   }
 
-  /** Keys of people elsewhere. */
-  accessKeys(): Promise<AccessKeyView[]> {
-    return this.#json('GET', '/access/keys');
+  /** What is kept of a console, the newest bytes. */
+  async consoleHistory(name: string, bytes?: number): Promise<Buffer> {
+    const query = bytes === undefined ? '' : `?bytes=${bytes}`;
+    const response = await this.#wire.send('GET', `/vms/${encodeURIComponent(name)}/console/history${query}`);
+    if (response.statusCode !== 200)
+      throw fromErrorBody((JSON.parse(await readAll(response)) as { error: ErrorBody }).error);
+    const chunks: Buffer[] = [];
+    for await (const chunk of response) chunks.push(chunk as Buffer);
+    return Buffer.concat(chunks);
   }
 
-  addAccessKey(name: string, key: KeyRequest): Promise<AccessKeyView> {
-    return this.#json('PUT', `/access/keys/${encodeURIComponent(name)}`, key);
+  /** A unix socket on the node that is the caller's alone, for other tools. */
+  consoleSocket(name: string): Promise<{ path: string }> {
+    return this.#json('PUT', `/vms/${encodeURIComponent(name)}/console/socket`);
   }
 
-  /** `name`: of the key, or its fingerprint. */
-  revokeAccessKey(name: string): Promise<AccessKeyView> {
-    return this.#json('DELETE', `/access/keys/${encodeURIComponent(name)}`);
+  /** The screen's raw bytes: VNC. */
+  async vnc(name: string): Promise<Duplex> {
+    return (await upgrade(this.#wire.transport, `${PREFIX}/vms/${encodeURIComponent(name)}/vnc`, UPGRADE_VNC)).socket;
   }
 
   /** The API as an OpenAPI 3.1 document. */

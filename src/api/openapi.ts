@@ -55,7 +55,9 @@ const queryParameters = ({ query }: Route): Json[] => {
   }));
 };
 
-const isChange = ({ method, run }: Route): boolean => method !== 'GET' && ('json' in run || 'change' in run);
+/** Whether it may have a key: what is not kept in any form has none. */
+const isChange = ({ method, run, isSecret }: Route): boolean =>
+  method !== 'GET' && !isSecret && ('json' in run || 'change' in run);
 
 const headerParameters = (route: Route): Json[] => [
   ...(route.tag && route.method === 'GET' ? [header('If-None-Match', 'the ETag of what is known already')] : []),
@@ -93,7 +95,7 @@ const lineOf = (answer: string): Json => ({
 
 /** What an answer of a raw run is, in one of its forms. */
 const mediaOf = (media: Media, answer = 'Outcome'): Json => {
-  if (media === 'application/octet-stream') return { schema: { description: 'frames: see brigd(8)' } };
+  if (media === 'application/octet-stream') return { schema: { description: 'bytes: see brigd(8)' } };
   if (media === 'text/plain') return { schema: { type: 'string' } };
   return { schema: eachLine('of each line', answer.endsWith('[]') ? refTo(answer.slice(0, -2)) : lineOf(answer)) };
 };

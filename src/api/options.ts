@@ -6,6 +6,7 @@ import type { Consoles } from '../engine/consoles.ts';
 import type { Counters } from '../engine/counters.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { EventLog } from '../engine/events.ts';
+import type { Keys } from '../engine/keys.ts';
 import type { Reconciler } from '../engine/reconcile.ts';
 import type { VmView } from '../engine/view.ts';
 import type { Audit } from '../platform/audit.ts';
@@ -21,18 +22,23 @@ import type { Ledger } from './ledger.ts';
 import type { NodeFigures } from './metrics.ts';
 import type { Call } from './route.ts';
 import type { Sessions } from './sessions.ts';
+import type { Screens } from './vnc.ts';
 
 /** What the API answers with. */
 export interface ApiOptions<Seen> {
   readonly engine: Engine<Seen>;
   readonly access: Access;
   readonly sessions: Sessions;
+  readonly keys: Keys;
   readonly ledger: Ledger;
   /** Resolves when sockets are as rules are. */
   readonly settle: () => Promise<void>;
   readonly store: Pick<Store, 'answers'>;
   readonly events: EventLog;
   readonly consoles: Consoles;
+  readonly screens: Screens;
+  /** Path of a socket for other tools. Errors: acl.denied for whoever is no user of this host; vm.blocked. */
+  readonly consoleSocket: (who: Principal, vm: string) => Promise<string>;
   readonly reconciler: Reconciler<Seen>;
   readonly boot: Boot<Seen>;
   readonly findVm: (name: string) => VmRow | undefined;

@@ -30,8 +30,9 @@ export const httpStatus = (body: ErrorBody): number => {
     case 'acl.invalid':
       return 400;
     case 'host.denied':
-    case 'acl.denied':
       return 403;
+    case 'acl.denied':
+      return body.details?.authenticate === true ? 401 : 403;
     case 'api.unknown':
     case 'vm.unknown':
     case 'network.unknown':

@@ -23,7 +23,8 @@ export class Repeats {
   /** Errors: api.invalid for a key that was used for something else; api.busy while the first is under way. */
   async once(call: Call, route: Route, work: (remember: Remember) => Promise<void>): Promise<void> {
     const key = call.request.headers['idempotency-key'];
-    if (typeof key !== 'string' || route.method === 'GET') return await work(() => undefined);
+    // What a digest of a body would let somebody guess is not kept.
+    if (typeof key !== 'string' || route.method === 'GET' || route.isSecret) return await work(() => undefined);
     if (!KEY.test(key))
       throw new BrigError('api.invalid', 'read Idempotency-Key: expected 1 to 128 visible characters, got others');
     const { id } = call.who;

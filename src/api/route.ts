@@ -62,6 +62,8 @@ export interface Route {
   readonly answer?: AnswerName | `${AnswerName}[]`;
   /** How a raw run writes its answer: a list as lines, too, anything else as the lines of an operation. Absent: JSON. */
   readonly media?: readonly Media[];
+  /** Its body is kept nowhere, in no form. */
+  readonly isSecret?: true;
   /** What it costs, in requests: for the rate of its caller. Absent: one. */
   readonly cost?: number;
   /** A text that is another whenever what the answer describes is another: for ETag and If-Match. */

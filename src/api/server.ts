@@ -17,6 +17,15 @@ import { Router, type Call, type Matched, type Route } from './route.ts';
 import { routesOf } from './routes/table.ts';
 import { Throttle } from './throttle.ts';
 import { Traffic } from './traffic.ts';
+import { refuseUpgrade } from './upgrade.ts';
+
+/** A request as it comes in. */
+interface Came {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly who: Principal;
+  readonly body: AsyncIterable<Buffer>;
+}
 
 /** A request as it goes through. */
 interface Passage {
@@ -41,7 +50,7 @@ const noResource = (path: string, method = ''): BrigError =>
     hint: 'see brigd(8)',
   });
 
-const KINDS: Readonly<Record<string, string>> = { vms: 'vm', networks: 'network', images: 'image', keys: 'key' };
+const KINDS: Readonly<Record<string, string>> = { vms: 'vm', networks: 'network', images: 'image', secrets: 'secret' };
 
 /** What a path names, for the log. */
 const objectOf = ({ route, params }: Matched): string => {
@@ -88,9 +97,15 @@ export class Api<Seen> {
     this.#repeats = new Repeats(options.store, () => options.host.now());
   }
 
-  readonly handle = (request: IncomingMessage, response: ServerResponse, who: Principal): void => {
+  /** `body`: what is known to be the request's; by default as it comes. */
+  readonly handle = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    who: Principal,
+    body: AsyncIterable<Buffer> = request,
+  ): void => {
     response.once('close', () => this.#traffic.count(request.method, response.headersSent ? response.statusCode : 0));
-    void this.#answer(request, response, who).catch((error: unknown) => {
+    void this.#answer({ request, response, who, body }).catch((error: unknown) => {
       if (response.headersSent)
         response.end(`${JSON.stringify({ type: 'error', error: toErrorBody(error) } satisfies Line)}\n`);
       else sendError(response, error);
@@ -106,24 +121,18 @@ export class Api<Seen> {
     return { ...found, query: queryOf(found.route, new URLSearchParams(at < 0 ? '' : url.slice(at + 1))) };
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse, who: Principal): Promise<void> {
-    const passage = await this.#begin(request, response, who, (turn) => response.once('close', turn));
-    if (passage) await this.#through(passage, () => this.#run(passage));
+  async #answer(came: Came): Promise<void> {
+    const passage = await this.#begin(came, (turn) => came.response.once('close', turn));
+    await this.#through(passage, () => this.#run(passage));
   }
 
-  /** Found, and in turn; undefined: its caller went away meanwhile. What was no request of ours is written down, too. */
-  async #begin(
-    request: IncomingMessage,
-    response: ServerResponse,
-    who: Principal,
-    onTurn: (end: () => void) => void,
-  ): Promise<Passage | undefined> {
+  /** Found, and in turn. What was no request of ours is written down, too. */
+  async #begin({ request, response, who, body }: Came, onTurn: (end: () => void) => void): Promise<Passage> {
     try {
       const found = this.#find(request);
       if (!who.isRoot) onTurn(await this.#throttle.enter(who.id, found.route.cost));
       const { route, params, query } = found;
-      const body = bodyReader(request);
-      const call: Call = { who, params, query, ...body, request, response };
+      const call: Call = { who, params, query, ...bodyReader(body, request), request, response };
       const note: Note = { object: objectOf(found), rule: '' };
       return { call, route, note, verb: `${route.method} ${route.path}` };
     } catch (error) {
@@ -231,19 +240,15 @@ export class Api<Seen> {
   readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer, who: Principal): void => {
     socket.on('error', () => socket.destroy());
     void this.#attach(request, socket, head, who).catch((error: unknown) => {
-      const body = toErrorBody(error);
-      const text = JSON.stringify({ error: body });
-      this.#traffic.count(request.method, httpStatus(body));
-      socket.end(
-        `HTTP/1.1 ${httpStatus(body)} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`,
-      );
+      this.#traffic.count(request.method, httpStatus(toErrorBody(error)));
+      refuseUpgrade(socket, error);
     });
   };
 
   async #attach(request: IncomingMessage, socket: Duplex, head: Buffer, who: Principal): Promise<void> {
     // There is no answer to write to: what goes on is the socket's.
-    const passage = await this.#begin(request, undefined as never, who, (turn) => void socket.once('close', turn));
-    if (!passage) return;
+    const came = { request, response: undefined as never, who, body: request };
+    const passage = await this.#begin(came, (turn) => void socket.once('close', turn));
     const { route, call } = passage;
     await this.#through(passage, async () => {
       const handler = 'upgrade' in route.run ? route.run.upgrade[String(request.headers.upgrade)] : undefined;

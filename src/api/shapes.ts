@@ -8,6 +8,7 @@ import type { Explanation } from '../engine/explain.ts';
 import type { AccessKeyView } from '../engine/keys.ts';
 import type { QuotaView } from '../engine/quota.ts';
 import type { Outcome } from '../engine/request.ts';
+import type { LockView, SecretView } from '../engine/secrets.ts';
 import type { VmView } from '../engine/view.ts';
 import type { Audit } from '../platform/audit.ts';
 import type { BaseReport, BaseView } from '../platform/bases.ts';
@@ -27,13 +28,14 @@ import type { Line, WhoAmI } from './protocol.ts';
 /** What the API answers, by the names that routes and the OpenAPI document have for it. */
 export interface Answers {
   AccessAnswer: Answer;
-  AccessKey: AccessKeyView;
+  AccessKeyView: AccessKeyView;
   Audit: Audit;
   AuditEntry: AuditEntry;
   AuditReport: AuditReport;
   BaseReport: BaseReport;
   BaseView: BaseView;
   Cancelled: { readonly cancelled: boolean };
+  ConsoleSocket: { readonly path: string };
   Error: ErrorBody;
   EventRow: EventRow;
   Explanation: Explanation;
@@ -47,12 +49,15 @@ export interface Answers {
   KeyView: KeyView;
   LeaseView: LeaseView;
   Line: Line;
+  LockView: LockView;
   NetworkDetail: NetworkDetail;
   NetworkView: NetworkView;
   Outcome: Outcome;
   PlanLine: PlanLine;
   QuotaView: QuotaView;
   Removed: { readonly removed: string };
+  Rotated: { readonly secrets: number; readonly master: string };
+  SecretView: SecretView;
   ShutdownEnd: ShutdownEnd;
   SignedImage: SignedImage;
   SignedManifest: SignedManifest;
@@ -63,16 +68,20 @@ export interface Answers {
 
 /** What requests bring, after defaults were filled in. */
 export interface Bodies {
-  AccessKeyRequest: KeyDocument;
   AskedGrant: Asked;
   /** Of a jail that the path names. */
   Attachment: Omit<AttachmentSpec, 'jail'>;
   /** What is not said is the VM's. */
   ImageAbout: Pick<ImageManifest, 'name' | 'version'> &
     Partial<Pick<ImageManifest, 'arch' | 'os' | 'firmware' | 'cloudInit' | 'spec'>>;
-  /** The text of a public key's file. */
+  /** The text of a public key's file, for who signs images. */
   KeyLine: string;
+  /** A key that signs requests. */
+  KeyRequest: KeyDocument;
   NetworkDocument: NetworkSpec;
+  Passphrase: { readonly passphrase?: string };
+  /** One of both. */
+  SecretValue: { readonly value?: string; readonly base64?: string };
   VmDocument: VmDocument;
 }
 

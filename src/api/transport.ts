@@ -97,15 +97,20 @@ export const patiently = async (transport: Transport, ask: Ask): Promise<Incomin
   });
 };
 
-type Upgraded = { readonly socket: Duplex } | { readonly refused: IncomingMessage };
+export interface Upgraded {
+  readonly socket: Duplex;
+  readonly headers: IncomingMessage['headers'];
+}
 
-const asked = async (transport: Transport, ask: Ask): Promise<Upgraded> => {
+type Answered = Upgraded | { readonly refused: IncomingMessage };
+
+const asked = async (transport: Transport, ask: Ask): Promise<Answered> => {
   const request = await transport.open(ask);
   return await new Promise((resolve, reject) => {
     request.on('error', reject);
-    request.on('upgrade', (_, socket, head) => {
+    request.on('upgrade', ({ headers }, socket, head) => {
       if (head.length > 0) socket.unshift(head);
-      resolve({ socket });
+      resolve({ socket, headers });
     });
     request.on('response', (refused) => resolve({ refused }));
     request.end();
@@ -113,7 +118,7 @@ const asked = async (transport: Transport, ask: Ask): Promise<Upgraded> => {
 };
 
 /** A connection that becomes one of raw bytes, or the answer that refuses. Errors: daemon.unreachable, host.denied. */
-export const upgradeTo = async (transport: Transport, path: string, protocol: string): Promise<Upgraded> => {
+export const upgradeTo = async (transport: Transport, path: string, protocol: string): Promise<Answered> => {
   const ask: Ask = { method: 'GET', path, headers: { connection: 'upgrade', upgrade: protocol } };
   try {
     const first = await asked(transport, ask);

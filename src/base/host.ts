@@ -3,6 +3,8 @@
  * freebsd and linux hosts are real (room io); the model is a FreeBSD in memory (room model).
  */
 
+import type { SecretRef } from './secret.ts';
+
 /** One program run: absolute path, argv without the program, no shell anywhere. */
 export interface Command {
   readonly program: string;
@@ -58,6 +60,8 @@ export type Effect =
       readonly encoding?: 'base64';
       /** No plan and no error shows it. */
       readonly isSecret?: true;
+      /** Values that go into their places in `text` as it is written; plans and journals hold the places. */
+      readonly secrets?: readonly SecretRef[];
     }
   | {
       readonly do: 'copy';
@@ -177,7 +181,12 @@ export interface DiskPort {
 export interface ConsolePort {
   onData(listener: (chunk: Buffer) => void): void;
   onClose(listener: () => void): void;
-  write(chunk: Buffer): void;
+  /** False: the guest does not read; what more is to come waits for `onDrain`. */
+  write(chunk: Buffer): boolean;
+  onDrain(listener: () => void): void;
+  /** Nothing is read any more: once its FIFO is full the guest waits. */
+  pause(): void;
+  resume(): void;
   close(): void;
 }
 

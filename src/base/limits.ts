@@ -16,6 +16,13 @@ export const LIMITS = {
   manifestBytes: 2 ** 20,
   /** A key file is one line. */
   keyFileBytes: 4_096,
+  /** A secret: keys and passwords are small, and a certificate's chain fits. */
+  secretBytes: 64 * 2 ** 10,
+  /** Characters: a guess costs 0.3 s here, and less where somebody has the store. */
+  passphraseLeast: 12,
+  passphraseMost: 1_000,
+  /** A TPM unseals within seconds; an HSM may have to be reached first. */
+  masterHookMs: 30_000,
   /** File systems may tell times by the second: what changed within this time may change again unseen. */
   settledMs: 2_000,
   /** bhyve runs iasl once before it is ready; slow emulated hosts take seconds. */
@@ -121,10 +128,37 @@ export const LIMITS = {
   documentBytes: 2 ** 20,
   /** Console history kept on disk per VM, in two files of half this size. */
   consoleLogBytes: 2 * 2 ** 18,
-  /** Console history that a new reader gets first. */
+  /** Console history that waits in memory for the disk. */
+  consoleLogPendingBytes: 2 * 2 ** 20,
+  /** A whole log is written over at most once a second, and a large one no faster than a console without readers. */
+  consoleLogLeastPerSecond: 2 ** 18,
+  consoleLogMostPerSecond: 2 ** 20,
+  /** Between two writes of history: a guest that says a character at a time costs 20 writes a second. */
+  consoleLogEveryMs: 50,
+  /** Console history that a new reader gets first, unless he asks for more or less. */
   consoleReplayBytes: 16 * 2 ** 10,
-  /** What one slow console reader may lag behind before it is cut off. */
+  /** What a reader may ask for: all of the usual history. */
+  consoleReplayMostBytes: 2 ** 20,
+  /** One answer with history: all of the largest that a document may ask for. */
+  consoleHistoryBytes: 64 * 2 ** 20,
+  /** What a slow console reader may lag behind; what comes meanwhile is skipped, and he is told. */
   consoleLagBytes: 2 ** 20,
+  /** A reader who lags behind no more than this has room: the console is read as fast as he takes it. */
+  consoleRoomBytes: 2 ** 18,
+  /** With a reader who has room: twice what is promised; at some 20 % of a core, nobody else's requests wait. */
+  consoleFastPerSecond: 100 * 2 ** 20,
+  consoleFastBurstBytes: 8 * 2 ** 20,
+  /** With nobody who could take it: ninety serial lines of 115,200 baud. The guest waits for the rest. */
+  consoleSlowPerSecond: 2 ** 20,
+  consoleSlowBurstBytes: 2 ** 18,
+  /** A read costs at least as much: bhyve writes its console byte by byte. */
+  consoleReadBytes: 16 * 2 ** 10,
+  /** Whoever has nothing more to say to a console, such as `nc` in a script, reads on for this long. */
+  consoleHalfOpenMs: 1_000,
+  /** Of one console at a time: each gets a copy of everything. */
+  consoleSessions: 32,
+  /** Of one console's unix socket at a time. */
+  consoleSocketConnections: 8,
   /** Events kept in the store. */
   eventsKept: 20_000,
   /** Pause between two whole-host observations when nothing is heard. */

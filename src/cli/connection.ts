@@ -16,24 +16,6 @@ export interface Globals {
   readonly context?: string;
 }
 
-/** Takes `--socket PATH` or `--context NAME` from the beginning. Errors: usage.invalid. */
-export const takeGlobals = (args: string[]): Globals => {
-  const found: { socket?: string; context?: string } = {};
-  for (let flag = args[0]; flag === '--socket' || flag === '--context'; flag = args[0]) {
-    const value = args[1];
-    if (value === undefined || value === '')
-      throw new BrigError(
-        'usage.invalid',
-        `read arguments: expected ${flag === '--socket' ? 'a path' : 'a name'} after ${flag}, got nothing`,
-      );
-    found[flag === '--socket' ? 'socket' : 'context'] = value;
-    args.splice(0, 2);
-  }
-  if (found.socket !== undefined && found.context !== undefined)
-    throw new BrigError('usage.invalid', 'read arguments: expected one of --socket and --context, got both');
-  return found;
-};
-
 /** What of flags and environment counts: a flag before any variable, a socket before a context. */
 export const chosen = ({ socket, context }: Globals, env: NodeJS.ProcessEnv): Globals => {
   if (socket !== undefined) return { socket };
@@ -73,6 +55,8 @@ export const readCa = async (path: string): Promise<string> => {
 
 /** A client of the node that was meant: `local` is this one. Errors: usage.invalid, config.invalid, acl.*. */
 export const openClient = async (globals: Globals): Promise<Client> => {
+  if (globals.socket !== undefined && globals.context !== undefined)
+    throw new BrigError('usage.invalid', 'read arguments: expected one of --socket and --context, got both');
   const { socket, context } = chosen(globals, process.env);
   if (socket !== undefined) return new Client(socket);
   const isHome = Boolean(process.env.HOME ?? process.env.XDG_CONFIG_HOME);

@@ -1,82 +1,43 @@
 import { Client } from '../api/client.ts';
 import { BrigError, exitStatusOf, messageOf, toErrorBody } from '../base/errors.ts';
-import { escapeControls } from '../base/units.ts';
-import { parseCall, print, type CliCommand } from './command.ts';
-import { accessCommands } from './commands/access.ts';
-import { auditCommand } from './commands/audit.ts';
-import { auditLogCommand } from './commands/audit-log.ts';
-import { baseCommand } from './commands/base.ts';
-import { consoleCommand } from './commands/console.ts';
-import { contextCommand } from './commands/context.ts';
-import { createCommand } from './commands/create.ts';
-import { imageCommand } from './commands/image.ts';
-import { keyCommand, whoamiCommand } from './commands/key.ts';
-import { loginCommand } from './commands/login.ts';
-import { networkCommand } from './commands/network.ts';
-import { snapshotCommand } from './commands/snapshot.ts';
-import { templateCommand } from './commands/template.ts';
-import { hostCommands } from './commands/host.ts';
-import { vmCommands } from './commands/vms.ts';
-import { openClient, takeGlobals } from './connection.ts';
-import { nearest } from '../engine/nearest.ts';
-
-const COMMANDS: Readonly<Record<string, CliCommand>> = {
-  create: createCommand,
-  ...vmCommands,
-  console: consoleCommand,
-  audit: auditCommand,
-  'audit-log': auditLogCommand,
-  ...hostCommands,
-  base: baseCommand,
-  image: imageCommand,
-  template: templateCommand,
-  snapshot: snapshotCommand,
-  network: networkCommand,
-  ...accessCommands,
-  login: loginCommand,
-  context: contextCommand,
-  key: keyCommand,
-  whoami: whoamiCommand,
-};
+import { parseCall, print, printJson } from './command.ts';
+import { connectTo, takeGlobals } from './globals.ts';
+import { findCommand, renderHelp } from './help.ts';
+import { COMMANDS, GROUPS } from './table.ts';
 
 /** EX_SOFTWARE of sysexits(3). */
 const BUG = 70;
 
-const help = (): string => {
-  const lines = Object.entries(COMMANDS).map(([name, command]) => `  ${name.padEnd(8)}  ${command.summary}`);
-  return [
-    'usage: brig [--socket PATH | --context NAME] [--json] COMMAND ...',
-    '',
-    ...lines,
-    '',
-    'brig COMMAND --help says more; so does brig(8).',
-  ].join('\n');
+const version = async (): Promise<string> => {
+  const { readFile } = await import('node:fs/promises');
+  const text = await readFile(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
 };
 
-const findCommand = (name: string): CliCommand => {
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (command) return command;
-  const near = nearest(name, Object.keys(COMMANDS));
-  throw new BrigError('usage.invalid', `read arguments: no command ${escapeControls(name)}`, {
-    hint: near === undefined ? 'brig --help lists them' : `did you mean brig ${near}?`,
-  });
+const HELP = ['--help', '-h'];
+
+/** Of a command, or of its verb where one is named. */
+const printHelp = (words: readonly string[]): void => {
+  const [name = '', verb] = words.filter((word) => !word.startsWith('-'));
+  const hasVerb = Object.hasOwn(COMMANDS[name]?.verbs ?? {}, verb ?? '');
+  print(renderHelp(GROUPS, [...(name === '' ? [] : [name]), ...(hasVerb && verb !== undefined ? [verb] : [])]));
 };
 
-/** --json may stand before the command too. */
-const moveJson = (args: string[]): string[] => (args[0] === '--json' ? [...args.slice(1), '--json'] : args);
-
-const main = async (args: string[]): Promise<void> => {
-  const globals = takeGlobals(args);
-  const [name, ...rest] = moveJson(args);
+const main = async (args: readonly string[]): Promise<void> => {
+  if (args[0] === '__complete') return await (await import('./complete.ts')).complete(args.slice(1), COMMANDS);
+  const { given, rest } = takeGlobals(args);
+  const [name, ...more] = rest;
   if (name === undefined)
     throw new BrigError('usage.invalid', 'read arguments: expected a command, got none', {
       hint: 'brig --help lists them',
     });
-  if (name === '--help' || name === '-h' || name === 'help') return print(help());
-  const command = findCommand(name);
-  if (rest.includes('--help') || rest.includes('-h')) return print(`usage: ${command.usage}\n${command.summary}`);
-  const call = parseCall(command, rest);
-  const client = command.isLocal ? new Client('/nowhere') : await openClient(globals);
+  if (HELP.includes(name)) return printHelp([]);
+  if (name === '--version')
+    return given.json ? printJson({ version: await version() }) : print(`brig ${await version()}`);
+  const command = findCommand(COMMANDS, name);
+  if (more.some((word) => HELP.includes(word))) return printHelp(rest);
+  const call = parseCall(command, [...(given.json ? ['--json'] : []), ...more]);
+  const client = command.isLocal ? new Client('/nowhere') : await connectTo(given);
   await command.run({ client, ...call });
 };
 
@@ -97,6 +58,11 @@ process.once('exit', (status) => {
   process.stderr.write('brig: ended without an answer: this is a bug of brig\n');
   process.exitCode = BUG;
 });
-main(process.argv.slice(2))
+const args = process.argv.slice(2);
+main(args)
   .catch(fail)
-  .finally(() => (isOver = true));
+  .finally(() => {
+    isOver = true;
+    // brigd may still be asked for names that came too late.
+    if (args[0] === '__complete') process.exit(0);
+  });

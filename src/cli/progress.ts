@@ -1,6 +1,7 @@
 import type { Client } from '../api/client.ts';
 import type { OperationListener } from '../api/wire.ts';
 import { BrigError } from '../base/errors.ts';
+import { escapeControls } from '../base/units.ts';
 
 /** Shown only for what takes longer: quick commands stay quiet. */
 const PATIENCE_MS = 1000;
@@ -60,7 +61,7 @@ class Progress {
   }
 
   say(text: string): void {
-    this.#text = text;
+    this.#text = escapeControls(text);
     this.#show();
   }
 

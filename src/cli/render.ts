@@ -26,8 +26,12 @@ const paintState = (state: VmView['state'], text: string): string => {
   return style ? paint(style, text) : text;
 };
 
+/** One line of what others said, harmless to a terminal. */
+const cellOf = (text: string): string => escapeControls(text).replaceAll('\n', '\\n');
+
 /** Columns as wide as their widest cell; the last one is not padded. */
-export const table = (rows: readonly (readonly string[])[]): string[][] => {
+export const table = (cells: readonly (readonly string[])[]): string[][] => {
+  const rows = cells.map((row) => row.map(cellOf));
   const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
   return rows.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))));
 };
@@ -81,7 +85,7 @@ const renderQuota = (quota: QuotaView): [string, string][] => {
 export const renderShow = (vm: VmView, nowMs: number): string => {
   const lines: [string, string][] = [
     ['name', vm.name],
-    ['state', paintState(vm.state, vm.state)],
+    ['state', vm.state],
     ...(vm.reason === undefined ? [] : [['reason', firstLine(vm.reason)] as [string, string]]),
     ...(vm.downgraded === undefined ? [] : [['downgraded', `yes: ${vm.downgraded}`] as [string, string]]),
     ...(vm.unconfined ? [['unconfined', 'yes: nothing contains its devices'] as [string, string]] : []),
@@ -111,7 +115,9 @@ export const renderShow = (vm: VmView, nowMs: number): string => {
         ]),
   ];
   const width = Math.max(...lines.map(([key]) => key.length));
-  return lines.map(([key, value]) => `${key.padEnd(width)}  ${value}`).join('\n');
+  const shown = (key: string, value: string): string =>
+    key === 'state' ? paintState(vm.state, vm.state) : cellOf(value);
+  return lines.map(([key, value]) => `${cellOf(key).padEnd(width)}  ${shown(key, value)}`).join('\n');
 };
 
 export const renderPlan = (lines: readonly PlanLine[]): string =>
@@ -121,20 +127,19 @@ export const renderPlan = (lines: readonly PlanLine[]): string =>
         .map((line, i) =>
           [
             `${i + 1}. ${paint('bold', `${line.op === 'undo' ? 'undo ' : ''}${line.step}`)}`,
-            `   because ${line.because}`,
-            ...line.commands.map((each) => `     ${each}`),
+            `   because ${escapeControls(line.because)}`,
+            ...line.commands.map((each) => `     ${escapeControls(each)}`),
           ].join('\n'),
         )
         .join('\n');
 
 export const renderEvent = (event: EventRow): string => {
   const data = Object.entries(event.data)
-    .map(
-      ([key, value]) =>
-        `${key}=${typeof value === 'string' ? escapeControls(value.split('\n')[0] ?? '') : JSON.stringify(value)}`,
-    )
+    .map(([key, value]) => `${key}=${typeof value === 'string' ? firstLine(value) : JSON.stringify(value)}`)
     .join(' ');
-  return `${new Date(event.atMs).toISOString()}  ${String(event.seq).padStart(5)}  ${(event.vm ?? '-').padEnd(12)}  ${event.kind}  ${event.cause}${data ? `  ${data}` : ''}`;
+  const at = new Date(event.atMs).toISOString();
+  const line = `${at}  ${String(event.seq).padStart(5)}  ${(event.vm ?? '-').padEnd(12)}  ${event.kind}  ${event.cause}`;
+  return cellOf(data ? `${line}  ${data}` : line);
 };
 
 const LEVEL: Record<Finding['level'], Style> = { ok: 'green', warning: 'yellow', problem: 'red' };
@@ -143,17 +148,18 @@ export const renderFindings = (findings: readonly Finding[]): string =>
   findings
     .map(
       (each) =>
-        `${paint(LEVEL[each.level], each.level.padEnd(7))}  ${each.what}: ${each.got}${each.mend === undefined ? '' : `\n         mend: ${each.mend}`}`,
+        `${paint(LEVEL[each.level], each.level.padEnd(7))}  ${cellOf(`${each.what}: ${each.got}`)}${each.mend === undefined ? '' : `\n         mend: ${escapeControls(each.mend)}`}`,
     )
     .join('\n');
 
 /** What differs, what becomes of it, and what a person could type. */
-const renderDifference = (found: Explanation['findings'][number], nowMs: number): string[] => [
-  `  ${found.step}: ${found.because}`,
-  ...(found.sinceMs === undefined ? [] : [`    found ${renderAge(nowMs - found.sinceMs)} ago`]),
-  `    ${found.reason === undefined ? 'brig mends it when it reconciles, unless the policy is report' : `not mended: ${escapeControls(found.reason)}`}`,
-  ...found.commands.map((line) => `      ${line}`),
-];
+const renderDifference = (found: Explanation['findings'][number], nowMs: number): string[] =>
+  [
+    `  ${found.step}: ${found.because}`,
+    ...(found.sinceMs === undefined ? [] : [`    found ${renderAge(nowMs - found.sinceMs)} ago`]),
+    `    ${found.reason === undefined ? 'brig mends it when it reconciles, unless the policy is report' : `not mended: ${escapeControls(found.reason)}`}`,
+    ...found.commands.map((line) => `      ${line}`),
+  ].map(escapeControls);
 
 /** Findings of all VMs. */
 export const renderNode = (findings: readonly FindingRow[], nowMs: number): string =>
@@ -176,11 +182,17 @@ export const renderExplanation = (explanation: Explanation, nowMs: number): stri
       ? []
       : [
           'what is left, and what to type; then brig resolve:',
-          ...left.flatMap((each) => [`  ${each.step}`, ...each.commands.map((line) => `    ${line}`)]),
+          ...left
+            .flatMap((each) => [`  ${each.step}`, ...each.commands.map((line) => `    ${line}`)])
+            .map(escapeControls),
         ]),
     ...(vm.lastEnd === undefined
       ? []
-      : [`its last run ended by ${vm.lastEnd.exit} (${vm.lastEnd.cause}) ${renderAge(nowMs - vm.lastEnd.atMs)} ago`]),
+      : [
+          escapeControls(
+            `its last run ended by ${vm.lastEnd.exit} (${vm.lastEnd.cause}) ${renderAge(nowMs - vm.lastEnd.atMs)} ago`,
+          ),
+        ]),
     ...(findings.length === 0
       ? []
       : ['changed by hand since brig made it:', ...findings.flatMap((each) => renderDifference(each, nowMs))]),

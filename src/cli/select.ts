@@ -1,7 +1,7 @@
 import { BrigError } from '../base/errors.ts';
 import type { Outcome } from '../engine/request.ts';
 import type { VmView } from '../engine/view.ts';
-import { nameOf, type Call } from './command.ts';
+import { nameOf, type Call, type Option } from './command.ts';
 import { asList } from './document.ts';
 import { withProgress } from './progress.ts';
 
@@ -19,7 +19,13 @@ export const hasLabels = (labels: Labels, wanted: readonly string[]): boolean =>
     return Object.hasOwn(labels, key) && (at < 0 || labels[key] === each.slice(at + 1));
   });
 
-export const LABEL = { type: 'string', multiple: true } as const;
+export const LABEL: Option = {
+  type: 'string',
+  multiple: true,
+  about: 'every VM that has the label; of several, all of them',
+  value: 'K[=V]',
+  is: 'label',
+};
 
 type Act = (name: string, listener: object) => Promise<Outcome>;
 

@@ -20,8 +20,8 @@ import type { Finding, Platform } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
 import { Store } from '../store/store.ts';
 import { openBook, type Book } from './book.ts';
-import type { Doors } from './doors.ts';
-import { frontOf } from './front.ts';
+import { frontOf, type Front } from './front.ts';
+import { recorder } from './terminals.ts';
 
 export interface DaemonOptions<Seen> {
   readonly config: Config;
@@ -58,16 +58,16 @@ const arePrepared = async (host: Host, places: Layout): Promise<boolean> =>
   (await host.stat(places.exits)) !== undefined && (await host.stat(places.supervisor)) !== undefined;
 
 /** What brigd itself needs, its sockets among it. */
-const ownPlace = (host: Host, places: Layout, config: Config, doors: Doors, book: Book) => ({
+const ownPlace = (host: Host, places: Layout, config: Config, front: Front, book: Book) => ({
   isPrepared: async (): Promise<boolean> => {
-    if (!(await arePrepared(host, places)) || doors.isLost) return false;
-    await doors.sync();
+    if (!(await arePrepared(host, places)) || front.doors.isLost) return false;
+    await front.tend();
     await book.anchor();
     return true;
   },
   prepare: async (): Promise<void> => {
     await prepareFiles(host, places, config);
-    await doors.reopen();
+    await front.doors.reopen();
   },
 });
 
@@ -80,7 +80,7 @@ const followConsoles = (events: EventLog, consoles: Consoles): (() => void) =>
         .open(vm)
         .catch((error: unknown) => events.add('console.failed', 'brigd', vm, { reason: messageOf(error) }));
     if ((kind === 'step.started' && data.op === 'undo' && data.step === 'run-dir.create') || kind === 'vm.ended')
-      consoles.close(vm);
+      void consoles.close(vm);
   });
 
 const logEvents = (events: EventLog, log: Logger): (() => void) =>
@@ -131,15 +131,17 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     const engine = new Engine({ host, platform, store, events, config, newId: randomUUID, cores: parallel });
     const history = (vm: string): BoundedLog =>
       new BoundedLog(places.vm(vm).consoleLog, engine.row(vm).spec.console.logBytes);
-    const consoles = new Consoles({ host, paths: places.vm, history, replayBytes: LIMITS.consoleReplayBytes });
+    const onSession = recorder(book.log, () => host.now(), 'console');
+    const consoles = new Consoles({
+      ...{ host, paths: places.vm, history, replayBytes: LIMITS.consoleReplayBytes, onSession },
+    });
     const unlisten = [followConsoles(events, consoles), logEvents(events, log)];
     const reconciler = new Reconciler({ host, platform, engine, store, events, policy: config.reconcile, parallel });
     const boot = new Boot({ host, engine, store, events, layout: places, parallel });
     const images = imagesOf(platform, places, store);
     const unready = await images.prepare(host);
     const parts = { engine, images, host, platform, store, config, ledger: book.log };
-    const { doors, unlisten: unfront } = frontOf({ ...parts, events, consoles, reconciler, boot, places });
-    unlisten.push(unfront);
+    const front = await frontOf({ ...parts, events, consoles, reconciler, boot, places });
     const keeper = new Keeper({
       host,
       engine,
@@ -149,19 +151,20 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       reconciler,
       boot,
       schedule: new Schedule({ host, store, events, snapshots: engine.snapshots }),
-      ...ownPlace(host, places, config, doors, book),
+      ...ownPlace(host, places, config, front, book),
     });
     await keeper.open();
-    await doors.open();
-    log.info({ socket: places.socket, platform: platform.name }, 'brigd.ready');
+    await front.open();
+    const listening = front.remote && { port: front.remote.port, fingerprint: front.remote.fingerprint };
+    log.info({ socket: places.socket, platform: platform.name, ...listening }, 'brigd.ready');
     const close = async (): Promise<void> => {
       keeper.close();
-      doors.close();
+      await front.close();
       await drain(engine);
       events.add('brigd.stopped', 'brigd', undefined, { epoch: store.epoch });
       for (const stop of unlisten) stop();
-      consoles.closeAll();
-      await doors.end();
+      await consoles.closeAll();
+      await front.end();
       await book?.close();
       store.close();
     };

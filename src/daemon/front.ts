@@ -1,5 +1,6 @@
 import { Api } from '../api/server.ts';
 import type { Ledger } from '../api/ledger.ts';
+import { Authenticator } from '../acl/authenticator.ts';
 import { Sessions } from '../api/sessions.ts';
 import type { Host } from '../base/host.ts';
 import { Access } from '../engine/access.ts';
@@ -7,14 +8,19 @@ import type { Boot } from '../engine/boot.ts';
 import type { Consoles } from '../engine/consoles.ts';
 import { Counters } from '../engine/counters.ts';
 import type { EventLog } from '../engine/events.ts';
+import { Keys } from '../engine/keys.ts';
 import type { Reconciler } from '../engine/reconcile.ts';
 import { trustIn } from '../image/trusting.ts';
 import { realHost } from '../io/host.ts';
 import type { Layout } from '../platform/layout.ts';
 import { Accounts } from './accounts.ts';
 import { answersOf, type Parts } from './answers.ts';
+import { openCertificate } from './certificate.ts';
+import type { DoorApi } from './door.ts';
 import { Doors } from './doors.ts';
 import { figuresOf } from './figures.ts';
+import { RemoteDoor } from './remote-door.ts';
+import { terminalsOf } from './terminals.ts';
 
 export interface FrontOptions<Seen> extends Omit<Parts<Seen>, 'access'> {
   readonly events: EventLog;
@@ -28,7 +34,14 @@ export interface FrontOptions<Seen> extends Omit<Parts<Seen>, 'access'> {
 /** What requests come in by. */
 export interface Front {
   readonly doors: Doors;
-  readonly unlisten: () => void;
+  /** Absent: nobody comes in from elsewhere. */
+  readonly remote: RemoteDoor | undefined;
+  /** Part of brigd's pass over the host: sockets, users, groups and keys as they are now. */
+  tend(): Promise<void>;
+  open(): Promise<void>;
+  /** Nobody new comes in. */
+  close(): Promise<void>;
+  end(): Promise<void>;
 }
 
 /** Names and groups of this host: the real one's, for brigd itself listens there. */
@@ -41,53 +54,104 @@ const accountsOf = (host: Host): Accounts =>
 
 /** Whether somebody could be a principal here. */
 const knows =
-  (accounts: Accounts) =>
+  (accounts: Accounts, keys: Keys) =>
   async (principal: string): Promise<boolean> => {
     const [kind = '', name = ''] = principal.split(':');
+    const all = keys.list().filter(({ state }) => state === 'valid');
+    if (kind === 'key') return all.some((key) => key.name === name);
+    if (kind === 'user' && all.some(({ owner }) => owner === name)) return true;
     return kind === 'user' || kind === 'group' ? await accounts.isKnown(kind, name) : false;
   };
 
 /** Events after which others may come in, or fewer. */
 const OF_ACCESS = /^(access\.|vm\.created$|vm\.destroyed$)/;
 
+/** The door for requests from elsewhere, where the configuration wants one. Errors: config.invalid, acl.denied, host.failed. */
+const remoteDoorOf = async <Seen>(
+  { config, host, places }: FrontOptions<Seen>,
+  keys: Keys,
+  api: DoorApi,
+): Promise<RemoteDoor | undefined> => {
+  const { listen } = config;
+  if (!listen) return undefined;
+  const authenticator = new Authenticator({ find: keys.find, now: () => host.now() });
+  return new RemoteDoor({
+    ...{ address: listen.address, port: listen.port },
+    certificate: await openCertificate(realHost, listen, places.tlsDir),
+    admit: (...asked) => authenticator.admit(...asked),
+    inside: {
+      handle: (request, response, { principal, body }) => api.handle(request, response, principal, body),
+      upgrade: (request, socket, head, { principal }) => api.upgrade(request, socket, head, principal),
+    },
+  });
+};
+
 /** Everything between a socket and the engine: who calls, what he may, what he is answered. */
-export const frontOf = <Seen>(options: FrontOptions<Seen>): Front => {
+export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front> => {
   const { engine, store, events, host, platform, places } = options;
   const accounts = accountsOf(host);
+  const keys = new Keys({ store, now: () => host.now() });
   const access = new Access({
-    ...{ store, events, now: () => host.now(), isKnown: knows(accounts) },
+    ...{ store, events, now: () => host.now(), isKnown: knows(accounts, keys) },
     hasNetwork: (name) => engine.networks.names().includes(name),
     groupsOf: (user) => accounts.groupsOf(user),
   });
   access.open();
-  const sessions = new Sessions((who) => access.principal(who.id));
+  const sessions = new Sessions(({ id, from }) =>
+    id.startsWith('key:') ? keys.principal(id, from) : access.principal(id),
+  );
+  const terminals = terminalsOf({ ...options, access, accounts });
+  const review = (): void => {
+    sessions.review();
+    terminals.sockets.drop((who, vm) => who !== 'root' && !access.canSeeVm(access.principal(who), vm));
+  };
   const counters = new Counters();
   const uncount = events.listen(counters.take);
+  const answers = answersOf({ ...options, access }, () => api.admittance);
   const api: Api<Seen> = new Api({
-    ...options,
-    ...{ access, sessions },
-    ...answersOf({ ...options, access }, () => api.admittance),
-    bases: platform.bases,
-    trust: trustIn(places.keysDir),
-    settle: () => doors.sync(),
-    counters,
-    figures: figuresOf(store, places.store, options.config.stateDir),
+    ...{ ...options, ...answers, access, sessions, keys },
+    ...{ bases: platform.bases, trust: trustIn(places.keysDir), settle: () => doors.sync() },
+    ...{ screens: terminals.screens, consoleSocket: (...asked) => terminals.consoleSocket(...asked) },
+    ...{ counters, figures: figuresOf(store, places.store, options.config.stateDir) },
+    doctor: async () => [...(await answers.doctor()), ...(remote ? [remote.finding(host.now())] : [])],
   });
   const doors = new Doors({
-    ...{ api, layout: places, accounts, onChange: () => sessions.review() },
+    ...{ api, layout: places, accounts, onChange: review },
     principals: () => access.principals(),
     principal: (id) => access.principal(id),
   });
+  const remote = await remoteDoorOf(options, keys, api);
   const unlisten = events.listen(({ kind }) => {
     if (!OF_ACCESS.test(kind)) return;
-    sessions.review();
+    review();
     void doors.sync();
   });
+  keys.onRevoked((id) => {
+    remote?.drop(id);
+    review();
+  });
   return {
-    doors,
-    unlisten: () => {
+    ...{ doors, remote },
+    tend: async () => {
+      keys.pass();
+      await doors.sync();
+    },
+    open: async () => {
+      await terminals.sockets.restore();
+      await doors.open();
+      await remote?.open();
+    },
+    close: async () => {
       uncount();
       unlisten();
+      doors.close();
+      remote?.close();
+      // Before the consoles themselves: what is open now is open again with the next brigd.
+      await terminals.sockets.close();
+    },
+    end: async () => {
+      await doors.end();
+      remote?.end();
     },
   };
 };

@@ -123,6 +123,11 @@ export class RemoteDoor {
     await listen(this.#server, this.#o.address, this.#o.port);
   }
 
+  /** Of its certificate: sha256. */
+  get fingerprint(): string {
+    return this.#o.certificate.fingerprint;
+  }
+
   /** The port that it listens on. */
   get port(): number {
     const address = this.#server.address();

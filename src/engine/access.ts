@@ -155,9 +155,12 @@ export class Access {
   }
 
   canSeeVm(who: Principal, name: string): boolean {
-    if (who.isRoot) return true;
+    return who.isRoot || this.canDoVm(who, 'view', name);
+  }
+
+  canDoVm(who: Principal, verb: Verb, name: string): boolean {
     const row = this.#o.store.findVm(name);
-    return row !== undefined && this.can(who, 'view', vmTarget(row));
+    return row !== undefined && this.can(who, verb, vmTarget(row));
   }
 
   /** Principals of whom something is said: whoever owns a VM, too. */

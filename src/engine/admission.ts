@@ -30,7 +30,7 @@ const ofDevices = ({ devices, unconfined }: VmDocument): Reach[] => [
 ];
 
 /** What of a document reaches the host itself, or what is others': for an administrator of the node alone. */
-export const reachOf = (document: VmDocument): Reach[] => {
+const reachOf = (document: VmDocument): Reach[] => {
   const { firmware } = document;
   const isFile = typeof firmware === 'object' && !('builtin' in firmware);
   return [

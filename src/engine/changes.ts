@@ -2,6 +2,7 @@ import type { Host } from '../base/host.ts';
 import type { Action, Step } from '../base/step.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import type { Reveal } from '../base/secret.ts';
 import type { Platform, Vm } from '../platform/platform.ts';
 import { renderEffect } from '../saga/render.ts';
 import { definitionOf, effectsOf, planUndo, runActions, type Progress } from '../saga/run.ts';
@@ -39,6 +40,8 @@ export interface ChangeOptions<Seen> {
   readonly store: Store;
   readonly events: EventLog;
   readonly looks: Looks<Seen>;
+  /** Tells a secret to the effect that needs it. */
+  readonly reveal: Reveal;
 }
 
 /** Runs plans of one subject and takes them back: what every operation of the engine is made of. */
@@ -113,9 +116,10 @@ export class Changes<Seen> {
 
   /** Errors: the first step that fails; saga.cancelled. */
   run(actions: readonly Action[], of: Subject, seen: Seen, cause: Cause, signal?: AbortSignal): Promise<void> {
-    const { host, platform } = this.#o;
+    const { host, platform, reveal } = this.#o;
     const options = {
       host,
+      reveal,
       catalogue: platform.catalogue,
       seen,
       progress: this.#progress(of, cause),

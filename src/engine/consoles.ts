@@ -1,85 +1,111 @@
-import type { ConsolePort, Host } from '../base/host.ts';
+import type { Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
+import { SerialConsole, type Ask, type Attachment, type History, type OnSession, type Reader } from './console.ts';
+import type { SessionView } from './console.ts';
 
-/** Bounded history of one console. */
-export interface History {
-  append(chunk: Buffer): void;
-  tail(bytes: number): Promise<Buffer>;
-}
-
-type Reader = (chunk: Buffer) => void;
-
-interface Open {
-  readonly port: ConsolePort;
-  readonly history: History;
-  readonly readers: Set<{ read: Reader; end: () => void }>;
-}
-
-/** What a person attaches to. */
-export interface Attachment {
-  readonly history: Buffer;
-  write(chunk: Buffer): void;
-  close(): void;
-}
-
-export interface ConsoleOptions {
+export interface ConsolesOptions {
   readonly host: Host;
   readonly paths: (vm: string) => { readonly conIn: string; readonly conOut: string };
   readonly history: (vm: string) => History;
   /** Bytes of history that a reader gets first. */
   readonly replayBytes: number;
+  readonly onSession?: OnSession;
 }
 
-/** The serial consoles of all running VMs: read always, so that no guest waits; kept, bounded; fanned out. */
+/** The serial consoles of all running VMs: read always, so that no guest waits long; kept, bounded; fanned out. */
 export class Consoles {
-  readonly #o: ConsoleOptions;
-  readonly #open = new Map<string, Open>();
+  readonly #o: ConsolesOptions;
+  readonly #open = new Map<string, SerialConsole>();
+  /** Of a VM, those that are being opened or closed: one after the other. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #onClose = new Set<(vm: string) => void>();
+  #ids = 0;
 
-  constructor(options: ConsoleOptions) {
+  constructor(options: ConsolesOptions) {
     this.#o = options;
   }
 
   /** Errors: host.missing when the FIFOs are not there. */
-  async open(vm: string): Promise<void> {
-    if (this.#open.has(vm)) return;
-    const { conIn, conOut } = this.#o.paths(vm);
-    const port = await this.#o.host.console(conIn, conOut);
-    const console: Open = { port, history: this.#o.history(vm), readers: new Set() };
-    this.#open.set(vm, console);
-    port.onData((chunk) => {
-      console.history.append(chunk);
-      for (const reader of console.readers) reader.read(chunk);
+  open(vm: string): Promise<void> {
+    return this.#inTurn(vm, async () => {
+      if (this.#open.has(vm)) return;
+      const { conIn, conOut } = this.#o.paths(vm);
+      const port = await this.#o.host.console(conIn, conOut);
+      const { host, history, replayBytes, onSession = () => undefined } = this.#o;
+      const newId = (): number => ++this.#ids;
+      const console = new SerialConsole({ vm, host, port, history: history(vm), replayBytes, newId, onSession });
+      this.#open.set(vm, console);
+      port.onClose(() => this.#open.get(vm) === console && void this.close(vm));
     });
-    port.onClose(() => this.close(vm));
   }
 
-  close(vm: string): void {
+  #inTurn<T>(vm: string, work: () => Promise<T>): Promise<T> {
+    const result = (this.#turns.get(vm) ?? Promise.resolve()).then(work);
+    const done = result.catch(() => undefined).finally(() => this.#turns.get(vm) === done && this.#turns.delete(vm));
+    this.#turns.set(vm, done);
+    return result;
+  }
+
+  /** Its sessions end at once; resolves when its history is written. */
+  close(vm: string): Promise<void> {
     const console = this.#open.get(vm);
-    if (!console) return;
+    const isOpening = this.#turns.has(vm);
+    if (!console && !isOpening) return Promise.resolve();
     this.#open.delete(vm);
-    console.port.close();
-    for (const reader of console.readers) reader.end();
+    for (const told of this.#onClose) told(vm);
+    const closed = console?.close();
+    return this.#inTurn(vm, async () => {
+      await closed;
+      // One that was being opened meanwhile.
+      const late = this.#open.get(vm);
+      this.#open.delete(vm);
+      await late?.close();
+    });
   }
 
-  closeAll(): void {
-    for (const vm of [...this.#open.keys()]) this.close(vm);
+  async closeAll(): Promise<void> {
+    await Promise.all([...this.#open.keys(), ...this.#turns.keys()].map((vm) => this.close(vm)));
   }
 
-  /** History, then everything as it comes. Errors: vm.blocked when the VM does not run. */
-  async attach(vm: string, read: Reader, end: () => void): Promise<Attachment> {
+  /** Told when a console closes: its VM stopped. */
+  onClose(listener: (vm: string) => void): void {
+    this.#onClose.add(listener);
+  }
+
+  /** Whether its VM runs, as far as consoles know. */
+  async isOpen(vm: string): Promise<boolean> {
+    await this.#turns.get(vm);
+    return this.#open.has(vm);
+  }
+
+  /**
+   * History, then everything as it comes.
+   * Errors: vm.blocked when the VM does not run; acl.denied when a reader wants to take over; api.busy.
+   */
+  async attach(vm: string, ask: Ask, reader: Reader): Promise<Attachment> {
+    await this.#turns.get(vm);
     const console = this.#open.get(vm);
-    if (!console)
-      throw new BrigError('vm.blocked', `attach ${vm}: blocked: it has no console: it is not running`, {
-        retry: 'operator',
-        hint: `brig start ${vm}`,
-      });
-    const history = await console.history.tail(this.#o.replayBytes);
-    const reader = { read, end };
-    console.readers.add(reader);
-    return {
-      history,
-      write: (chunk) => console.port.write(chunk),
-      close: () => void console.readers.delete(reader),
-    };
+    const attachment = await console?.attach(ask, reader);
+    if (attachment && this.#open.get(vm) === console) return attachment;
+    attachment?.close();
+    throw new BrigError('vm.blocked', `attach ${vm}: blocked: it has no console: it is not running`, {
+      retry: 'operator',
+      hint: `brig start ${vm}`,
+    });
+  }
+
+  /** The newest bytes that are kept, of a VM that is stopped too. */
+  history(vm: string, bytes: number): Promise<Buffer> {
+    return (this.#open.get(vm)?.history ?? this.#o.history(vm)).tail(bytes);
+  }
+
+  sessions(vm?: string): SessionView[] {
+    const consoles = vm === undefined ? [...this.#open.values()] : [this.#open.get(vm)];
+    return consoles.flatMap((console) => console?.sessions() ?? []);
+  }
+
+  /** Ends the sessions of whoever may not be there any more. Answers how many. */
+  drop(match: (who: string, vm: string) => boolean): number {
+    return [...this.#open.values()].reduce((sum, console) => sum + console.drop(match), 0);
   }
 }

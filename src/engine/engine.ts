@@ -1,8 +1,9 @@
 import type { Action, Step } from '../base/step.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
-import type { Depth, Finding, Live, Vm } from '../platform/platform.ts';
-import { definitionOf, holdsOf, planApply, planUndo } from '../saga/run.ts';
+import { layout } from '../platform/layout.ts';
+import type { Depth, Live, Vm } from '../platform/platform.ts';
+import { holdsOf, planApply, planUndo } from '../saga/run.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { VmRow } from '../store/rows.ts';
@@ -13,16 +14,18 @@ import { Hooks } from './hooks.ts';
 import { LeaseFiles } from './lease-files.ts';
 import { Networks } from './networks.ts';
 import { Upkeep } from './upkeep.ts';
+import { findMissing } from './missing.ts';
 import { unknownVm } from './nearest.ts';
 import { Operations, type Operation } from './operation.ts';
 import { place, type Places } from './place.ts';
 import { Repairs, type Difference } from './repair.ts';
 import { named, stuck, type Outcome, type Request } from './request.ts';
 import { toTold, type VmView } from './view.ts';
+import { Secrets } from './secrets.ts';
 import { Snapshots } from './snapshots.ts';
 import { Views, type VmState } from './views.ts';
 
-export interface EngineOptions<Seen> extends Omit<ChangeOptions<Seen>, 'looks'> {
+export interface EngineOptions<Seen> extends Omit<ChangeOptions<Seen>, 'looks' | 'reveal'> {
   readonly config: Config;
   /** Ids of sagas and runs. */
   readonly newId: () => string;
@@ -45,6 +48,7 @@ export class Engine<Seen> {
   readonly #looks: Looks<Seen>;
   readonly #views: Views<Seen>;
   readonly places: Places;
+  readonly secrets: Secrets;
 
   constructor(options: EngineOptions<Seen>) {
     this.#o = options;
@@ -53,9 +57,11 @@ export class Engine<Seen> {
     const { host, platform, store, events, config } = options;
     this.#looks = new Looks({ observe: (depth) => platform.observe(host, depth), now: () => host.now() });
     this.#views = new Views({ ...options, operations: this.operations, looks: this.#looks });
-    this.#changes = new Changes({ ...options, looks: this.#looks });
+    this.secrets = new Secrets({ host, store, config: config.secrets, dir: layout(config).keysDir });
+    const { reveal } = this.secrets;
+    this.#changes = new Changes({ ...options, looks: this.#looks, reveal });
     const live = (vm: Vm, seen: Seen): Live => this.live(vm, seen);
-    const shared = { ...options, looks: this.#looks, changes: this.#changes };
+    const shared = { ...options, looks: this.#looks, changes: this.#changes, reveal };
     this.snapshots = new Snapshots({
       ...shared,
       live,
@@ -218,24 +224,15 @@ export class Engine<Seen> {
         retry: 'operator',
         hint: `brig explain ${name}, then brig resolve ${name}`,
       });
-    this.#changes.refuse(vm, 'start', [...this.#missing(vm, seen), ...(await platform.precheck(host, seen, vm))]);
+    await this.secrets.check('start', vm.spec);
+    const missing = findMissing(platform.catalogue, platform.createSteps(vm), seen);
+    this.#changes.refuse(vm, 'start', [...missing, ...(await platform.precheck(host, seen, vm))]);
     const undo = this.#planStop(steps, seen);
     if (undo.length === 0) return planApply(platform.catalogue, steps, seen);
     const made = steps.filter(
       (step) => !this.#changes.isShared(step) || holdsOf(platform.catalogue, step, seen) !== 'yes',
     );
     return [...undo, ...made.map((step): Action => ({ op: 'apply', step }))];
-  }
-
-  /** A disk that somebody removed is not quietly replaced by an empty one. */
-  #missing(vm: Vm, seen: Seen): Finding[] {
-    const { catalogue } = this.#o.platform;
-    const gone = this.#o.platform.createSteps(vm).filter((step) => holdsOf(catalogue, step, seen) === 'no');
-    return gone.map((step) => ({
-      level: 'problem',
-      what: `what ${step.kind} made (${definitionOf(catalogue, step).because(step.args)})`,
-      got: 'nothing there',
-    }));
   }
 
   #planStop(steps: readonly Step[], seen: Seen): Action[] {
@@ -277,6 +274,7 @@ export class Engine<Seen> {
   async restart(name: string, request: Request): Promise<Outcome> {
     this.row(name);
     return await this.#operate(name, 'restart', request, async (operation) => {
+      await this.secrets.check('restart', this.row(name).spec);
       await this.#stop(name, operation, request);
       return await this.#start(name, operation, request);
     });

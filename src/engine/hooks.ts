@@ -1,6 +1,7 @@
 import type { FileStat, Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import { escapeControls } from '../base/units.ts';
 import type { Config } from '../spec/config.ts';
 import type { EventRow } from '../store/rows.ts';
 import type { EventLog } from './events.ts';
@@ -148,7 +149,7 @@ export class Hooks {
       { program: path, args: [event], stdin: `${JSON.stringify(told)}\n`, timeoutMs },
       as,
     );
-    const output = `${result.stdout}${result.stderr}`.slice(0, LIMITS.hookOutputBytes);
+    const output = escapeControls(`${result.stdout}${result.stderr}`.slice(0, LIMITS.hookOutputBytes));
     const good = result.status === 0 && !result.timedOut;
     const reason = result.timedOut ? `no end within ${config.timeoutSeconds} s` : `status ${result.status}`;
     events.add(good ? 'hook.ran' : 'hook.failed', 'brigd', vm, {

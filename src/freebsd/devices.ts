@@ -1,5 +1,7 @@
+import { placeOf } from '../base/secret.ts';
 import { SEED } from '../platform/seed.ts';
 import type { Vm } from '../platform/platform.ts';
+import { screenSecret } from '../spec/secret.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Use } from './fragments.ts';
 
@@ -276,6 +278,8 @@ export const DEVICES: Readonly<Record<DeviceName, Row>> = {
       const { fbuf } = vm.spec.devices;
       if (!fbuf) return [];
       const keys = [`rfb=unix:${SOCKETS.screen}`, `w=${fbuf.width}`, `h=${fbuf.height}`, 'vga=off'];
+      const secret = screenSecret(vm.spec);
+      if (secret) keys.push(`password=${placeOf(secret.name)}`);
       return [
         {
           keys: ['pci.0.29.0.device=fbuf', ...keys.map((key) => `pci.0.29.0.${key}`)],

@@ -2,6 +2,7 @@ import { seedsOf } from '../platform/seed.ts';
 import { asUser, bhyveCommand, renderConfig } from './programs/bhyve.ts';
 import type { Step } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
+import { screenSecret } from '../spec/secret.ts';
 import {
   diskPath,
   limitsOf,
@@ -105,11 +106,13 @@ const runDirStep = (node: Node, vm: Vm): Step => {
   const { firmware, disks } = vm.spec;
   const rom = 'builtin' in firmware ? node.testRom : 'rom' in firmware ? firmware.rom : firmware.uefi.code;
   const { run, root, config, conIn, conOut, exit, resets } = files;
+  const secret = screenSecret(vm.spec);
   return step('run-dir.create', {
     vm: vm.spec.name,
     uid: vm.place.uid,
     paths: { run, root, config, conIn, conOut, exit, resets },
     config: renderConfig(vm, whereOf(node, vm), !node.features.vmmctl),
+    ...(secret ? { secrets: [secret] } : {}),
     rom,
     covers: disks.flatMap((disk, i) => ('image' in disk ? [`${config}/disk${i}.img`] : [])),
     shares: vm.spec.devices['virtio-9p'].map((_, i) => `${config}/share${i}`),

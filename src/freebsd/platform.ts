@@ -4,13 +4,13 @@ import type { Paths } from '../base/placed.ts';
 import { BaseStore } from '../image/base-store.ts';
 import { buildTestRom } from '../image/testrom.ts';
 import { layout, type Layout } from '../platform/layout.ts';
-import type { Finding, Live, Platform, Trace, Vm } from '../platform/platform.ts';
+import type { Finding, Live, Platform, Screen, Trace, Vm } from '../platform/platform.ts';
 import { Traces } from '../platform/traces.ts';
 import { audit } from './audit/audit.ts';
 import { jailRoot } from './base.ts';
 import { precheck } from './checks.ts';
 import type { Fragments } from './fragments.ts';
-import { SWTPM } from './devices.ts';
+import { SOCKETS, SWTPM } from './devices.ts';
 import { checkPosture } from './doctor.ts';
 import { jailOf, machineOf, reducedBy, type Node } from './node.ts';
 import { basisOf, dataDepth, look, observe, probePf, type Seen } from './observe.ts';
@@ -62,6 +62,10 @@ const liveOf = (node: Node, seen: Seen, vm: Vm): Live => {
   const traces = seen.vmmNodes.has(machine) || seen.runDirs.has(name) || jailsNamed(jail, seen).length > 0;
   return { phase: supervised ? 'booting' : traces ? 'residue' : 'absent', supervised };
 };
+
+/** In a directory that bhyve may write; connecting to it takes the uid's own rights, on a node that has screens. */
+const screenOf = (places: Layout, { spec: { name, devices }, place: { uid } }: Vm): Screen | undefined =>
+  devices.fbuf && { path: `${places.vm(name).root}${SOCKETS.screen}`, uid, reach: 'owner' };
 
 /** Names in everything that carries brig's mark: jails, interfaces, run directories. */
 const owned = (places: Layout, seen: Seen): ReadonlyMap<string, readonly Trace[]> => {
@@ -146,6 +150,7 @@ export const freebsdPlatform = (options: FreebsdOptions): Platform<Seen> => {
     promoteSteps: (vm) => promoteSteps(known(), vm),
     openVmDisk: (host, vm, disk, snapshot) => openVmDisk(host, known(), vm, disk, snapshot),
     live: (seen, vm) => liveOf(known(), seen, vm),
+    screen: (vm) => screenOf(places, vm),
     basis: (seen, { spec }) => basisOf(known(), seen, spec.name),
     reduced: () => reducedBy(known()),
     owned: (seen) => owned(places, seen),

@@ -15,13 +15,29 @@ const openFifo = (path: string, access: number): number => {
 const toSocket = (fd: number, readable: boolean): Socket => new Socket({ fd, readable, writable: !readable });
 
 /** Only for a VM that somebody types at: descriptors are few. One that is gone leads nowhere, as a cable that is cut. */
-const openInput = (path: string): Socket | undefined => {
+const openInput = (path: string, onClose: () => void): Socket | undefined => {
   try {
     const input = toSocket(openFifo(path, constants.O_RDWR), false);
-    return input.on('error', () => input.destroy());
+    return input.on('error', () => input.destroy()).on('close', onClose);
   } catch {
     return undefined;
   }
+};
+
+/** The end that is typed at, opened when somebody does. */
+const inputOf = (path: string): Pick<ConsolePort, 'write' | 'onDrain' | 'close'> => {
+  const onDrain: (() => void)[] = [];
+  const drained = (): void => onDrain.forEach((listener) => listener());
+  let input: Socket | undefined;
+  const lost = (): void => {
+    input = undefined;
+    drained();
+  };
+  return {
+    onDrain: (listener) => void onDrain.push(listener),
+    write: (chunk) => (input ??= openInput(path, lost)?.on('drain', drained))?.write(chunk) ?? true,
+    close: () => input?.destroy(),
+  };
 };
 
 /**
@@ -33,13 +49,15 @@ export const openConsole = (inPath: string, outPath: string): ConsolePort => {
     // Read and write: the stream does not end between two runs of a guest that resets.
     const output = toSocket(openFifo(outPath, constants.O_RDWR), true);
     output.on('error', () => output.destroy());
-    let input: Socket | undefined;
+    const input = inputOf(inPath);
     return {
+      ...input,
       onData: (listener) => void output.on('data', listener),
       onClose: (listener) => void output.on('close', listener),
-      write: (chunk) => void (input ??= openInput(inPath))?.write(chunk),
+      pause: () => void output.pause(),
+      resume: () => void output.resume(),
       close: () => {
-        input?.destroy();
+        input.close();
         output.destroy();
       },
     };

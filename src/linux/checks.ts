@@ -107,6 +107,15 @@ const checkDevices = (node: Node, vm: Vm): Finding[] => {
     ...(missing.length > 0
       ? [problem(`QEMU with ${missing.join(', ')}`, 'not in its -device help', 'apt-get install qemu-system-x86')]
       : []),
+    ...(vm.spec.devices.fbuf?.password !== undefined && !node.features.readsPasswords
+      ? [
+          problem(
+            'a QEMU that reads the password of devices.fbuf from a file (-vnc password-secret)',
+            'one that does not',
+            'install QEMU 6.1 or newer',
+          ),
+        ]
+      : []),
     ...(vm.spec.devices.tpm && !node.tpm
       ? [problem('swtpm for devices.tpm', 'not installed', 'apt-get install swtpm, then restart brigd')]
       : []),

@@ -1,10 +1,13 @@
+import { placeOf } from '../base/secret.ts';
 import { SEED } from '../platform/seed.ts';
 import type { Layout } from '../platform/layout.ts';
 import type { Vm } from '../platform/platform.ts';
+import { screenSecret } from '../spec/secret.ts';
 import { nicNames } from './node.ts';
 import { device, readOnly, writable, type Bind } from './programs/bwrap.ts';
 import { formatOf } from './programs/qemu-img.ts';
 import { INSIDE, KEYMAP } from './programs/qemu.ts';
+import type { SecretFile } from './steps/files.ts';
 
 type Files = ReturnType<Layout['vm']>;
 type Disk = Vm['spec']['disks'][number];
@@ -16,6 +19,8 @@ export interface Part {
   readonly binds?: readonly Bind[];
   /** Name of the unix socket that QEMU listens on. */
   readonly socket?: string;
+  /** A file that QEMU reads a secret from, whenever it starts. */
+  readonly secret?: SecretFile;
   /** Threads and descriptors beside QEMU's own. */
   readonly threads?: number;
   readonly files?: number;
@@ -186,19 +191,23 @@ const MIB = 2 ** 20;
 const LEAST_VIDEO_BYTES = 16 * MIB;
 
 /** A linear framebuffer and nothing of the old VGA, as bhyve's; VNC on a socket, never on TCP. */
-const screen: Row['parts'] = ({ spec }) => {
+const screen: Row['parts'] = ({ spec }, { config }) => {
   const { fbuf } = spec.devices;
   if (!fbuf) return [];
+  const ref = screenSecret(spec);
+  const secret = ref && { path: `${config}/${SCREEN_SECRET}`, text: placeOf(ref.name), ref };
   const { width, height } = fbuf;
   const bytes = Math.max(LEAST_VIDEO_BYTES, 2 ** Math.ceil(Math.log2(width * height * 4)));
   return [
     {
       args: [
-        ...['-vnc', `unix:${INSIDE.sockets}/${SCREEN_SOCKET}`],
+        ...(secret ? ['-object', `secret,id=screen,file=${INSIDE.password}`] : []),
+        ...['-vnc', `unix:${INSIDE.sockets}/${SCREEN_SOCKET}${secret ? ',password-secret=screen' : ''}`],
         ...['-device', `bochs-display,vgamem=${bytes / MIB}M,xres=${width},yres=${height},romfile=`],
         ...['-device', 'qemu-xhci,id=usb,p2=2,p3=2', '-device', 'usb-tablet,bus=usb.0'],
       ],
-      binds: [readOnly(KEYMAP)],
+      binds: [readOnly(KEYMAP), ...(secret ? [readOnly(secret.path, INSIDE.password)] : [])],
+      ...(secret ? { secret } : {}),
       socket: SCREEN_SOCKET,
       threads: 2,
       files: 32,
@@ -209,6 +218,8 @@ const screen: Row['parts'] = ({ spec }) => {
 };
 
 export const SCREEN_SOCKET = 'vnc';
+/** In the directory of the VM's configuration. */
+const SCREEN_SECRET = 'screen.secret';
 
 const tpm: Row['parts'] = ({ spec }, files) =>
   spec.devices.tpm

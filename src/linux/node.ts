@@ -26,6 +26,8 @@ export interface Features extends Readonly<Partial<Record<ControllerName, Contro
   readonly memoryBytes: number;
   /** Whether brigd may let a VM lock all of its memory. */
   readonly locksMemory: boolean;
+  /** Whether QEMU takes a screen's password from a file. */
+  readonly readsPasswords: boolean;
   /** Models that this QEMU has. */
   readonly models: ReadonlySet<string>;
 }

@@ -94,6 +94,7 @@ const runDirStep = (node: Node, vm: Vm, parts: readonly Part[]): Step => {
     paths: { run, config, conIn, conOut },
     rom,
     binds: bindsOf(node, vm, parts),
+    secrets: parts.flatMap(({ secret }) => secret ?? []),
     ...(vm.spec.devices.tpm ? { beside: BESIDE } : {}),
   });
 };

@@ -6,7 +6,7 @@ import type { Paths } from '../base/placed.ts';
 import { BaseStore } from '../image/base-store.ts';
 import { buildTestRom } from '../image/testrom.ts';
 import { layout, type Layout } from '../platform/layout.ts';
-import type { Finding, Live, Platform, Trace, Vm } from '../platform/platform.ts';
+import type { Finding, Live, Platform, Screen, Trace, Vm } from '../platform/platform.ts';
 import { Traces } from '../platform/traces.ts';
 import { audit } from './audit/audit.ts';
 import { fileDisks } from '../image/file-disks.ts';
@@ -16,7 +16,8 @@ import { vmOfSpace, type Node } from './node.ts';
 import { look, observe, type Seen } from './observe.ts';
 import { catalogue } from './catalogue.ts';
 import { checkNetwork, networkSteps } from './networks.ts';
-import { createSteps, startSteps } from './plan.ts';
+import { SCREEN_SOCKET } from './devices.ts';
+import { createSteps, socketsOf, startSteps } from './plan.ts';
 import { growSteps, openVmDisk, promoteSteps, rollbackSteps, snapshotSteps } from './snapshots.ts';
 import { ip } from './programs/ip.ts';
 import { removeDirectories } from './programs/system.ts';
@@ -51,6 +52,9 @@ const liveOf = (places: Layout, seen: Seen, vm: Vm): Live => {
     supervised,
   };
 };
+
+const screenOf = (node: Node, { spec: { name, devices }, place: { uid } }: Vm): Screen | undefined =>
+  devices.fbuf && { path: `${socketsOf(node, name)}/${SCREEN_SOCKET}`, uid, reach: 'descriptor' };
 
 /** Asked for every VM of a list, and the same for all of them. */
 const ownedOf = new WeakMap<Seen, ReadonlyMap<string, readonly Trace[]>>();
@@ -125,9 +129,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     startSteps: (vm, run, graceMs) => startSteps(known(), vm, run, graceMs),
     networkSteps: (network) => networkSteps(network),
     processes: ({ processes }) => processes.map(({ pid, args }) => ({ pid, command: args })),
-    attend: (steps) => {
-      for (const { kind } of steps) if (kind === 'firewall.create') asks.add(kind);
-    },
+    attend: (steps) => steps.filter(({ kind }) => kind === 'firewall.create').forEach(({ kind }) => asks.add(kind)),
     readUplink,
     attachSteps: (attached) => attachSteps(attached),
     checkAttached,
@@ -140,6 +142,7 @@ export const linuxPlatform = (options: LinuxOptions): Platform<Seen> => {
     promoteSteps: (vm) => promoteSteps(known(), vm),
     openVmDisk: (host, vm, disk, snapshot) => openVmDisk(host, known(), vm, disk, snapshot),
     live: (seen, vm) => liveOf(places, seen, vm),
+    screen: (vm) => screenOf(known(), vm),
     basis: (seen) => [seen],
     reduced: () => undefined,
     owned: (seen) => owned(places, seen),

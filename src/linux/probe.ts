@@ -5,7 +5,7 @@ import type { Features } from './node.ts';
 import { CONTROLLERS, type Controller, type ControllerName, type Devices } from './node.ts';
 import { findController, unifiedRoot } from './programs/cgroup.ts';
 import { mountOf, parseMountinfo } from './programs/mounts.ts';
-import { listDevices, parseDevices, QEMU } from './programs/qemu.ts';
+import { listDevices, parseDevices, probePasswords, QEMU } from './programs/qemu.ts';
 import { chmod, parseCpuList, parseMemory } from './programs/system.ts';
 
 export type Accel = 'auto' | 'tcg' | 'kvm';
@@ -94,6 +94,7 @@ export const probeFeatures = async (host: Host, accel: Accel, rom: string): Prom
     ...(await chooseAccel(host, accel, rom)),
     ...Object.fromEntries(controllers.filter(([, controller]) => controller)),
     locksMemory: await probeLocking(host),
+    readsPasswords: Boolean(await host.stat(QEMU)) && (await host.run(probePasswords())).status === 0,
     models: (await host.stat(QEMU)) ? parseDevices((await host.run(listDevices())).stdout) : new Set(),
     cpus: parseCpuList((await host.readFile('/sys/devices/system/cpu/online')) ?? '').count,
     memoryBytes: parseMemory((await host.readFile('/proc/meminfo')) ?? '', 'MemTotal') ?? Number.MAX_SAFE_INTEGER,

@@ -15,20 +15,35 @@ export const openConsole = (world: World, inPath: string, outPath: string): Cons
   const output = openFifo(world, outPath);
   const input = openFifo(world, inPath);
   const onClose: (() => void)[] = [];
-  const endReading: (() => void)[] = [];
+  const listeners: ((chunk: Buffer) => void)[] = [];
+  let endReading: (() => void)[] = [];
   let open = true;
+  const pause = (): void => {
+    for (const end of endReading) end();
+    endReading = [];
+  };
   for (const fifo of [input, output]) fifo.holders += 1;
   return {
-    onData: (listener) => void endReading.push(readFifo(output, listener)),
+    onData: (listener) => {
+      listeners.push(listener);
+      endReading.push(readFifo(output, listener));
+    },
     onClose: (listener) => void onClose.push(listener),
     write: (chunk) => {
       if (open) writeFifo(input, chunk);
+      return true;
+    },
+    // A pipe of the model drops what it has no room for.
+    onDrain: () => undefined,
+    pause,
+    resume: () => {
+      if (open && endReading.length === 0) endReading = listeners.map((listener) => readFifo(output, listener));
     },
     close: () => {
       if (!open) return;
       open = false;
       for (const fifo of [input, output]) fifo.holders -= 1;
-      for (const end of endReading) end();
+      pause();
       queueMicrotask(() => onClose.forEach((listener) => listener()));
     },
   };

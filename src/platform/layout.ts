@@ -13,6 +13,8 @@ export const layout = (paths: Paths) => ({
   booting: `${paths.runDir}/booting`,
   /** One file per VM whose process ended; the directory that brigd watches. */
   exits: `${paths.runDir}/exits`,
+  /** Sockets of consoles, for other tools. */
+  consolesDir: `${paths.runDir}/consoles`,
   store: `${paths.stateDir}/brig.db`,
   /** A directory for each VM that is running or was not cleaned up. */
   vmsDir: `${paths.runDir}/vms`,

@@ -40,6 +40,14 @@ export interface Trace {
 /** `run`: only what a run is made of; a pool is slow to ask, and a stop does not touch it. */
 export type Depth = 'run' | 'all';
 
+/** Where a VM's screen listens. The directory may be its uid's: what is there may be a link at any moment. */
+export interface Screen {
+  readonly path: string;
+  readonly uid: number;
+  /** How this kind of host gets to that very socket: by its open descriptor, or as that user. */
+  readonly reach: 'descriptor' | 'owner';
+}
+
 /** How one kind of host runs a jailed VM. The engine knows nothing else of FreeBSD or Linux. */
 export interface Platform<Seen = unknown> {
   readonly name: 'freebsd' | 'linux';
@@ -88,6 +96,8 @@ export interface Platform<Seen = unknown> {
   /** Opens a disk of a VM for reading, or of one of its snapshots: what the guest sees, and not how it is kept. */
   openVmDisk(host: Host, vm: Vm, disk: number, snapshot?: string): Promise<DiskPort>;
   live(seen: Seen, vm: Vm): Live;
+  /** Where it listens while the VM runs; undefined: the VM has no screen. */
+  screen(vm: Vm): Screen | undefined;
   /** Why this node gives less than brig promises; undefined: it gives all. Said with every VM. */
   reduced(): string | undefined;
   /** All that the `holds` of this VM's steps look at without a closer look: equal one by one, their answers are the same. */

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { NicPlacement } from '../base/placed.ts';
 import type { Command, Effect } from '../base/host.ts';
+import { versionPlaceOf, type SecretRef } from '../base/secret.ts';
 import type { StepDef } from '../base/step.ts';
 import { renderYaml } from '../spec/document.ts';
-import { isIpv6, type SeedData } from '../spec/cloud-init.ts';
+import { isIpv6, seedText, type SeedData } from '../spec/cloud-init.ts';
+import { dataSecrets, seedSecrets } from '../spec/secret.ts';
 import { run } from './command.ts';
 import type { Layout } from './layout.ts';
 import type { Vm } from './platform.ts';
@@ -13,6 +15,8 @@ interface SeedFile {
   readonly name: string;
   readonly text: string;
   readonly encoding?: 'base64';
+  /** What has places in the text. */
+  readonly secrets?: readonly SecretRef[];
 }
 
 /** Of the file system that a guest looks for. */
@@ -22,8 +26,12 @@ export const SEED = 'seed.iso';
 /** When it was made, whenever that was: the same document gives the same bytes. Units: seconds since the epoch. */
 export const SEED_TIME = 315_532_800;
 
-const fileOf = (name: string, data: SeedData): SeedFile =>
-  typeof data === 'string' ? { name, text: data } : { name, text: data.base64, encoding: 'base64' };
+const holding = (secrets: readonly SecretRef[]) => (secrets.length === 0 ? {} : { secrets });
+
+const fileOf = ({ spec }: Vm, name: string, data: SeedData): SeedFile =>
+  typeof data === 'string'
+    ? { name, text: seedText(data), ...holding(dataSecrets(spec, data)) }
+    : { name, text: data.base64, encoding: 'base64' };
 
 /** FreeBSD's guest finds a NIC by its address; those of Linux that write /etc/network/interfaces need its name. */
 const namesNics = ({ spec }: Vm): boolean => !/freebsd/i.test(spec.image?.os ?? '');
@@ -63,8 +71,8 @@ const seedFiles = (vm: Vm): SeedFile[] => {
   const hostname = cloudInit.hostname ?? name;
   const { sshKeys: keys } = cloudInit;
   const files = [
-    fileOf('user-data', cloudInit.userData ?? defaultData(hostname)),
-    ...(cloudInit.vendorData === undefined ? [] : [fileOf('vendor-data', cloudInit.vendorData)]),
+    fileOf(vm, 'user-data', cloudInit.userData ?? defaultData(hostname)),
+    ...(cloudInit.vendorData === undefined ? [] : [fileOf(vm, 'vendor-data', cloudInit.vendorData)]),
     ...(nics.length === 0 ? [] : [{ name: 'network-config', text: networkConfig(vm) }]),
   ];
   const about = {
@@ -75,8 +83,11 @@ const seedFiles = (vm: Vm): SeedFile[] => {
   const digest = createHash('sha256')
     .update(JSON.stringify([vm.place.secretName, about, files]))
     .digest('hex');
-  const metaData = renderYaml({ 'instance-id': `${name}-${digest.slice(0, 16)}`, ...about });
-  return [{ name: 'meta-data', text: metaData }, ...files];
+  // A secret that was set again is something new, too.
+  const secrets = seedSecrets(vm.spec);
+  const id = [name, digest.slice(0, 16), ...secrets.map((each) => versionPlaceOf(each.name))].join('-');
+  const metaData = renderYaml({ 'instance-id': id, ...about });
+  return [{ name: 'meta-data', text: metaData, ...holding(secrets) }, ...files];
 };
 
 export interface SeedArgs {
@@ -110,13 +121,14 @@ const ROOT = { uid: 0, gid: 0 };
 const make = ({ files, paths, make: command, uid }: SeedArgs): Effect[] => [
   { do: 'remove', path: paths.directory },
   { do: 'mkdir', path: paths.directory, access: { mode: 0o700, ...ROOT } },
-  ...files.map(({ name, text, encoding }): Effect => ({
+  ...files.map(({ name, text, encoding, secrets }): Effect => ({
     do: 'write',
     path: `${paths.directory}/${name}`,
     text,
     access: { mode: 0o600, ...ROOT },
     isSecret: true,
     ...(encoding === undefined ? {} : { encoding }),
+    ...(secrets === undefined ? {} : { secrets }),
   })),
   { do: 'remove', path: paths.made },
   run(command),

@@ -2,12 +2,14 @@ import type { Await, Effect, Host, Probe, Result, Stage, Tolerance, Until } from
 import type { Command } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import { checkUse, fillPlaces, renderRef, type Reveal, type Unsealed } from '../base/secret.ts';
 import { escapeControls } from '../base/units.ts';
 
-/** What a run of effects is told, and tells: a wait ends early when the signal is set; each harder stage is named. */
+/** What a run of effects is told, and tells: a wait ends early when the signal is set; each harder stage is named; secrets are told here alone. */
 export interface Watch {
   readonly signal?: AbortSignal | undefined;
   readonly onStage?: ((name: string) => void) | undefined;
+  readonly reveal?: Reveal | undefined;
 }
 
 /** Runs one effect on a host. Errors: saga.cancelled, host.* with the command, its status and its stderr. */
@@ -22,7 +24,7 @@ export const perform = async (host: Host, effect: Effect, watch: Watch = {}): Pr
     case 'escalate':
       return await performEscalate(host, effect, watch.onStage);
     case 'write':
-      return await host.writeFile(effect.path, Buffer.from(effect.text, effect.encoding ?? 'utf8'), effect.access);
+      return await performWrite(host, effect, watch.reveal);
     case 'copy':
       if (effect.keep && (await host.stat(effect.to))) return;
       if (effect.ifThere && !(await host.stat(effect.from))) return;
@@ -44,6 +46,25 @@ export const perform = async (host: Host, effect: Effect, watch: Watch = {}): Pr
       return await host.say(effect.path, effect.text);
     case 'spawn':
       return await host.spawn(effect.command);
+  }
+};
+
+/** With the values in their places; no copy of them is left for longer than the file takes. */
+const performWrite = async (host: Host, effect: Effect & { do: 'write' }, reveal?: Reveal): Promise<void> => {
+  const { path, text, access, encoding = 'utf8', secrets = [] } = effect;
+  if (secrets.length === 0) return await host.writeFile(path, Buffer.from(text, encoding), access);
+  const values = new Map<string, Unsealed>();
+  try {
+    for (const ref of secrets) {
+      if (!reveal) throw new BrigError('secret.locked', `write ${path}: nobody here can open ${renderRef(ref)}`);
+      const found = await reveal(ref);
+      values.set(ref.name, found);
+      checkUse(ref, found.value);
+    }
+    const content = fillPlaces(text, values);
+    await host.writeFile(path, content, access).finally(() => content.fill(0));
+  } finally {
+    for (const { value } of values.values()) value.fill(0);
   }
 };
 

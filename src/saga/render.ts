@@ -1,4 +1,5 @@
 import type { Access, Effect, Until } from '../base/host.ts';
+import { renderRef } from '../base/secret.ts';
 import { renderBytes } from '../base/units.ts';
 import { renderCommand } from './perform.ts';
 
@@ -10,6 +11,10 @@ const renderUntil = (until: Until): string => {
   return 'matches' in until ? `prints /${until.matches}/` : `no longer prints /${until.lacks}/`;
 };
 
+/** Which secrets go into a file. */
+const filledIn = ({ secrets = [] }: Effect & { do: 'write' }): string =>
+  secrets.length === 0 ? '' : `, filled in: ${secrets.map(renderRef).join(', ')}`;
+
 /** The lines of an effect in a plan: what a person would type, or say, to do the same. */
 export const renderEffect = (effect: Effect): string[] => {
   switch (effect.do) {
@@ -20,7 +25,7 @@ export const renderEffect = (effect: Effect): string[] => {
     case 'write':
       if (effect.isSecret)
         return [
-          `install ${owner(effect.access)} /dev/stdin ${effect.path} # ${effect.text.length} characters, not shown`,
+          `install ${owner(effect.access)} /dev/stdin ${effect.path} # ${effect.text.length} characters, not shown${filledIn(effect)}`,
         ];
       return [
         `install ${owner(effect.access)} /dev/stdin ${effect.path} <<.`,

@@ -2,6 +2,7 @@ import { strict as assert } from 'node:assert';
 import type { Effect, Host } from '../base/host.ts';
 import type { Action, Catalogue, Holds, Repair, Step, StepDef } from '../base/step.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
+import type { Reveal } from '../base/secret.ts';
 import { perform } from './perform.ts';
 
 /** A step's definition; what is not in the catalogue is a bug or a journal of another brig. */
@@ -72,6 +73,8 @@ export interface RunOptions<Seen> {
   readonly seen: Seen;
   readonly progress: Progress;
   readonly shared: SharedUse;
+  /** Absent: what holds a secret cannot be made. */
+  readonly reveal?: Reveal;
   /** Looked at between effects. */
   readonly signal?: AbortSignal;
 }
@@ -95,11 +98,11 @@ export const runActions = async <Seen>(actions: readonly Action[], options: RunO
 };
 
 const runAction = async <Seen>(action: Action, options: RunOptions<Seen>): Promise<void> => {
-  const { catalogue, seen, host, signal, shared } = options;
+  const { catalogue, seen, host, signal, shared, reveal } = options;
   const work = async (): Promise<void> => {
     for (const effect of effectsOf(catalogue, action, seen)) {
       if (signal?.aborted) throw new BrigError('saga.cancelled', 'cancelled');
-      await perform(host, effect, { signal, onStage: (stage) => options.progress.stage(action, stage) });
+      await perform(host, effect, { signal, reveal, onStage: (stage) => options.progress.stage(action, stage) });
     }
   };
   const key = definitionOf(catalogue, action.step).shared?.(action.step.args);

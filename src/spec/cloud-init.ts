@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { hasWholePlaces, placeOf, referredName } from '../base/secret.ts';
 import { expected } from './fields.ts';
 
 /** One line of an authorized_keys file without options. Source: sshd(8). */
@@ -21,11 +22,15 @@ const hostname = z
 const DATA_BYTES = 2 ** 19;
 const dataExpected = expected(`a text of at most ${DATA_BYTES} bytes, or {base64: TEXT}`);
 const base64 = z.base64(dataExpected).refine((text) => Buffer.from(text, 'base64').length <= DATA_BYTES, dataExpected);
-/** As it is, to the byte. */
-const data = z.union(
-  [z.string().refine((text) => Buffer.byteLength(text) <= DATA_BYTES, dataExpected), z.strictObject({ base64 })],
-  dataExpected,
-);
+/** `secret:NAME`, or a text with whole places for secrets; a place that nobody fills would reach the guest. */
+const isWellReferred = (text: string): boolean =>
+  /^secret:\S*\n?$/.test(text) ? referredName(text.trimEnd()) !== undefined : hasWholePlaces(text);
+const plain = z
+  .string()
+  .refine((text) => Buffer.byteLength(text) <= DATA_BYTES, dataExpected)
+  .refine(isWellReferred, expected('secret:NAME, or a text with {{secret:NAME}}, where NAME is of [a-z0-9._-]'));
+/** As it is, to the byte; secrets go into their places when the seed is made. */
+const data = z.union([plain, z.strictObject({ base64 })], dataExpected);
 
 /** A NoCloud seed. Source: docs/brig.yaml.5; cloud-init's documentation of the data source. */
 export const cloudInit = z.strictObject({
@@ -40,6 +45,12 @@ export const cloudInit = z.strictObject({
 });
 
 export type SeedData = z.output<typeof data>;
+
+/** A text with places for all secrets that it refers to. */
+export const seedText = (text: string): string => {
+  const name = referredName(text.trimEnd());
+  return name === undefined ? text : placeOf(name);
+};
 
 const cidr = z.union([z.cidrv4(), z.cidrv6()], expected('an address with its prefix length, such as 192.0.2.10/24'));
 const address = z.union([z.ipv4(), z.ipv6()], expected('an IP address'));

@@ -78,6 +78,16 @@ const config = z.strictObject({
       error: 'expected cert and key, or neither',
     })
     .optional(),
+  /** What all secrets are sealed under, and where it comes from. */
+  secrets: z
+    .strictObject({
+      master: z
+        .union([z.enum(['file', 'passphrase']), z.strictObject({ hook: path }), z.strictObject({ file: path })], {
+          error: 'expected file, passphrase, {hook: PATH} or {file: PATH}',
+        })
+        .default('file'),
+    })
+    .prefault({}),
   /** Linux: `auto` uses KVM only when the test ROM boots under it within a second. */
   accel: z.enum(['auto', 'tcg', 'kvm']).default('auto'),
 });

@@ -75,7 +75,7 @@ const toProblems = (issue: z.core.$ZodIssue, root: unknown): Problem[] => {
 };
 
 /** Passwords and keys are in them, or the secret half by mistake: no error shows what came. */
-const SECRET: ReadonlySet<PropertyKey> = new Set(['userData', 'vendorData', 'sshKeys', 'public']);
+const SECRET: ReadonlySet<PropertyKey> = new Set(['userData', 'vendorData', 'sshKeys', 'password', 'public']);
 const kindOf = (value: unknown): string =>
   value === undefined
     ? 'nothing'

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { LIMITS } from '../base/limits.ts';
+import { SECRET_REF } from '../base/secret.ts';
 import { parseBytes } from '../base/units.ts';
 import { schedule } from './snapshot.ts';
 import { addressing, cloudInit, isIpv6 } from './cloud-init.ts';
@@ -112,7 +113,17 @@ const devices = z.strictObject({
     .max(8)
     .default([]),
   /** A screen on a unix socket (VNC), with a USB tablet. */
-  fbuf: z.strictObject({ width: count(640, 3840).default(1024), height: count(480, 2160).default(768) }).optional(),
+  fbuf: z
+    .strictObject({
+      width: count(640, 3840).default(1024),
+      height: count(480, 2160).default(768),
+      /** Never the password itself. */
+      password: z
+        .string(expected('a reference like secret:NAME'))
+        .regex(SECRET_REF, expected('a reference like secret:NAME, never a password itself'))
+        .optional(),
+    })
+    .optional(),
   tpm: z.boolean().default(false),
   /** Refused unless the node's allowDevices names it. */
   'virtio-scsi': z

@@ -25,6 +25,7 @@ import {
   type Trouble,
   type VmRow,
 } from './rows.ts';
+import { SecretRows } from './secrets.ts';
 import { Snapshots } from './snapshots.ts';
 
 /** The one file that remembers: specs, leases, journal, events. Errors: store.busy when another brigd has it. */
@@ -40,6 +41,7 @@ export class Store {
   readonly anchor: AnchorRow;
   /** Of principals elsewhere. */
   readonly keys: Keys;
+  readonly secrets: SecretRows;
   /** Counts the starts of brigd on this store: what an earlier epoch began, nobody is doing any more. */
   readonly epoch: number;
   /** Another one whenever something about a VM is written. */
@@ -67,6 +69,8 @@ export class Store {
       (work) => this.#durably(work),
     );
     this.attachments = new Attachments((text) => this.#sql(text), this.#leases, this.networks);
+    const write = (work: () => void): void => this.#durably(() => this.#transaction(work));
+    this.secrets = new SecretRows((text) => this.#sql(text), write);
   }
 
   close(): void {

@@ -5,6 +5,7 @@ import { Client } from '../../src/api/client.ts';
 import { Stage } from '../demo/stage.ts';
 import { auditCost } from './audit.ts';
 import { auditLogCost } from './audit-log.ts';
+import { consoleRate, floodCost } from './console.ts';
 import { modelRatio } from './model.ts';
 import { timeToNotice } from '../soak/notice.ts';
 import { importCost, manyCost } from './images.ts';
@@ -106,6 +107,14 @@ const thousands = async (): Promise<void> => {
   row('... that failed or timed out', failed, 0, '', '0');
 };
 
+/** The VM `bench` runs. */
+const consoles = async (stage: Stage): Promise<void> => {
+  const rate = await consoleRate(stage, 'bench');
+  row('a console to a reader, against cat', rate.brig, rate.reference, 'MB/s', 'at least 50 MB/s');
+  row('brigd while a console floods with no reader', await floodCost(stage, 'bench', '64k'), 0, '% of a core', '2 %');
+  row('... byte by byte', await floodCost(stage, 'bench', '1'), 0, '% of a core', '2 %');
+};
+
 /** What brig does, apart from what the machine's disk does: the reference writes nothing. */
 const inMemory = async <T>(work: (stage: Stage) => Promise<T>): Promise<T> => {
   const stage = new Stage('bench-memory', { accel: 'tcg' }, 'built');
@@ -161,6 +170,7 @@ const main = async (): Promise<void> => {
   try {
     await stage.up();
     await realVms(stage);
+    await consoles(stage);
     await coldStart(stage);
     await images(stage);
   } finally {

@@ -80,11 +80,11 @@ describe('the client', () => {
       () => client.attachJail(no, no, {}),
       () => client.detachJail(no, no),
       () => client.whoami(),
-      () => client.grants(),
-      () => client.grant(rule),
-      () => client.revoke(rule),
-      () => client.testAccess('user:nobody', 'view', 'node'),
-      () => client.quotas(),
+      () => client.access.grants(),
+      () => client.access.grant(rule),
+      () => client.access.revoke(rule),
+      () => client.access.test('user:nobody', 'view', 'node'),
+      () => client.access.quotas(),
       () => client.shutdown({}, 1),
       () => client.cancel(no),
       () => all(client.events({})),
@@ -92,6 +92,18 @@ describe('the client', () => {
       () => client.verifyAuditLog(),
       () => client.console(no),
       () => client.metrics(),
+      () => client.consoleHistory(no),
+      () => client.consoleSocket(no),
+      () => client.vnc(no),
+      () => client.access.keys(),
+      () => client.access.addKey(no, { public: no }),
+      () => client.access.revokeKey(no),
+      () => client.secrets.list(),
+      () => client.secrets.set('x', Buffer.from('y')),
+      () => client.secrets.remove('x'),
+      () => client.secrets.rotate(),
+      () => client.secrets.lock(),
+      () => client.secrets.unlock(),
     ];
     for (const ask of asked) await ask().catch(() => undefined);
     const known = await routesAsked();
@@ -157,8 +169,8 @@ describe('server-sent events', () => {
     // It happens while somebody listens who has read all there was.
     const heard = stream({}, (each) => /event: access\.revoked\ndata: .*\n\n/.test(each));
     const rule = { principal: 'user:nobody', role: 'viewer', object: 'vm:a' };
-    await client.grant(rule);
-    await client.revoke(rule);
+    await client.access.grant(rule);
+    await client.access.revoke(rule);
     const { text, headers } = await heard;
     expect(headers['content-type']).toBe('text/event-stream');
     const blocks = text.split('\n\n').filter((block) => block !== '');
@@ -204,7 +216,7 @@ describe('server-sent events', () => {
 test.runIf(process.getuid?.() === 0)(
   'metrics of somebody who may view one VM tell of no other, and not of the node',
   async () => {
-    await client.grant({ principal: 'user:nobody', role: 'viewer', object: 'vm:b' });
+    await client.access.grant({ principal: 'user:nobody', role: 'viewer', object: 'vm:b' });
     const users = `${brigd.config.runDir}/users`;
     const { status, text } = await brigd.ask('GET', '/metrics', { socket: `${users}/${readdirSync(users)[0] ?? ''}` });
     expect(status).toBe(200);

@@ -3,7 +3,8 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, st
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { chosen, takeGlobals } from '../../src/cli/connection.ts';
+import { chosen } from '../../src/cli/connection.ts';
+import { connectTo, takeGlobals } from '../../src/cli/globals.ts';
 import { parseContext, parseContexts } from '../../src/spec/contexts.ts';
 import { Node } from '../unit/daemon/remote.ts';
 
@@ -177,10 +178,10 @@ describe('where a command goes', () => {
     expect(chosen({}, {})).toEqual({});
   });
 
-  test('is said before the command, once', () => {
+  test('is said before the command, once', async () => {
     const args = ['--context', 'x', 'list', '--context', 'y'];
-    expect([takeGlobals(args), args]).toEqual([{ context: 'x' }, ['list', '--context', 'y']]);
-    expect(() => takeGlobals(['--socket', '/x', '--context', 'y', 'list'])).toThrow('got both');
+    expect(takeGlobals(args)).toEqual({ given: { context: 'x' }, rest: ['list', '--context', 'y'] });
+    await expect(connectTo({ socket: '/x', context: 'y' })).rejects.toThrow('got both');
     expect(() => takeGlobals(['--socket'])).toThrow('expected a path after --socket');
   });
 });

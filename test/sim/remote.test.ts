@@ -67,7 +67,7 @@ test('a VM is made, started, watched and reached by its console from elsewhere, 
   await client.operate('start', 'web01', { event: ({ kind }) => void kinds.push(kind) });
   expect(kinds).toContain('vm.running');
   expect((await client.list()).map(({ name, state }) => [name, state])).toEqual([['web01', 'running']]);
-  const socket = await client.console('web01');
+  const { stream: socket } = await client.console('web01');
   const said: string[] = [];
   const echoed = new Promise<void>((resolve) =>
     socket.on('data', (chunk: Buffer) => {

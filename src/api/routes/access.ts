@@ -4,6 +4,7 @@ import { BrigError } from '../../base/errors.ts';
 import type { Asked } from '../../engine/access.ts';
 import type { ApiOptions } from '../options.ts';
 import type { Call, Route } from '../route.ts';
+import { listKeys, putKey, revokeKey } from '../keys.ts';
 import { sendAuditLog } from '../audit-log.ts';
 import { flag, text, whole } from './queries.ts';
 
@@ -72,6 +73,40 @@ interface AuditAsked {
   readonly who?: string;
   readonly object?: string;
 }
+
+/** Keys that sign requests from elsewhere. */
+export const keyRoutes = <Seen>({ access, keys }: ApiOptions<Seen>): Route[] => {
+  const ownerOf = ({ who }: Call): string | undefined =>
+    access.can(who, 'admin', NODE) ? undefined : (who.owner ?? NOBODY);
+  return [
+    {
+      ...{ method: 'GET', path: '/access/keys', summary: 'keys that may sign requests', answer: 'AccessKeyView[]' },
+      ...{ needs: { within: 'his own; all for admin on the node' } },
+      run: { json: (call) => Promise.resolve(listKeys(keys, ownerOf(call))) },
+    },
+    {
+      ...{ method: 'PUT', path: '/access/keys/{key}', summary: 'let a key sign requests', answer: 'AccessKeyView' },
+      // A stolen key must not make another, nor somebody who is local become one who is anywhere.
+      ...{ needs: { verb: 'admin', on: 'node' }, body: 'KeyRequest' },
+      run: { json: async (call) => putKey(keys, call.params.key ?? '', await call.body(), call.who) },
+    },
+    {
+      ...{ method: 'DELETE', path: '/access/keys/{key}', summary: 'at once and for ever', answer: 'AccessKeyView' },
+      ...{ needs: { within: 'his own; all for admin on the node' } },
+      run: {
+        json: (call) => {
+          const [name, owner] = [call.params.key ?? '', ownerOf(call)];
+          const isHis = listKeys(keys, owner).some((key) => key.name === name || key.id === name);
+          if (owner !== undefined && !isHis) throw new BrigError('key.unknown', `find key ${name}: no such key`);
+          return Promise.resolve(revokeKey(keys, name));
+        },
+      },
+    },
+  ];
+};
+
+/** No owner has such a name. */
+const NOBODY = '';
 
 /** Who may do what. */
 export const accessRoutes = <Seen>({ access, settle }: ApiOptions<Seen>): Route[] => [

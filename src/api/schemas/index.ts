@@ -28,13 +28,14 @@ const held =
 /** Unknown keys are errors, as nobody must rely on what is not written down. */
 export const ANSWERS = held<Answers>()({
   AccessAnswer: node.accessAnswer,
-  AccessKey: node.accessKey,
+  AccessKeyView: node.accessKey,
   Audit: vms.audit,
   AuditEntry: node.auditEntry,
   AuditReport: node.auditReport,
   BaseReport: node.baseReport,
   BaseView: node.baseView,
   Cancelled: z.strictObject({ cancelled: z.boolean() }),
+  ConsoleSocket: z.strictObject({ path: z.string() }),
   Error: node.error,
   EventRow: vms.eventRow,
   Explanation: vms.explanation,
@@ -48,12 +49,15 @@ export const ANSWERS = held<Answers>()({
   KeyView: node.keyView,
   LeaseView: networks.leaseView,
   Line: node.line,
+  LockView: node.lockView,
   NetworkDetail: networks.networkDetail,
   NetworkView: networks.networkView,
   Outcome: vms.outcome,
   PlanLine: vms.planLine,
   QuotaView: vms.quotaView,
   Removed: z.strictObject({ removed: z.string() }),
+  Rotated: z.strictObject({ secrets: z.int().min(0), master: z.string() }),
+  SecretView: node.secretView,
   ShutdownEnd: node.shutdownEnd,
   SignedImage: signedImage,
   SignedManifest: signedManifest,
@@ -63,7 +67,6 @@ export const ANSWERS = held<Answers>()({
 });
 
 export const BODIES = held<Bodies>()({
-  AccessKeyRequest: keyDocument,
   AskedGrant: node.asked,
   Attachment: attachment.omit({ jail: true }),
   ImageAbout: z.strictObject({
@@ -74,6 +77,9 @@ export const BODIES = held<Bodies>()({
     spec: imageAbout.spec.unwrap().optional(),
   }),
   KeyLine: z.string(),
+  KeyRequest: keyDocument,
   NetworkDocument: networkDocument,
+  Passphrase: z.strictObject({ passphrase: z.string().optional() }),
+  SecretValue: z.strictObject({ value: z.string().optional(), base64: z.string().optional() }),
   VmDocument: vmDocument,
 });

@@ -104,6 +104,15 @@ export const accessKey = z.strictObject({
   revokedMs: ms.optional(),
 });
 
+export const secretView = z.strictObject({
+  owner: z.string().describe("empty: the node's own"),
+  name: z.string(),
+  createdMs: ms,
+  usedBy: texts,
+});
+
+export const lockView = z.strictObject({ locked: z.boolean(), asks: z.boolean(), isNew: z.boolean() });
+
 const anchor = z.strictObject({ seq: whole, hash: z.string() });
 
 export const auditEntry = z.strictObject({

@@ -1,7 +1,7 @@
-import { BrigError } from '../../base/errors.ts';
+import { ROLES, VERBS } from '../../acl/roles.ts';
 import { escapeControls, renderAge } from '../../base/units.ts';
 import type { GrantView } from '../../engine/access.ts';
-import { print, printJson, type Call, type CliCommand } from '../command.ts';
+import { print, printJson, withVerbs, type Call, type CliCommand, type CliVerb } from '../command.ts';
 import { amountsOf, paint, table } from '../render.ts';
 
 const asked = ({ operands: [principal = '', role = '', object = ''] }: Call) => ({ principal, role, object });
@@ -9,9 +9,17 @@ const asked = ({ operands: [principal = '', role = '', object = ''] }: Call) => 
 const grant: CliCommand = {
   usage: 'brig grant PRINCIPAL ROLE OBJECT [--json]',
   summary: 'let somebody do something: user:NAME, group:NAME or key:NAME; viewer, operator, owner, admin, or verbs',
+  options: {},
   operands: [3, 3],
+  complete: ['principal', [...Object.keys(ROLES), ...VERBS], 'object'],
+  examples: [
+    'brig grant user:alice operator vm:web01',
+    'brig grant group:ops viewer node',
+    'brig grant alice create,view node',
+    'brig grant key:ci power,console tag:stage=test',
+  ],
   run: async (call) => {
-    const outcome = await call.client.grant(asked(call));
+    const outcome = await call.client.access.grant(asked(call));
     if (call.json) printJson(outcome);
     else if (!outcome.changed) process.stderr.write(`${call.operands[0] ?? ''}: has that already\n`);
   },
@@ -20,9 +28,12 @@ const grant: CliCommand = {
 const revoke: CliCommand = {
   usage: 'brig revoke PRINCIPAL ROLE OBJECT [--json]',
   summary: 'take a rule back, and what was handed on by it',
+  options: {},
   operands: [3, 3],
+  complete: ['principal', [...Object.keys(ROLES), ...VERBS], 'object'],
+  examples: ['brig revoke user:alice operator vm:web01', 'brig revoke group:ops viewer node'],
   run: async (call) => {
-    const outcome = await call.client.revoke(asked(call));
+    const outcome = await call.client.access.revoke(asked(call));
     if (call.json) printJson(outcome);
     else if (!outcome.changed) process.stderr.write(`${call.operands[0] ?? ''}: has no such rule\n`);
   },
@@ -41,56 +52,53 @@ const renderGrants = (grants: readonly GrantView[], nowMs: number): string =>
     ]),
   );
 
-const usage = (expected: string): BrigError =>
-  new BrigError('usage.invalid', `read arguments: expected ${expected}`, { hint: `usage: ${acl.usage}` });
-
-const list = async (call: Call): Promise<void> => {
-  const [, principal, ...more] = call.operands;
-  if (more.length > 0) throw usage(`at most a principal after list, got ${call.operands.length - 1} operands`);
-  const grants = (await call.client.grants()).filter(
-    (each) => principal === undefined || [principal, `user:${principal}`].includes(each.principal),
-  );
-  if (call.json) printJson(grants);
-  else print(renderGrants(grants, Date.now()));
-};
-
-const test = async (call: Call): Promise<void> => {
-  const [, principal, verb, object] = call.operands;
-  if (principal === undefined || verb === undefined || object === undefined)
-    throw usage('PRINCIPAL VERB OBJECT after test, got less');
-  const answer = await call.client.testAccess(principal, verb, object);
-  if (call.json) printJson(answer);
-  else print(`${answer.allow ? 'allowed' : 'denied'}: ${escapeControls(answer.rule)}`);
-  if (!answer.allow) process.exitCode = 1;
-};
-
-const acl: CliCommand = {
-  usage: 'brig acl list [PRINCIPAL] | test PRINCIPAL VERB OBJECT [--json]',
-  summary: 'the rules that concern you, and whether somebody may do something; test exits with 1 for no',
-  operands: [1, 4],
-  run: async (call) => {
-    const [verb = ''] = call.operands;
-    if (verb === 'list') return await list(call);
-    if (verb === 'test') return await test(call);
-    throw usage(`list or test, got ${escapeControls(verb)}`);
+const list: CliVerb = {
+  usage: 'list [PRINCIPAL]',
+  summary: 'the rules that concern you: about you, made by you, or about what is yours',
+  options: {},
+  operands: [0, 1],
+  complete: ['principal'],
+  examples: ['brig acl list', 'brig acl list user:alice --json'],
+  run: async (call, principal?: string) => {
+    const grants = (await call.client.access.grants()).filter(
+      (each) => principal === undefined || [principal, `user:${principal}`].includes(each.principal),
+    );
+    if (call.json) printJson(grants);
+    else print(renderGrants(grants, Date.now()));
   },
 };
+
+const test: CliVerb = {
+  usage: 'test PRINCIPAL VERB OBJECT',
+  summary: 'whether somebody may do something, and by which rule; exits with 1 for no',
+  options: {},
+  operands: [3, 3],
+  complete: ['principal', VERBS, 'object'],
+  examples: ['brig acl test user:alice power vm:web01', 'brig acl test key:ci console web01'],
+  run: async (call, principal: string, verb: string, object: string) => {
+    const answer = await call.client.access.test(principal, verb, object);
+    if (call.json) printJson(answer);
+    else print(`${answer.allow ? 'allowed' : 'denied'}: ${escapeControls(answer.rule)}`);
+    if (!answer.allow) process.exitCode = 1;
+  },
+};
+
+const acl = withVerbs('acl', 'the rules, and what follows from them', { list, test });
 
 const quota: CliCommand = {
   usage: 'brig quota [OWNER] [--json]',
   summary: 'what owners have, and what they may have',
+  options: {},
   operands: [0, 1],
+  complete: ['text'],
+  examples: ['brig quota', 'brig quota alice --json'],
   run: async (call) => {
     const [owner] = call.operands;
-    const quotas = (await call.client.quotas()).filter((each) => owner === undefined || each.owner === owner);
+    const quotas = (await call.client.access.quotas()).filter((each) => owner === undefined || each.owner === owner);
     if (call.json) return printJson(quotas);
     const head = ['OWNER', 'VMS', 'CPUS', 'MEMORY', 'DISK', 'ADDRESSES'];
-    print(
-      render(
-        head,
-        quotas.map((each) => [each.owner, ...amountsOf(each)]),
-      ),
-    );
+    const rows = quotas.map((each) => [each.owner, ...amountsOf(each)]);
+    print(render(head, rows));
   },
 };
 

@@ -70,11 +70,16 @@ export const auditLogCommand: CliCommand = {
     'brig audit-log [-f] [--after SEQ] [--limit N] [--who ID] [--vm NAME] [--json] | verify [--head HASH] [FILE]... [--json]',
   summary: 'who asked for what, what was decided and what came of it; verify finds what was changed',
   options: {
-    follow: { type: 'boolean', short: 'f' },
-    ...{ after: { type: 'string' }, limit: { type: 'string' }, who: { type: 'string' }, vm: { type: 'string' } },
-    head: { type: 'string' },
+    follow: { type: 'boolean', short: 'f', about: 'go on with what comes' },
+    after: { type: 'string', about: 'entries after this number', value: 'SEQ', is: 'text' },
+    limit: { type: 'string', about: 'so many at most', value: 'N', is: 'text' },
+    who: { type: 'string', about: 'of one principal: root, user:NAME, key:NAME', value: 'ID', is: 'text' },
+    vm: { type: 'string', about: 'about one VM', value: 'NAME', is: 'vm' },
+    head: { type: 'string', about: 'verify: the hash of an entry that must be there', value: 'HASH', is: 'text' },
   },
   operands: [0, 10_000],
+  complete: [['verify'], 'file'],
+  examples: ['brig audit-log -f', 'brig audit-log --who user:alice --vm web01', 'brig audit-log verify'],
   run: async (call) => {
     const [verb] = call.operands;
     if (verb === undefined) await follow(call);

@@ -6,7 +6,10 @@ import { renderAudit } from '../render-audit.ts';
 export const auditCommand: CliCommand = {
   usage: 'brig audit [NAME] [--json]',
   summary: 'measure the sandbox of running VMs; exit 0 only if every property holds',
+  options: {},
   operands: [0, 1],
+  complete: ['vm'],
+  examples: ['brig audit', 'brig audit web01', 'brig audit --json'],
   run: async (call) => {
     const one = call.operands.length > 0;
     const audits: readonly Audit[] = await call.client.audit(one ? nameOf(call) : undefined);

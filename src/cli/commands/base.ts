@@ -3,7 +3,7 @@ import { BrigError } from '../../base/errors.ts';
 import { escapeControls, renderAge } from '../../base/units.ts';
 import type { BaseReport, BaseView } from '../../platform/bases.ts';
 import type { SignedManifest } from '../../spec/manifest.ts';
-import { print, printJson, type Call, type CliCommand } from '../command.ts';
+import { print, printJson, withVerbs, type Call } from '../command.ts';
 import { firstLine, paint, table } from '../render.ts';
 
 /** Enough of a digest to type. */
@@ -58,15 +58,13 @@ export const renderReport = ({ digest, files, problems }: BaseReport): string =>
     ? `${short(digest)}: ${files} files, all as signed`
     : problems.map((problem) => `${short(digest)}: ${escapeControls(problem)}`).join('\n');
 
-type Verb = (call: Call, name: string | undefined) => Promise<void>;
-
 /** The answer as JSON, or as a person reads it. */
 const show = <T>(call: Call, value: T, render: (value: T) => string): void => {
   if (call.json) printJson(value);
   else print(render(value));
 };
 
-const build: Verb = async (call) => {
+const build = async (call: Call): Promise<void> => {
   const { key } = call.values;
   const path = typeof key === 'string' ? resolve(key) : undefined;
   const built = await call.client.buildBase(path);
@@ -76,40 +74,63 @@ const build: Verb = async (call) => {
   if (!built.verified) throw new BrigError('image.invalid', `build base: ${built.problem ?? 'not as signed'}`);
 };
 
-const verify: Verb = async (call, name = 'current') => {
+const verify = async (call: Call, name = 'current'): Promise<void> => {
   const report = await call.client.verifyBase(name);
   show(call, report, renderReport);
   if (!report.ok) process.exitCode = 65;
 };
 
-const remove: Verb = async (call, name) => {
-  if (name === undefined) throw usage('a digest after rm, got nothing');
+const remove = async (call: Call, name: string): Promise<void> => {
   const answer = await call.client.removeBase(name);
   if (call.json) printJson(answer);
 };
 
-const VERBS: Readonly<Record<string, Verb>> = {
-  build,
-  list: async (call) => show(call, await call.client.bases(), (bases) => renderBases(bases, Date.now())),
-  show: async (call, name = 'current') => show(call, await call.client.showBase(name), renderManifest),
-  verify,
-  rm: remove,
-};
-
-const usage = (expected: string): BrigError =>
-  new BrigError('usage.invalid', `read arguments: expected ${expected}`, { hint: `usage: ${baseCommand.usage}` });
-
-export const baseCommand: CliCommand = {
-  usage: 'brig base build [--key FILE] | list | show [DIGEST] | verify [DIGEST] | rm DIGEST [--json]',
-  summary: "the signed files that every VM's root is made of",
-  options: { key: { type: 'string' } },
-  operands: [1, 2],
-  run: async (call) => {
-    const [verb = '', name] = call.operands;
-    const work = Object.hasOwn(VERBS, verb) ? VERBS[verb] : undefined;
-    if (!work) throw usage(`${Object.keys(VERBS).join(', ')}, got ${escapeControls(verb)}`);
-    if (name !== undefined && (verb === 'build' || verb === 'list')) throw usage(`nothing after ${verb}, got ${name}`);
-    if (call.values.key !== undefined && verb !== 'build') throw usage('--key after build only');
-    await work(call, name);
+export const baseCommand = withVerbs('base', "the signed files that every VM's root is made of", {
+  build: {
+    usage: 'build [--key FILE]',
+    summary: "make another root of this host's own files, sign it and make it the current one",
+    options: {
+      key: { type: 'string', about: "sign with this key instead of the host's own", value: 'FILE', is: 'file' },
+    },
+    operands: [0, 0],
+    complete: [],
+    examples: ['brig base build', 'brig base build --key /root/release.key'],
+    run: build,
   },
-};
+  list: {
+    usage: 'list',
+    summary: 'all roots that were built',
+    options: {},
+    operands: [0, 0],
+    complete: [],
+    examples: ['brig base list', 'brig base list --json'],
+    run: async (call) => show(call, await call.client.bases(), (bases) => renderBases(bases, Date.now())),
+  },
+  show: {
+    usage: 'show [DIGEST]',
+    summary: 'every file of a root with its mode, size and digest; of the current one without DIGEST',
+    options: {},
+    operands: [0, 1],
+    complete: ['base'],
+    examples: ['brig base show', 'brig base show 0f3a91'],
+    run: async (call, name = 'current') => show(call, await call.client.showBase(name), renderManifest),
+  },
+  verify: {
+    usage: 'verify [DIGEST]',
+    summary: 'read all of a root anew; exit 0 only when it is as it was signed',
+    options: {},
+    operands: [0, 1],
+    complete: ['base'],
+    examples: ['brig base verify', 'brig base verify 0f3a91'],
+    run: verify,
+  },
+  rm: {
+    usage: 'rm DIGEST',
+    summary: 'remove a root that no VM runs on and that is not the current one',
+    options: {},
+    operands: [1, 1],
+    complete: ['base'],
+    examples: ['brig base rm 0f3a91', 'brig base rm 0f3a91 --json'],
+    run: remove,
+  },
+});

@@ -1,73 +1,75 @@
-import type { Duplex } from 'node:stream';
-import { nameOf, type CliCommand } from '../command.ts';
+import { BrigError } from '../../base/errors.ts';
+import { escapeControls, parseBytes } from '../../base/units.ts';
+import { Attached } from '../attached.ts';
+import { nameOf, print, type Call, type CliCommand } from '../command.ts';
+import { withRawTerminal } from '../terminal.ts';
 
-/** What is left of the input after `~.` at the start of a line was looked for. */
-export class Escape {
-  #atLineStart = true;
-  #tilde = false;
-
-  /** Bytes to send, and whether to detach. `~~` sends one tilde. */
-  feed(chunk: Buffer): { send: Buffer; detach: boolean } {
-    const out: number[] = [];
-    for (const byte of chunk) {
-      if (this.#tilde) {
-        this.#tilde = false;
-        if (byte === 0x2e) return { send: Buffer.from(out), detach: true };
-        if (byte !== 0x7e) out.push(0x7e);
-      } else if (byte === 0x7e && this.#atLineStart) {
-        this.#tilde = true;
-        continue;
+const attach = async (call: Call): Promise<void> => {
+  const name = nameOf(call);
+  const { stdin, stdout, stderr } = process;
+  const { steal, view } = call.values;
+  const lineEnd = stdin.isTTY ? '\r\n' : '\n';
+  const attached = new Attached({
+    name,
+    open: async (isBack) => {
+      const how = { steal: steal === true && !isBack, view: view === true };
+      const console = await call.client.console(name, how);
+      if (stdin.isTTY && !isBack) {
+        const mode = console.mode === 'read' ? ' to read' : '';
+        stderr.write(`attached to ${name}${mode}; ~. detaches, ~? helps${lineEnd}`);
       }
-      out.push(byte);
-      this.#atLineStart = byte === 0x0d || byte === 0x0a;
-    }
-    return { send: Buffer.from(out), detach: false };
-  }
-}
-
-/** A script's input has an end: what the guest answers is waited for this long. */
-const QUIET_MS = 800;
-
-/** Passes bytes both ways until the console closes, `~.` comes, or a script's input ends and the guest is quiet. */
-const connect = (console: Duplex, name: string): Promise<string> =>
-  new Promise((resolve) => {
-    const escape = new Escape();
-    let quiet: NodeJS.Timeout | undefined;
-    const arm = (): void => {
-      clearTimeout(quiet);
-      quiet = setTimeout(() => resolve(''), QUIET_MS);
-    };
-    console.on('data', (chunk: Buffer) => {
-      process.stdout.write(chunk);
-      if (quiet) arm();
-    });
-    console.on('close', () => resolve(`console of ${name} closed\n`));
-    console.on('error', () => resolve(`console of ${name} lost: brigd went away\n`));
-    process.stdin.on('data', (chunk: Buffer) => {
-      const { send, detach } = escape.feed(chunk);
-      if (send.length > 0) console.write(send);
-      if (detach) resolve(`\ndetached from ${name}\n`);
-    });
-    process.stdin.on('end', arm);
+      return console;
+    },
+    input: stdin,
+    output: stdout,
+    tell: (line) => void stderr.write(`${stdin.isTTY ? '\r\n' : ''}${line}${lineEnd}`),
+    size: () => ({ rows: stdout.isTTY ? stdout.rows : 24, columns: stdout.isTTY ? stdout.columns : 80 }),
   });
+  await withRawTerminal(() => attached.run());
+  stdin.pause();
+  stdin.unref();
+};
+
+/** `--history` alone is all that is kept; BYTES is the operand after NAME. */
+const history = async (call: Call): Promise<void> => {
+  const [name = '', size] = call.operands;
+  const bytes = size === undefined ? undefined : parseBytes(size);
+  if (size !== undefined && bytes === undefined)
+    throw new BrigError('usage.invalid', `read arguments: expected a size such as 16K after NAME, got ${size}`, {
+      hint: `usage: ${consoleCommand.usage}`,
+    });
+  const kept = await call.client.consoleHistory(name, bytes);
+  if (call.values.raw === true) process.stdout.write(kept);
+  else if (kept.length > 0) print(escapeControls(kept.toString('utf8').replaceAll('\r\n', '\n')));
+};
+
+const check = ({ operands, values }: Call): void => {
+  const fail = (reason: string): never => {
+    throw new BrigError('usage.invalid', `read arguments: ${reason}`, { hint: `usage: ${consoleCommand.usage}` });
+  };
+  const chosen = (['steal', 'view', 'history', 'socket'] as const).filter((name) => values[name] === true);
+  if (chosen.length > 1) fail(`expected one of --steal, --view, --history and --socket, got ${chosen.length}`);
+  if (values.history !== true && operands.length > 1) fail(`expected a size with --history only, got one`);
+  if (values.history !== true && values.raw === true) fail('expected --raw with --history only, got it alone');
+};
 
 export const consoleCommand: CliCommand = {
-  usage: 'brig console NAME',
-  summary: 'attach to the serial console; ~. at the start of a line detaches',
-  operands: [1, 1],
+  usage: 'brig console NAME [--steal | --view | --socket] | brig console NAME --history [BYTES] [--raw]',
+  summary: 'attach to the serial console; ~. at the start of a line detaches, ~? helps',
+  options: {
+    steal: { type: 'boolean', about: 'take over from whoever writes; he goes on reading' },
+    view: { type: 'boolean', about: 'only read' },
+    history: { type: 'boolean', about: 'print what is kept, and do not attach' },
+    raw: { type: 'boolean', about: 'history as it came, with what a guest may do to a terminal' },
+    socket: { type: 'boolean', about: 'print the path of a unix socket of your own, for other tools' },
+  },
+  operands: [1, 2],
+  complete: ['vm', 'text'],
+  examples: ['brig console web01', 'brig console web01 --steal', 'brig console web01 --history 16K'],
   run: async (call) => {
-    const name = nameOf(call);
-    const console = await call.client.console(name);
-    const terminal = process.stdin.isTTY;
-    if (terminal) {
-      process.stderr.write(`attached to ${name}; ~. detaches\n`);
-      process.stdin.setRawMode(true);
-    }
-    const said = await connect(console, name);
-    if (terminal) process.stdin.setRawMode(false);
-    console.destroy();
-    process.stdin.pause();
-    process.stdin.unref();
-    process.stderr.write(said);
+    check(call);
+    if (call.values.history === true) return await history(call);
+    if (call.values.socket === true) return print((await call.client.consoleSocket(nameOf(call))).path);
+    await attach(call);
   },
 };

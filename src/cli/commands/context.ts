@@ -1,13 +1,10 @@
 import { BrigError } from '../../base/errors.ts';
 import { escapeControls } from '../../base/units.ts';
 import type { Context, Contexts } from '../../spec/contexts.ts';
-import { print, printJson, type Call, type CliCommand } from '../command.ts';
+import { print, printJson, withVerbs, type Call, type CliVerb } from '../command.ts';
 import { LOCAL } from '../connection.ts';
 import { contextsPath, readContexts, writeContexts } from '../context-files.ts';
 import { table } from '../render.ts';
-
-const usage = (expected: string): BrigError =>
-  new BrigError('usage.invalid', `read arguments: expected ${expected}`, { hint: `usage: ${contextCommand.usage}` });
 
 const contextOf = (all: Contexts, name: string): Context => {
   const found = Object.hasOwn(all.contexts, name) ? all.contexts[name] : undefined;
@@ -65,21 +62,35 @@ const showOne = (call: Call, all: Contexts, name: string | undefined): void => {
   else print(renderShow(view));
 };
 
-export const contextCommand: CliCommand = {
-  usage: 'brig context list | use NAME | rm NAME | show [NAME] [--json]',
-  summary: 'nodes elsewhere, and which one is meant',
-  operands: [1, 2],
-  isLocal: true,
-  run: async (call) => {
-    const [verb = '', name] = call.operands;
-    const all = (await readContexts(contextsPath())) ?? { contexts: {} };
-    if (verb === 'show') return showOne(call, all, name);
-    if (verb === 'list' && name === undefined) {
-      if (call.json) return printJson(viewsOf(all));
-      return print(renderList(viewsOf(all)));
-    }
-    if ((verb === 'use' || verb === 'rm') && name !== undefined)
-      return await (verb === 'use' ? use(all, name) : remove(all, name));
-    throw usage(`list, use NAME, rm NAME or show [NAME], got ${escapeControls(call.operands.join(' '))}`);
+const read = async (): Promise<Contexts> => (await readContexts(contextsPath())) ?? { contexts: {} };
+
+const verb = (
+  name: string,
+  operands: readonly [number, number],
+  summary: string,
+  run: (call: Call, all: Contexts, name: string) => Promise<void> | void,
+): CliVerb => ({
+  usage: operands[1] === 0 ? name : `${name} ${operands[0] === 0 ? '[NAME]' : 'NAME'}`,
+  ...{ summary, options: {}, operands, complete: operands[1] === 0 ? [] : ['context'] },
+  examples:
+    operands[1] === 0
+      ? [`brig context ${name}`, `brig context ${name} --json`]
+      : [`brig context ${name} lab`, `brig context ${name} node1`],
+  run: async (call, of: string) => run(call, await read(), of),
+});
+
+export const contextCommand = withVerbs(
+  'context',
+  'nodes elsewhere, and which one is meant',
+  {
+    list: verb('list', [0, 0], 'the nodes that brig login made contexts for', (call, all) =>
+      call.json ? printJson(viewsOf(all)) : print(renderList(viewsOf(all))),
+    ),
+    use: verb('use', [1, 1], 'mean this node from now on; local is this one', (_, all, name) => use(all, name)),
+    rm: verb('rm', [1, 1], 'forget a node; its key stays', (_, all, name) => remove(all, name)),
+    show: verb('show', [0, 1], 'one context; by default the one that is meant', (call, all, name) =>
+      showOne(call, all, name),
+    ),
   },
-};
+  { isLocal: true },
+);

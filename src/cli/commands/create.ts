@@ -1,9 +1,10 @@
 import { resolve } from 'node:path';
 import { BrigError } from '../../base/errors.ts';
 import { parseBytes } from '../../base/units.ts';
-import { printJson, type Call, type CliCommand, type Values } from '../command.ts';
+import { printJson, type Call, type CliCommand, type Options, type Values } from '../command.ts';
 import { asList, asNumber, asText, given, readDocument, toLabel } from '../document.ts';
 import { withProgress } from '../progress.ts';
+import { SET } from './template.ts';
 
 /** `20G`, `zvol:20G`, `file:20G` or a path of a read-only image. */
 const toDisk = (text: string): unknown => {
@@ -99,34 +100,53 @@ const parse = async ({ values, operands }: Call): Promise<Asked> => {
   return asked;
 };
 
-const multiple = { type: 'string', multiple: true } as const;
+const OPTIONS: Options = {
+  file: { type: 'string', short: 'f', about: 'a document, brig.yaml(5); - reads stdin', value: 'FILE', is: 'file' },
+  template: { type: 'string', about: 'begin with this template', value: 'TEMPLATE', is: 'template' },
+  ...SET,
+  image: { type: 'string', about: 'begin with the disks of this image', value: 'IMAGE', is: 'image' },
+  cpus: { type: 'string', about: 'how many processors', value: 'N', is: 'text' },
+  memory: { type: 'string', about: 'how much memory: 512M, 2G', value: 'SIZE', is: 'text' },
+  rom: { type: 'string', about: 'a boot ROM', value: 'FILE', is: 'file' },
+  uefi: { type: 'string', about: 'UEFI firmware', value: 'CODE', is: 'file' },
+  'uefi-vars': { type: 'string', about: "what the VM's own UEFI variables begin with", value: 'VARS', is: 'file' },
+  'test-rom': { type: 'boolean', about: 'the guest of 64 KiB that brig comes with' },
+  disk: {
+    ...{ type: 'string', multiple: true, value: '20G|zvol:20G|file:20G|FILE', is: 'file' },
+    about: 'a new disk of this size, or a file that is only read',
+  },
+  nic: {
+    ...{ type: 'string', multiple: true, value: 'NETWORK[:direct]', is: 'network' },
+    about: "an interface on this network; direct: on the host's bridge itself",
+  },
+  'cloud-init': { type: 'boolean', about: 'a seed for cloud-init even where no other flag asks for one' },
+  hostname: { type: 'string', about: "the guest's own name", value: 'NAME', is: 'text' },
+  'ssh-key': {
+    ...{ type: 'string', multiple: true, value: 'FILE|KEY', is: 'file' },
+    about: 'a public key that may log in to the guest',
+  },
+  'user-data': { type: 'string', about: 'user data for cloud-init', value: 'FILE', is: 'file' },
+  restart: {
+    ...{ type: 'string', value: 'POLICY', is: ['never', 'on-failure', 'always'] },
+    about: 'whether it is started again when it ends: never, on-failure or always',
+  },
+  autostart: { type: 'boolean', about: 'start it when the host boots' },
+  label: { type: 'string', multiple: true, about: 'a label, to select VMs by', value: 'K=V', is: 'label' },
+};
 
 export const createCommand: CliCommand = {
   usage:
     'brig create -f FILE | NAME --template TEMPLATE [--set KEY=VALUE]...|--image IMAGE|--rom FILE|--uefi CODE --uefi-vars VARS|--test-rom [--cpus N] [--memory 1G] [--disk 20G|zvol:20G|file:20G|FILE]... [--nic NETWORK[:direct]]... [--cloud-init] [--hostname NAME] [--ssh-key FILE|KEY]... [--user-data FILE] [--restart never|on-failure|always] [--autostart] [--label K=V]...',
   summary: 'define a VM from a document or from flags, and make its disks',
-  options: {
-    file: { type: 'string', short: 'f' },
-    template: { type: 'string' },
-    set: multiple,
-    image: { type: 'string' },
-    cpus: { type: 'string' },
-    memory: { type: 'string' },
-    rom: { type: 'string' },
-    uefi: { type: 'string' },
-    'uefi-vars': { type: 'string' },
-    'test-rom': { type: 'boolean' },
-    disk: multiple,
-    nic: multiple,
-    'cloud-init': { type: 'boolean' },
-    hostname: { type: 'string' },
-    'ssh-key': multiple,
-    'user-data': { type: 'string' },
-    restart: { type: 'string' },
-    autostart: { type: 'boolean' },
-    label: multiple,
-  },
+  options: OPTIONS,
   operands: [0, 1],
+  complete: ['text'],
+  examples: [
+    'brig create -f web01.yaml',
+    'brig create hello --test-rom --nic default',
+    'brig create web01 --template debian --set memory=2G --ssh-key id_ed25519.pub --nic lan',
+    'brig create db02 --image debian:13 --cpus 4 --memory 8G --disk 100G --label tier=db',
+  ],
   run: async (call) => {
     const { document, hint } = await parse(call);
     const what = `create ${(document as { name: string }).name}`;

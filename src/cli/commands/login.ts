@@ -109,12 +109,17 @@ export const loginCommand: CliCommand = {
   usage: 'brig login URL [--name CONTEXT] [--fingerprint SHA256 | --ca FILE] [--key FILE] [--json]',
   summary: 'make a key for a node elsewhere, and a context that uses it',
   options: {
-    name: { type: 'string' },
-    fingerprint: { type: 'string' },
-    ca: { type: 'string' },
-    key: { type: 'string' },
+    name: { type: 'string', about: 'what the context is called; by default as the host', value: 'CONTEXT', is: 'text' },
+    fingerprint: { type: 'string', about: "sha256 of the node's certificate", value: 'SHA256', is: 'text' },
+    ca: { type: 'string', about: "certificates that sign the node's", value: 'FILE', is: 'file' },
+    key: { type: 'string', about: 'a secret key that is there already', value: 'FILE', is: 'file' },
   },
   operands: [1, 1],
+  complete: ['text'],
+  examples: [
+    'brig login https://node1.example.org:8443',
+    'brig login https://192.0.2.7:8443 --name lab --ca /etc/ssl/lab.pem',
+  ],
   isLocal: true,
   run: async (call) => {
     if (call.values.fingerprint !== undefined && call.values.ca !== undefined)

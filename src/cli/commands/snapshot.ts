@@ -1,12 +1,8 @@
-import { BrigError } from '../../base/errors.ts';
-import { escapeControls, renderAge, renderBytes } from '../../base/units.ts';
+import { renderAge, renderBytes } from '../../base/units.ts';
 import type { SnapshotView } from '../../platform/snapshots.ts';
-import { print, printJson, type Call, type CliCommand } from '../command.ts';
+import { print, printJson, withVerbs, type CliVerb } from '../command.ts';
 import { withProgress } from '../progress.ts';
 import { paint, table } from '../render.ts';
-
-const usage = (expected: string): BrigError =>
-  new BrigError('usage.invalid', `read arguments: expected ${expected}`, { hint: `usage: ${snapshotCommand.usage}` });
 
 /** Units: milliseconds in. */
 const render = (snapshots: readonly SnapshotView[], nowMs: number): string => {
@@ -19,49 +15,65 @@ const render = (snapshots: readonly SnapshotView[], nowMs: number): string => {
   return [paint('bold', heading.join('  ')), ...lines.map((line) => line.join('  ').trimEnd())].join('\n');
 };
 
-type Verb = (call: Call, vm: string, name: string | undefined) => Promise<void>;
-
-const named = (name: string | undefined, verb: string): string => {
-  if (name === undefined) throw usage(`the name of a snapshot after ${verb} NAME, got nothing`);
-  return name;
-};
-
-const VERBS: Readonly<Record<string, Verb>> = {
-  create: async (call, vm, name) => {
+const create: CliVerb = {
+  usage: 'create NAME [SNAPSHOT]',
+  summary: 'keep disks, firmware variables, TPM and document as they are now; called by the time unless named',
+  options: {},
+  operands: [1, 2],
+  complete: ['vm', 'text'],
+  examples: ['brig snapshot create web01 before-upgrade', 'brig snapshot create web01'],
+  run: async (call, vm: string, name?: string) => {
     const made = await withProgress(call.client, `snapshot ${vm}`, true, (on) => call.client.snapshot(vm, name, on));
     if (call.json) printJson(made);
     else print(`${made.name}  ${made.consistency === 'stopped' ? 'stopped' : 'crash-consistent'}`);
   },
-  list: async (call, vm) => {
+};
+
+const list: CliVerb = {
+  usage: 'list NAME',
+  summary: 'the snapshots of a VM, oldest first',
+  options: {},
+  operands: [1, 1],
+  complete: ['vm'],
+  examples: ['brig snapshot list web01', 'brig snapshot list web01 --json'],
+  run: async (call, vm: string) => {
     const all = await call.client.snapshots(vm);
     if (call.json) printJson(all);
     else print(render(all, Date.now()));
   },
-  rollback: async (call, vm, name) => {
+};
+
+const rollback: CliVerb = {
+  usage: 'rollback NAME SNAPSHOT [--force]',
+  summary: 'make a stopped VM what it was',
+  options: { force: { type: 'boolean', about: 'remove the snapshots that came after it' } },
+  operands: [2, 2],
+  complete: ['vm', 'snapshot'],
+  examples: ['brig snapshot rollback web01 before-upgrade', 'brig snapshot rollback web01 before-upgrade --force'],
+  run: async (call, vm: string, name: string) => {
     const force = call.values.force === true;
-    const work = call.client.rollback.bind(call.client, vm, named(name, 'rollback'), force);
+    const work = call.client.rollback.bind(call.client, vm, name, force);
     const outcome = await withProgress(call.client, `rollback ${vm}`, false, work);
     if (call.json) printJson(outcome);
   },
-  rm: async (call, vm, name) => {
-    const work = call.client.removeSnapshot.bind(call.client, vm, named(name, 'rm'));
+};
+
+const remove: CliVerb = {
+  usage: 'rm NAME SNAPSHOT',
+  summary: 'remove a snapshot',
+  options: {},
+  operands: [2, 2],
+  complete: ['vm', 'snapshot'],
+  examples: ['brig snapshot rm web01 before-upgrade', 'brig snapshot rm web01 before-upgrade --json'],
+  run: async (call, vm: string, name: string) => {
+    const work = call.client.removeSnapshot.bind(call.client, vm, name);
     const outcome = await withProgress(call.client, `snapshot ${vm}`, false, work);
     if (call.json) printJson(outcome);
   },
 };
 
-export const snapshotCommand: CliCommand = {
-  usage:
-    'brig snapshot create NAME [SNAPSHOT] | list NAME | rollback NAME SNAPSHOT [--force] | rm NAME SNAPSHOT [--json]',
-  summary: "a VM's disks, firmware variables and document at one moment, and back to it",
-  options: { force: { type: 'boolean' } },
-  operands: [2, 3],
-  run: async (call) => {
-    const [verb = '', vm = '', name] = call.operands;
-    const work = Object.hasOwn(VERBS, verb) ? VERBS[verb] : undefined;
-    if (!work) throw usage(`${Object.keys(VERBS).join(', ')}, got ${escapeControls(verb)}`);
-    if (verb === 'list' && name !== undefined) throw usage(`nothing after list NAME, got ${escapeControls(name)}`);
-    if (call.values.force !== undefined && verb !== 'rollback') throw usage('--force after rollback only');
-    await work(call, vm, name);
-  },
-};
+export const snapshotCommand = withVerbs(
+  'snapshot',
+  "a VM's disks, firmware variables and document at one moment, and back to it",
+  { create, list, rollback, rm: remove },
+);

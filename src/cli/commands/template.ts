@@ -1,15 +1,13 @@
-import { BrigError } from '../../base/errors.ts';
 import { escapeControls } from '../../base/units.ts';
-import { listTemplates } from '../../io/templates.ts';
-import { parseTemplate, renderParameter, renderTemplate, type Template } from '../../spec/template.ts';
-import { print, printJson, type Call, type CliCommand } from '../command.ts';
+import type { Template } from '../../spec/template.ts';
+import { print, printJson, withVerbs, type Call, type CliVerb, type Options } from '../command.ts';
 import { table } from '../render.ts';
-import { importLine, openTemplate, settingsOf } from '../template.ts';
 
-const usage = (expected: string): BrigError =>
-  new BrigError('usage.invalid', `read arguments: expected ${expected}`, { hint: `usage: ${templateCommand.usage}` });
-
-const list = async (call: Call): Promise<void> => {
+const listAll = async (call: Call): Promise<void> => {
+  const [{ listTemplates }, { parseTemplate }] = await Promise.all([
+    import('../../io/templates.ts'),
+    import('../../spec/template.ts'),
+  ]);
   const all = [...(await listTemplates()).values()].map(({ text, path }) => ({ path, ...parseTemplate(text, path) }));
   if (call.json) return printJson(all);
   const rows = all.map(({ template, summary }) => [template, summary]);
@@ -20,7 +18,11 @@ const list = async (call: Call): Promise<void> => {
   );
 };
 
-const render = (template: Template): string => {
+const render = async (template: Template): Promise<string> => {
+  const [{ importLine }, { renderParameter }] = await Promise.all([
+    import('../template.ts'),
+    import('../../spec/template.ts'),
+  ]);
   const line = importLine(template);
   const rows = Object.entries(template.parameters).map(([name, each]) => [
     `  ${name}`,
@@ -38,31 +40,60 @@ const render = (template: Template): string => {
     .join('\n');
 };
 
-const VERBS: Readonly<Record<string, (call: Call, name: string | undefined) => Promise<void>>> = {
-  list,
-  show: async (call, name) => {
-    if (name === undefined) throw usage('a template after show, got nothing');
-    const template = await openTemplate(name);
+const list: CliVerb = {
+  usage: 'list',
+  summary: "an administrator's templates and those that brig comes with",
+  options: {},
+  operands: [0, 0],
+  complete: [],
+  examples: ['brig template list', 'brig template list --json'],
+  run: listAll,
+};
+
+const show: CliVerb = {
+  usage: 'show TEMPLATE',
+  summary: 'where its image comes from, how to verify it, the command that imports it, and its parameters',
+  options: {},
+  operands: [1, 1],
+  complete: ['template'],
+  examples: ['brig template show debian', 'brig template show ./mine.yaml'],
+  run: async (call, name: string) => {
+    const template = await (await import('../template.ts')).openTemplate(name);
     if (call.json) printJson(template);
-    else print(render(template));
+    else print(await render(template));
   },
-  render: async (call, name) => {
-    if (name === undefined) throw usage('a template after render, got nothing');
+};
+
+/** Parameters of a template. */
+export const SET: Options = {
+  set: {
+    type: 'string',
+    multiple: true,
+    about: 'a parameter of the template; brig template show lists them',
+    value: 'KEY=VALUE',
+    is: 'text',
+  },
+};
+
+const renderDocument: CliVerb = {
+  usage: 'render TEMPLATE [--name NAME] [--set KEY=VALUE]...',
+  summary: 'the VM document that brig create --template would ask for',
+  options: { ...SET, name: { type: 'string', about: "the VM's name", value: 'NAME', is: 'text' } },
+  operands: [1, 1],
+  complete: ['template'],
+  examples: ['brig template render test --name web01', 'brig template render debian --set memory=2G --set cpus=2'],
+  run: async (call, name: string) => {
+    const [{ openTemplate, settingsOf }, { renderTemplate }] = await Promise.all([
+      import('../template.ts'),
+      import('../../spec/template.ts'),
+    ]);
     const vm = typeof call.values.name === 'string' ? call.values.name : 'vm';
     printJson(renderTemplate(await openTemplate(name), vm, settingsOf(call.values)));
   },
 };
 
-export const templateCommand: CliCommand = {
-  usage: 'brig template list | show TEMPLATE | render TEMPLATE [--name NAME] [--set KEY=VALUE]... [--json]',
-  summary: 'documents with parameters, to make VMs of',
-  options: { set: { type: 'string', multiple: true }, name: { type: 'string' } },
-  operands: [1, 2],
-  run: async (call) => {
-    const [verb = '', name] = call.operands;
-    const work = Object.hasOwn(VERBS, verb) ? VERBS[verb] : undefined;
-    if (!work) throw usage(`${Object.keys(VERBS).join(', ')}, got ${escapeControls(verb)}`);
-    if (verb === 'list' && name !== undefined) throw usage(`nothing after list, got ${name}`);
-    await work(call, name);
-  },
-};
+export const templateCommand = withVerbs('template', 'documents with parameters, to make VMs of', {
+  list,
+  show,
+  render: renderDocument,
+});

@@ -1,5 +1,5 @@
 import { withProgress } from '../progress.ts';
-import { nameOf, print, printJson, timeoutOf, type Call, type CliCommand } from '../command.ts';
+import { nameOf, print, printJson, TIMEOUT, timeoutOf, type Call, type CliCommand } from '../command.ts';
 import { renderExplanation, renderList, renderNode, renderPlan, renderShow } from '../render.ts';
 import { hasLabels, LABEL, labelsOf, onSelected } from '../select.ts';
 import { BrigError } from '../../base/errors.ts';
@@ -7,6 +7,8 @@ import { parseBytes } from '../../base/units.ts';
 import type { Outcome } from '../../engine/request.ts';
 
 const NAME: readonly [number, number] = [1, 1];
+
+const PLANNED = ['start', 'stop', 'destroy'];
 
 const ONE_OR_LABELS: readonly [number, number] = [0, 1];
 
@@ -22,7 +24,10 @@ const report = (call: Call, outcome: Outcome | undefined, nothing: string): void
 const resize: CliCommand = {
   usage: 'brig resize NAME DISK SIZE [--json]',
   summary: 'make a disk of a stopped VM larger; DISK counts from 0',
+  options: {},
   operands: [3, 3],
+  complete: ['vm', 'text', 'text'],
+  examples: ['brig resize web01 0 40G', 'brig resize db02 1 2T'],
   run: async (call) => {
     const [name = '', disk = '', size = ''] = call.operands;
     const bytes = parseBytes(size);
@@ -47,6 +52,8 @@ const list: CliCommand = {
   summary: 'all VMs, or those with the labels, and what state they are in',
   options: { label: LABEL },
   operands: [0, 0],
+  complete: [],
+  examples: ['brig list', 'brig list --label tier=web', 'brig list --label tier=web --label site --json'],
   run: async (call) => {
     const vms = (await call.client.list()).filter(({ labels }) => hasLabels(labels, labelsOf(call)));
     if (call.json) printJson(vms);
@@ -57,7 +64,10 @@ const list: CliCommand = {
 const show: CliCommand = {
   usage: 'brig show NAME [--json]',
   summary: 'one VM in full',
+  options: {},
   operands: NAME,
+  complete: ['vm'],
+  examples: ['brig show web01', 'brig show web01 --json'],
   run: async (call) => {
     const vm = await call.client.show(nameOf(call));
     if (call.json) printJson(vm);
@@ -70,6 +80,8 @@ const start: CliCommand = {
   summary: 'start a VM in its jail; returns when it is confined and running',
   options: { label: LABEL },
   operands: ONE_OR_LABELS,
+  complete: ['vm'],
+  examples: ['brig start web01', 'brig start --label tier=web'],
   run: async (call) => {
     const outcome = await onSelected(call, 'start', true, start.usage, (name, on) =>
       call.client.operate('start', name, on),
@@ -81,8 +93,10 @@ const start: CliCommand = {
 const stop: CliCommand = {
   usage: 'brig stop NAME | --label K[=V]... | --all [--timeout 30s] [--json]',
   summary: 'ask the guest to shut down, then force it; returns when nothing is left',
-  options: { timeout: { type: 'string' }, all: { type: 'boolean' }, label: LABEL },
+  options: { timeout: TIMEOUT, all: { type: 'boolean', about: 'every VM that runs' }, label: LABEL },
   operands: ONE_OR_LABELS,
+  complete: ['vm'],
+  examples: ['brig stop web01', 'brig stop web01 --timeout 2m', 'brig stop --label tier=web', 'brig stop --all'],
   run: async (call) => {
     const stopOne = (name: string, on: object): Promise<Outcome> =>
       call.client.operate('stop', name, on, timeoutOf(call));
@@ -96,6 +110,8 @@ const kill: CliCommand = {
   summary: 'end a VM at once, like pulling the plug',
   options: { label: LABEL },
   operands: ONE_OR_LABELS,
+  complete: ['vm'],
+  examples: ['brig kill web01', 'brig kill --label tier=test'],
   run: async (call) => {
     const outcome = await onSelected(call, 'kill', false, kill.usage, (name, on) =>
       call.client.operate('kill', name, on),
@@ -107,8 +123,10 @@ const kill: CliCommand = {
 const restart: CliCommand = {
   usage: 'brig restart NAME | --label K[=V]... [--timeout 30s] [--json]',
   summary: 'stop, then start',
-  options: { timeout: { type: 'string' }, label: LABEL },
+  options: { timeout: TIMEOUT, label: LABEL },
   operands: ONE_OR_LABELS,
+  complete: ['vm'],
+  examples: ['brig restart web01', 'brig restart --label tier=web --timeout 1m'],
   run: async (call) => {
     const outcome = await onSelected(call, 'restart', true, restart.usage, (name, on) =>
       call.client.operate('restart', name, on, timeoutOf(call)),
@@ -120,8 +138,10 @@ const restart: CliCommand = {
 const resolve: CliCommand = {
   usage: 'brig resolve NAME [--timeout 30s] [--json]',
   summary: 'go on with what got stuck, after you mended what brig explain says',
-  options: { timeout: { type: 'string' } },
+  options: { timeout: TIMEOUT },
   operands: NAME,
+  complete: ['vm'],
+  examples: ['brig explain web01', 'brig resolve web01'],
   run: async (call) => {
     const outcome = await withProgress(call.client, `resolve ${nameOf(call)}`, false, (on) =>
       call.client.operate('resolve', nameOf(call), on, timeoutOf(call)),
@@ -133,8 +153,10 @@ const resolve: CliCommand = {
 const destroy: CliCommand = {
   usage: 'brig destroy NAME | --label K[=V]... [--force] [--json]',
   summary: 'remove a VM, its disks and all that was leased to it',
-  options: { force: { type: 'boolean' }, label: LABEL },
+  options: { force: { type: 'boolean', about: 'a VM that runs, too: it is ended first' }, label: LABEL },
   operands: ONE_OR_LABELS,
+  complete: ['vm'],
+  examples: ['brig destroy web01', 'brig destroy web01 --force', 'brig destroy --label tier=test'],
   run: async (call) => {
     const force = call.values.force === true;
     const outcome = await onSelected(call, 'destroy', false, destroy.usage, (name, on) =>
@@ -147,11 +169,13 @@ const destroy: CliCommand = {
 const plan: CliCommand = {
   usage: 'brig plan start|stop|destroy NAME [--timeout 30s] [--json]',
   summary: 'every step and command that it would run, and why; runs none',
-  options: { timeout: { type: 'string' } },
+  options: { timeout: TIMEOUT },
   operands: [2, 2],
+  complete: [PLANNED, 'vm'],
+  examples: ['brig plan start web01', 'brig plan stop web01 --timeout 10s', 'brig plan destroy web01 --json'],
   run: async (call) => {
     const [verb = ''] = call.operands;
-    if (!['start', 'stop', 'destroy'].includes(verb))
+    if (!PLANNED.includes(verb))
       throw new BrigError('usage.invalid', `read arguments: expected start, stop or destroy, got ${verb}`, {
         hint: `usage: ${plan.usage}`,
       });
@@ -170,7 +194,10 @@ const explainAll = async (call: Call): Promise<void> => {
 const explain: CliCommand = {
   usage: 'brig explain [NAME] [--json]',
   summary: 'why a VM is as it is; without NAME, whatever on this node is not as brig made it',
+  options: {},
   operands: [0, 1],
+  complete: ['vm'],
+  examples: ['brig explain web01', 'brig explain'],
   run: async (call) => {
     if (call.operands.length === 0) return await explainAll(call);
     const explanation = await call.client.explain(nameOf(call));
@@ -182,8 +209,10 @@ const explain: CliCommand = {
 const shutdown: CliCommand = {
   usage: 'brig shutdown [--timeout 60s] [--json]',
   summary: 'stop every VM that runs, in the opposite of their boot order, all within the timeout',
-  options: { timeout: { type: 'string' } },
+  options: { timeout: { ...TIMEOUT, about: 'how long all of them have together' } },
   operands: [0, 0],
+  complete: [],
+  examples: ['brig shutdown', 'brig shutdown --timeout 2m'],
   run: async (call) => {
     const end = await withProgress(call.client, 'shutdown', false, (on) => call.client.shutdown(on, timeoutOf(call)));
     const [first] = end.failed;

@@ -4,7 +4,7 @@ import { property, type Property } from '../../platform/audit.ts';
 import { SOCKETS } from '../devices.ts';
 import { jailOf, runsAsRoot } from '../node.ts';
 import { mountsOf, rulesetOf } from '../plan.ts';
-import { renderConfig } from '../programs/bhyve.ts';
+import { maskConfig, renderConfig } from '../programs/bhyve.ts';
 import { renderShown } from '../programs/devfs.ts';
 import { whereOf } from '../node.ts';
 import { writesOf, type Entry, type Measured } from './measure.ts';
@@ -205,7 +205,7 @@ export const wantedFiles = (m: Pick<Measured, 'node' | 'vm'>): readonly Wanted[]
 };
 
 export const files = (m: Measured): Property[] => {
-  const wanted = renderConfig(m.vm, whereOf(m.node, m.vm), !m.node.features.vmmctl);
+  const wanted = maskConfig(renderConfig(m.vm, whereOf(m.node, m.vm), !m.node.features.vmmctl));
   return [
     ...wantedFiles(m).map(({ id, what, path, is }) => {
       const stat = m.files.get(path);

@@ -6,7 +6,7 @@ import { INSIDE_FILE, INSIDE_SCRIPT } from '../../platform/inside.ts';
 import { command } from '../../platform/command.ts';
 import { jailOf, type Node } from '../node.ts';
 import { look, observe, type Focus, type Seen } from '../observe.ts';
-import { asUser } from '../programs/bhyve.ts';
+import { asUser, maskConfig } from '../programs/bhyve.ts';
 import { showCpus, parseCpus } from '../programs/cpuset.ts';
 import { releaseOf } from '../programs/freebsd-version.ts';
 import { jexec } from '../programs/jexec.ts';
@@ -183,7 +183,7 @@ export const measureVm = async (
     statAll(host, paths),
     process ? askInside(host, node, vm) : undefined,
     limits.cpuset === undefined ? undefined : parsed(host, showCpus(jailOf(name)), parseCpus, undefined),
-    host.readFile(`${config}/bhyve.conf`),
+    host.readFile(`${config}/bhyve.conf`).then((each) => each && maskConfig(each)),
     compareRoot(host, root, base),
   ]);
   return { node, vm, host: facts, focus, process, dev, root: own, files, inside, cpus, config: text, base, altered };

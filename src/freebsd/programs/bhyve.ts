@@ -38,6 +38,9 @@ export const renderConfig = (vm: Vm, where: Where, reduced: boolean): string => 
   return `${lines.join('\n')}\n`;
 };
 
+/** What is there of a configuration, without the value of a secret. */
+export const maskConfig = (text: string): string => text.replaceAll(/^(pci\.0\.29\.0\.password)=.*$/gm, '$1=********');
+
 /** DMA of a host device goes to pages that must stay where they are. */
 export const isWired = ({ spec }: Vm): boolean => spec.wired || spec.devices.passthru.length > 0;
 

@@ -1,5 +1,6 @@
 import { run } from '../../platform/command.ts';
 import type { Effect } from '../../base/host.ts';
+import type { SecretRef } from '../../base/secret.ts';
 import { DATA_GONE, type StepDef } from '../../base/step.ts';
 import type { Seen } from '../observe.ts';
 import { makeFifos } from '../programs/mkfifo.ts';
@@ -19,6 +20,8 @@ export interface RunDirArgs {
     readonly resets: string;
   };
   readonly config: string;
+  /** What has places in it. */
+  readonly secrets?: readonly SecretRef[];
   /** File on the host that becomes the boot ROM. */
   readonly rom: string;
   /** Mount points for read-only images: a nullfs mount of one file needs a file to cover. */
@@ -28,11 +31,17 @@ export interface RunDirArgs {
 }
 
 /** All but the console: safe to make again at any time. */
-const directory = ({ uid, paths, config, rom, covers, shares }: RunDirArgs): Effect[] => [
+const directory = ({ uid, paths, config, secrets, rom, covers, shares }: RunDirArgs): Effect[] => [
   { do: 'mkdir', path: paths.run, access: { mode: 0o700, ...ROOT } },
   { do: 'mkdir', path: paths.root, access: { mode: 0o755, ...ROOT } },
   { do: 'mkdir', path: paths.config, access: { mode: 0o755, ...ROOT } },
-  { do: 'write', path: `${paths.config}/bhyve.conf`, text: config, access: { mode: 0o600, uid, gid: uid } },
+  {
+    do: 'write',
+    path: `${paths.config}/bhyve.conf`,
+    text: config,
+    access: { mode: 0o600, uid, gid: uid },
+    ...(secrets === undefined ? {} : { secrets }),
+  },
   { do: 'copy', from: rom, to: `${paths.config}/firmware.rom`, access: { mode: 0o444, ...ROOT } },
   ...covers.map((path): Effect => ({ do: 'write', path, text: '', access: { mode: 0o444, ...ROOT } })),
   ...shares.map((path): Effect => ({ do: 'mkdir', path, access: { mode: 0o755, ...ROOT } })),

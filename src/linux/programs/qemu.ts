@@ -22,6 +22,8 @@ export const INSIDE = {
   sockets: '/sock',
   share: (name: string): string => `/share/${name}`,
   tpm: '/vm/tpm.ctrl',
+  /** Of the screen. */
+  password: '/vm/screen.secret',
 } as const;
 
 /** VNC does not start without one. */
@@ -78,6 +80,17 @@ export const qemuCommand = (vm: Vm, accel: Features['accel'], devices: readonly 
 
 /** Every device that this QEMU has. */
 export const listDevices = (): Command => command(QEMU, ['-machine', 'q35', '-device', 'help']);
+
+/** Ends with 0 where a screen's password may come from a file. */
+export const probePasswords = (): Command =>
+  command(
+    QEMU,
+    [
+      ...['-machine', 'none', '-nodefaults', '-display', 'none', '-S', '-monitor', 'stdio'],
+      ...['-object', 'secret,id=screen,data=none', '-vnc', 'none,password-secret=screen'],
+    ],
+    { stdin: QUIT },
+  );
 
 /** Parses listDevices: `name "virtio-blk-pci", bus PCI, alias "virtio-blk"`. */
 export const parseDevices = (text: string): ReadonlySet<string> =>

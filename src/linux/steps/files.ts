@@ -1,5 +1,6 @@
 import { command, run } from '../../platform/command.ts';
 import type { Access, Effect } from '../../base/host.ts';
+import type { SecretRef } from '../../base/secret.ts';
 import { DATA_GONE, type StepDef } from '../../base/step.ts';
 import type { Seen } from '../observe.ts';
 import { renderVmArgs, type Bind } from '../programs/bwrap.ts';
@@ -18,6 +19,13 @@ export const RUN_FILES = {
   beside: 'beside.sh',
 } as const;
 
+/** A file with a secret in it, for the VM's process alone. */
+export interface SecretFile {
+  readonly path: string;
+  readonly text: string;
+  readonly ref: SecretRef;
+}
+
 export interface RunDirArgs {
   readonly vm: string;
   readonly uid: number;
@@ -26,12 +34,13 @@ export interface RunDirArgs {
   readonly rom: string;
   /** What the sandbox has besides QEMU. */
   readonly binds: readonly Bind[];
+  readonly secrets: readonly SecretFile[];
   /** Script that starts what QEMU needs beside it. */
   readonly beside?: string;
 }
 
 /** All but the FIFOs: safe to make again at any time. */
-const directory = ({ vm, paths, rom, binds, beside }: RunDirArgs): Effect[] => {
+const directory = ({ vm, uid, paths, rom, binds, secrets, beside }: RunDirArgs): Effect[] => {
   const write = (name: string, text: string, mode: number): Effect => ({
     do: 'write',
     path: `${paths.run}/${name}`,
@@ -43,6 +52,9 @@ const directory = ({ vm, paths, rom, binds, beside }: RunDirArgs): Effect[] => {
     { do: 'mkdir', path: paths.config, access: { mode: 0o755, ...ROOT } },
     { do: 'copy', from: rom, to: `${paths.config}/${RUN_FILES.firmware}`, access: { mode: 0o444, ...ROOT } },
     write(RUN_FILES.sandbox, renderVmArgs(vm, binds), 0o600),
+    ...secrets.map(({ path, text, ref }): Effect => ({
+      ...{ do: 'write', path, text, access: owner(uid), secrets: [ref] },
+    })),
     ...(beside === undefined ? [] : [write(RUN_FILES.beside, beside, 0o500)]),
   ];
 };

@@ -87,7 +87,7 @@ test('each verb asks brigd for one thing; a key is a path of this directory', as
 });
 
 test.each([
-  [['rm'], 'expected a digest after rm, got nothing'],
+  [['rm'], 'expected 1 operand after rm, got nothing'],
   [['toString'], 'expected build, list, show, verify, rm, got toString'],
   [['list', 'ab12'], 'expected nothing after list, got ab12'],
   [['show', '--key', 'k'], 'expected --key after build only'],

@@ -1,28 +1,29 @@
 import { expect, test } from 'vitest';
-import { Escape } from '../../../src/cli/commands/console.ts';
 import { toDocument } from '../../../src/cli/commands/create.ts';
+import { Escape } from '../../../src/cli/escape.ts';
 import { escapeControls, parseBytes, parseDurationMs, renderBytes } from '../../../src/base/units.ts';
 
-const feed = (...chunks: string[]): [string, boolean] => {
+const feed = (...chunks: string[]): string[] => {
   const escape = new Escape();
-  let sent = '';
-  for (const chunk of chunks) {
-    const { send, detach } = escape.feed(Buffer.from(chunk));
-    sent += send.toString();
-    if (detach) return [sent, true];
-  }
-  return [sent, false];
+  return chunks
+    .flatMap((chunk) => escape.feed(Buffer.from(chunk)))
+    .map((typed) => ('send' in typed ? typed.send.toString() : `<${typed.ask}>`));
 };
 
 test.each([
-  [['~.'], '', true],
-  [['ls\r~.'], 'ls\r', true],
-  [['ls\r', '~', '.'], 'ls\r', true],
-  [['ls ~.'], 'ls ~.', false],
-  [['~~.'], '~.', false],
-  [['~x'], '~x', false],
-])('typing %j sends %j and detaches: %s', (chunks, sent, detach) => {
-  expect(feed(...chunks)).toEqual([sent, detach]);
+  [['~.'], ['<detach>']],
+  [['ls\r~.'], ['ls\r', '<detach>']],
+  [
+    ['ls\r', '~', '.'],
+    ['ls\r', '<detach>'],
+  ],
+  [['ls ~.'], ['ls ~.']],
+  [['~~.'], ['~.']],
+  [['~x'], ['~x']],
+  [['~?~w~.rest'], ['<help>', '<size>', '<detach>']],
+  [['a\r~?b~?'], ['a\r', '<help>', 'b~?']],
+])('typing %j is %j', (chunks, typed) => {
+  expect(feed(...chunks)).toEqual(typed);
 });
 
 test('flags make the same document as a file', () => {

@@ -55,7 +55,7 @@ describe('a request from elsewhere', () => {
       owner: 'alice',
       from: '127.0.0.1',
     });
-    await new Client(node.transport(seed)).addAccessKey('x y', { public: 'p' });
+    await new Client(node.transport(seed)).access.addKey('x y', { public: 'p' });
     expect(node.told).toEqual([
       { method: 'GET', url: '/v1/whoami', id: 'key:laptop', body: '' },
       { method: 'PUT', url: '/v1/access/keys/x%20y', id: 'key:laptop', body: '{"public":"p"}' },
@@ -205,7 +205,8 @@ describe('a key that is revoked', () => {
     const [own, theirs] = [new Uint8Array(32).fill(3), new Uint8Array(32).fill(4)];
     node.addKey('thief', own);
     node.addKey('other', theirs);
-    const consoles = await Promise.all([own, theirs].map((each) => new Client(node.transport(each)).console('web01')));
+    const open = [own, theirs].map(async (each) => (await new Client(node.transport(each)).console('web01')).stream);
+    const consoles = await Promise.all(open);
     const stream = await answerTo(node.transport(own), { method: 'GET', path: '/v1/follow' });
     const ended = [consoles[0], stream].map(
       (each) => new Promise<void>((resolve) => each?.once('close', () => resolve())),
@@ -221,7 +222,7 @@ describe('a key that is revoked', () => {
   test('ends as well when it expires, with the next pass', async () => {
     const own = new Uint8Array(32).fill(5);
     node.addKey('guest', own, { expiresMs: node.now() + 30_000 });
-    const socket = await new Client(node.transport(own)).console('web01');
+    const { stream: socket } = await new Client(node.transport(own)).console('web01');
     const ended = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     socket.on('error', () => undefined).resume();
     node.aheadMs = 31_000;
@@ -234,7 +235,7 @@ describe('a key that is revoked', () => {
 
 describe('a console', () => {
   test('is raw bytes both ways after a signed upgrade', async () => {
-    const socket = await new Client(node.transport(seed)).console('web01');
+    const { stream: socket } = await new Client(node.transport(seed)).console('web01');
     const chunks: string[] = [];
     const came = new Promise<void>((resolve) =>
       socket.on('data', (chunk: Buffer) => {

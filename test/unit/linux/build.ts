@@ -24,6 +24,7 @@ export const buildNode = (features: Partial<Node['features']> = {}, more: Partia
     cpus: 4,
     memoryBytes: 8 * GIB,
     locksMemory: true,
+    readsPasswords: true,
     models: new Set(DEVICES.flatMap(({ models }) => models)),
     ...features,
   },

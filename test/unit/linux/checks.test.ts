@@ -179,6 +179,7 @@ describe('a host', () => {
       cpus: 4,
       memoryBytes: 8 * 2 ** 30,
       locksMemory: true,
+      readsPasswords: true,
       models: new Set(['nvme']),
       memory: root,
       cpu: root,
@@ -231,7 +232,7 @@ describe('KVM', () => {
   test('is not tried where nobody wants it', async () => {
     const { host, ran } = buildHost({ ...HOST, '/dev/kvm': kvm });
     expect(await probeFeatures(host, 'tcg', '/rom')).toMatchObject({ accel: 'tcg' });
-    expect(ran.map(({ args }) => args.at(-1))).toEqual(['help']);
+    expect(ran.map(({ args }) => args.at(-1))).toEqual(['none,password-secret=screen', 'help']);
   });
 });
 

@@ -1,0 +1,35 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { fromErrorBody, toErrorBody, type ErrorBody } from '../base/errors.ts';
+import { httpStatus } from './protocol.ts';
+import { upgradeTo, type Transport, type Upgraded } from './transport.ts';
+
+/** Of a screen: raw bytes of VNC. */
+export const UPGRADE_VNC = 'brig-vnc';
+
+/** The answer that makes a connection another protocol's. */
+export const switchTo = (protocol: string, headers: Readonly<Record<string, string>> = {}): string => {
+  const lines = Object.entries({ connection: 'upgrade', upgrade: protocol, ...headers });
+  return `HTTP/1.1 101 Switching Protocols\r\n${lines.map(([key, value]) => `${key}: ${value}\r\n`).join('')}\r\n`;
+};
+
+/** The answer to an upgrade that does not come about. */
+export const refuseUpgrade = (socket: Duplex, error: unknown): void => {
+  const body = toErrorBody(error);
+  const text = JSON.stringify({ error: body });
+  const head = `HTTP/1.1 ${httpStatus(body)} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}`;
+  socket.end(`${head}\r\nconnection: close\r\n\r\n${text}`);
+};
+
+const errorOf = async (response: IncomingMessage): Promise<Error> => {
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) text += String(chunk);
+  return fromErrorBody((JSON.parse(text) as { error: ErrorBody }).error);
+};
+
+/** A connection of brigd's that is another protocol's from then on. Errors: those of brigd; daemon.unreachable. */
+export const upgrade = async (transport: Transport, path: string, protocol: string): Promise<Upgraded> => {
+  const upgraded = await upgradeTo(transport, path, protocol);
+  if ('socket' in upgraded) return upgraded;
+  throw await errorOf(upgraded.refused);
+};

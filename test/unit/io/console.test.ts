@@ -1,0 +1,284 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { attachConsole, sendHistory } from '../../../src/api/console.ts';
+import { Client } from '../../../src/api/client.ts';
+import { refuseUpgrade } from '../../../src/api/upgrade.ts';
+import { LIMITS } from '../../../src/base/limits.ts';
+import { ConsoleSockets, type Access } from '../../../src/daemon/console-sockets.ts';
+import { Consoles } from '../../../src/engine/consoles.ts';
+import { BoundedLog } from '../../../src/io/bounded-log.ts';
+import { realHost } from '../../../src/io/host.ts';
+
+const LOG_BYTES = 64 * 2 ** 10;
+
+let dir: string;
+let consoles: Consoles;
+let server: Server;
+const children: ChildProcess[] = [];
+const sockets: Socket[] = [];
+
+const newConsoles = (): Consoles =>
+  new Consoles({
+    host: realHost,
+    paths: () => ({ conIn: join(dir, 'con.in'), conOut: join(dir, 'con.out') }),
+    history: () => new BoundedLog(join(dir, 'console.log'), LOG_BYTES),
+    replayBytes: 4096,
+  });
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'brig-console-'));
+  execFileSync('mkfifo', [join(dir, 'con.in'), join(dir, 'con.out')]);
+  consoles = newConsoles();
+  await consoles.open('web');
+  server = createServer((request, response) => {
+    const url = new URL(request.url ?? '', 'http://x');
+    void sendHistory(consoles, 'web', Number(url.searchParams.get('bytes') ?? Infinity), response);
+  });
+  server.on('upgrade', (request, socket, head) => {
+    if (head.length > 0) socket.unshift(head);
+    const { searchParams: query } = new URL(request.url ?? '', 'http://x');
+    const how = {
+      steal: query.get('steal') === '1',
+      view: query.get('view') === '1',
+      ...(query.has('replay') ? { replay: Number(query.get('replay')) } : {}),
+    };
+    const call = { consoles, name: 'web', who: 'user:ann', mayWrite: true, how, socket };
+    void attachConsole(call).catch((error: unknown) => refuseUpgrade(socket, error));
+  });
+  await new Promise<void>((resolve) => server.listen(join(dir, 'api'), resolve));
+});
+
+afterEach(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  for (const socket of sockets) socket.destroy();
+  children.length = sockets.length = 0;
+  await consoles.closeAll();
+  server.closeAllConnections();
+  server.close();
+  rmSync(dir, { recursive: true });
+});
+
+const client = (): Client => new Client(join(dir, 'api'));
+
+const until = async (what: string, holds: () => boolean): Promise<void> => {
+  for (let i = 0; i < 800 && !holds(); i++) await sleep(5);
+  expect(holds(), what).toBe(true);
+};
+
+/** A guest that says so much and no more, or never stops. */
+const guest = (script: string): ChildProcess => {
+  const child = spawn('/bin/sh', ['-c', script], { cwd: dir, stdio: 'ignore' });
+  children.push(child);
+  return child;
+};
+
+const hear = (socket: NodeJS.ReadableStream): (() => string) => {
+  let heard = '';
+  socket.on('data', (chunk: Buffer) => (heard += chunk.toString()));
+  socket.on('error', () => undefined);
+  return () => heard;
+};
+
+describe('a console over the API', () => {
+  test('says who writes and how much of it is history, and carries bytes both ways', async () => {
+    guest('printf before >con.out');
+    await until('the history', () => consoles.sessions().length === 0);
+    while ((await consoles.history('web', 100)).length === 0) await sleep(5);
+    const ann = await client().console('web');
+    expect([ann.mode, ann.writer, ann.historyBytes]).toEqual(['write', 'user:ann', 6]);
+    const heard = hear(ann.stream);
+    guest('head -c 5 con.in >con.out');
+    ann.stream.write('typed');
+    await until('the echo', () => heard() === 'beforetyped');
+    const bob = await client().console('web', { view: true, replayBytes: 2 });
+    expect([bob.mode, bob.writer, bob.historyBytes]).toEqual(['read', 'user:ann', 2]);
+    ann.stream.destroy();
+    bob.stream.destroy();
+    await until('the end of both', () => consoles.sessions().length === 0);
+  });
+
+  test('of a VM that does not run is refused', async () => {
+    await consoles.close('web');
+    await expect(client().console('web')).rejects.toMatchObject({ code: 'vm.blocked' });
+  });
+
+  test('gives a reader who takes it every byte of a flood', async () => {
+    const { stream } = await client().console('web', { replayBytes: 0 });
+    let bytes = 0;
+    stream.on('data', (chunk: Buffer) => (bytes += chunk.length));
+    guest('head -c 30000000 /dev/zero >con.out');
+    await until('all of it', () => bytes >= 30_000_000);
+    expect(bytes).toBe(30_000_000);
+    stream.destroy();
+  });
+
+  test('with a reader who is stuck holds up neither the guest nor others, and keeps little for him', async () => {
+    const stuck = await client().console('web', { replayBytes: 0 });
+    const quick = await client().console('web', { replayBytes: 0 });
+    let bytes = 0;
+    quick.stream.on('data', (chunk: Buffer) => (bytes += chunk.length));
+    const note = Buffer.byteLength('\r\n[brig: user:ann writes; you read; --steal takes over]\r\n');
+    guest('head -c 20000000 /dev/zero >con.out');
+    await until('all of it', () => bytes >= 20_000_000 + note);
+    const [one, other] = consoles.sessions();
+    expect([bytes, other?.bytesOut]).toEqual([20_000_000 + note, 20_000_000]);
+    expect(one?.bytesOut).toBeLessThan(LIMITS.consoleLagBytes + 2 ** 20);
+    const heard = hear(stuck.stream);
+    await until('what he is told', () => heard().endsWith('you read too slowly]\r\n'));
+    expect(heard()).toContain(` bytes left out`);
+    for (const { stream } of [stuck, quick]) stream.destroy();
+  });
+
+  test('answers with what is kept when its VM is stopped, too', async () => {
+    guest('printf last-words >con.out');
+    while ((await consoles.history('web', 100)).length === 0) await sleep(5);
+    await consoles.close('web');
+    expect((await client().consoleHistory('web')).toString()).toBe('last-words');
+    expect((await client().consoleHistory('web', 5)).toString()).toBe('words');
+  });
+});
+
+describe('a flood with no reader', () => {
+  test('is read at the bound, and its history is a few writes', async () => {
+    guest('exec cat /dev/zero >con.out');
+    const log = join(dir, 'console.log');
+    const inodes = new Set<number>();
+    let reads = 0;
+    const started = Date.now();
+    while (Date.now() - started < 1_000) {
+      if (existsSync(log)) inodes.add(statSync(log).ino);
+      reads++;
+      await sleep(5);
+    }
+    const seconds = (Date.now() - started) / 1000;
+    expect(reads).toBeGreaterThan(10);
+    // Half of the log each time, at most 256 KiB a second.
+    expect(inodes.size).toBeLessThanOrEqual(2 + (seconds * LIMITS.consoleLogLeastPerSecond) / (LOG_BYTES / 2));
+    const kept = ['console.log', 'console.log.old'].reduce((sum, name) => sum + statSync(join(dir, name)).size, 0);
+    expect(kept).toBeLessThanOrEqual(LOG_BYTES);
+  });
+});
+
+describe('the history of a console', () => {
+  test('is what was said until then, once, whatever is written meanwhile', async () => {
+    const log = new BoundedLog(join(dir, 'other.log'), LOG_BYTES);
+    let said = '';
+    for (let i = 0; i < 50; i++) {
+      said += `line ${i}\n`;
+      log.append(Buffer.from(`line ${i}\n`));
+      if (i % 7 === 0) expect((await log.tail(10_000)).toString()).toBe(said);
+    }
+    await log.flush();
+    expect(statSync(join(dir, 'other.log')).size).toBe(said.length);
+    expect((await new BoundedLog(join(dir, 'other.log'), LOG_BYTES).tail(5)).toString()).toBe(said.slice(-5));
+  });
+});
+
+/** The user whose sockets they are; root, as whom this runs, is another. */
+const UID = 39_500;
+
+describe('a socket of a console', () => {
+  let access: Access | undefined = { who: 'user:ann', mayWrite: true };
+  const open = async (): Promise<ConsoleSockets> => {
+    const all = new ConsoleSockets({ dir: join(dir, 'consoles'), consoles, mayStill: () => access });
+    await all.restore();
+    return all;
+  };
+  const join1 = (path: string): { socket: Socket; heard: () => string } => {
+    const socket = connect(path);
+    sockets.push(socket);
+    return { socket, heard: hear(socket) };
+  };
+
+  beforeEach(() => (access = { who: 'user:ann', mayWrite: true }));
+
+  test.skipIf(process.getuid?.() !== 0)('is its user’s alone, in directories of root’s', async () => {
+    const all = await open();
+    const path = await all.open('web', UID);
+    const [socket, own, top] = [path, join(path, '..'), join(path, '../..')].map((each) => statSync(each));
+    expect([socket?.uid, (socket?.mode ?? 0) & 0o777]).toEqual([UID, 0o600]);
+    for (const at of [own, top]) expect([at?.uid, (at?.mode ?? 0) & 0o777]).toEqual([0, 0o711]);
+    expect(statSync(join(dir, 'consoles/open.json')).mode & 0o777).toBe(0o600);
+    await all.close();
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('carries bytes both ways, and is under the rules of one writer', async () => {
+    const all = await open();
+    const path = await all.open('web', UID);
+    expect(await all.open('web', UID)).toBe(path);
+    const first = join1(path);
+    await until('the session', () => consoles.sessions().length === 1);
+    const second = join1(path);
+    await until('the note', () => second.heard().includes('user:ann writes; you read'));
+    guest('head -c 2 con.in >con.out');
+    second.socket.write('no');
+    first.socket.write('ok');
+    await until('the echo', () => first.heard() === 'ok' && second.heard().endsWith('ok'));
+    expect(consoles.sessions().map(({ via, mode }) => [via, mode])).toEqual([
+      ['socket', 'write'],
+      ['socket', 'read'],
+    ]);
+    await all.close();
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('gives a script that has nothing more to say its answer', async () => {
+    const all = await open();
+    const { socket, heard } = join1(await all.open('web', UID));
+    guest('head -c 2 con.in >/dev/null; printf answer >con.out');
+    socket.end('ls');
+    await until('the answer', () => heard() === 'answer');
+    await until('the end', () => consoles.sessions().length === 0);
+    await all.close();
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('lets nobody in who may not any more, and no crowd', async () => {
+    const all = await open();
+    const path = await all.open('web', UID);
+    const crowd = Array.from({ length: LIMITS.consoleSocketConnections + 3 }, () => join1(path));
+    await until('who is too many', () => crowd.filter(({ socket }) => socket.closed).length === 3);
+    access = undefined;
+    const late = join1(path);
+    await until('its end', () => late.socket.closed);
+    expect(all.drop((who, vm) => who === 'user:ann' && vm === 'web')).toBe(1);
+    await until('everybody’s end', () => crowd.every(({ socket }) => socket.closed));
+    expect(existsSync(path)).toBe(false);
+    await expect(all.open('web', UID)).rejects.toMatchObject({ code: 'acl.denied' });
+    await all.close();
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('is there again for the next brigd, where it still may be', async () => {
+    const first = await open();
+    const path = await first.open('web', UID);
+    await first.close();
+    await consoles.closeAll();
+    expect(existsSync(path)).toBe(false);
+    writeFileSync(join(dir, 'consoles', 'stale'), '');
+    consoles = newConsoles();
+    await consoles.open('web');
+    const second = await open();
+    expect(existsSync(path)).toBe(true);
+    expect(readdirSync(join(dir, 'consoles')).sort()).toEqual([String(UID), 'open.json']);
+    await second.close();
+    access = undefined;
+    const third = await open();
+    expect(existsSync(path)).toBe(false);
+    await third.close();
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('goes with its VM', async () => {
+    const all = await open();
+    const path = await all.open('web', UID);
+    const { socket } = join1(path);
+    await until('the session', () => consoles.sessions().length === 1);
+    await consoles.close('web');
+    await until('the end', () => socket.closed && !existsSync(path));
+    await expect(all.open('web', UID)).rejects.toMatchObject({ code: 'vm.blocked' });
+    await all.close();
+  });
+});
