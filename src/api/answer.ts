@@ -10,9 +10,14 @@ const bound = (response: ServerResponse): void => {
   response.once('close', () => clearTimeout(timer));
 };
 
-export const sendText = (response: ServerResponse, status: number, json: Buffer | string): void => {
-  const text = typeof json === 'string' ? Buffer.from(json) : json;
-  response.writeHead(status, { 'content-type': 'application/json', 'content-length': text.length });
+export const sendText = (
+  response: ServerResponse,
+  status: number,
+  body: Buffer | string,
+  type = 'application/json',
+): void => {
+  const text = typeof body === 'string' ? Buffer.from(body) : body;
+  response.writeHead(status, { 'content-type': type, 'content-length': text.length });
   response.end(text);
   bound(response);
 };

@@ -1,8 +1,7 @@
-import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { AuditReport } from '../acl/audit-log.ts';
 import type { AuditEntry } from '../acl/chain.ts';
-import { BrigError, fromErrorBody, type ErrorBody } from '../base/errors.ts';
+import { fromErrorBody, type ErrorBody } from '../base/errors.ts';
 import type { ShutdownEnd } from '../engine/boot.ts';
 import type { Explanation } from '../engine/explain.ts';
 import type { PlanLine } from '../engine/changes.ts';
@@ -21,81 +20,43 @@ import { Inbox } from '../base/inbox.ts';
 import { openConsole, type ConsoleAsk, type ConsoleStream } from './console-client.ts';
 import { decodeFrames, type Frame } from './frames.ts';
 import { AccessClient } from './access-client.ts';
-import { PREFIX, type Line, type WhoAmI } from './protocol.ts';
-import { LocalTransport, patiently, type Transport } from './transport.ts';
+import { PREFIX, type WhoAmI } from './protocol.ts';
+import { LocalTransport, type Transport } from './transport.ts';
 import { upgrade, UPGRADE_VNC } from './upgrade.ts';
 import { upload } from './upload.ts';
 import { SecretClient } from './secrets.ts';
-
-/** Told while an operation goes on. */
-export interface OperationListener {
-  begin?(id: string): void;
-  event?(event: EventRow): void;
-}
-
-const JSON_TYPE = { 'content-type': 'application/json' };
-
-const readAll = async (response: IncomingMessage): Promise<string> => {
-  const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString('utf8');
-};
-
-/** Ends when brigd goes away, too: whoever waits for an answer tells it by its absence. */
-const linesOf = async function* (response: IncomingMessage): AsyncGenerator<string> {
-  let rest = '';
-  response.setEncoding('utf8');
-  try {
-    for await (const chunk of response) {
-      const lines = (rest + String(chunk)).split('\n');
-      rest = lines.pop() ?? '';
-      yield* lines;
-    }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error;
-  }
-};
+import { linesOf, readAll, Wire, type OperationListener } from './wire.ts';
 
 /** brigd's API from another process. Errors: those of brigd; daemon.unreachable; host.denied. */
 export class Client {
   readonly access = new AccessClient((...asked) => this.#json(...asked));
   readonly secrets = new SecretClient((...asked) => this.#json(...asked));
-  readonly #transport: Transport;
+  readonly #wire: Wire;
 
   /** Of this node by the path of a socket. */
   constructor(where: string | Transport) {
-    this.#transport = typeof where === 'string' ? new LocalTransport(where) : where;
+    this.#wire = new Wire(typeof where === 'string' ? new LocalTransport(where) : where);
   }
 
-  async #send(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
-    const json = body === undefined ? {} : { body: JSON.stringify(body), headers: JSON_TYPE };
-    const ask = { method, path: `${PREFIX}${path}`, ...json };
-    return await patiently(this.#transport, ask);
+  #json<T>(method: string, path: string, body?: unknown): Promise<T> {
+    return this.#wire.json(method, path, { body });
   }
 
-  async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const response = await this.#send(method, path, body);
-    const value = JSON.parse(await readAll(response)) as T & { error?: ErrorBody };
-    if (response.statusCode !== 200 && value.error) throw fromErrorBody(value.error);
-    return value;
-  }
-
-  async #lines<T>(method: string, path: string, listener: OperationListener, body?: unknown): Promise<T> {
-    const response = await this.#send(method, path, body);
-    for await (const text of linesOf(response)) {
-      const line = JSON.parse(text) as Line & { error?: ErrorBody };
-      if (line.error) throw fromErrorBody(line.error);
-      if (line.type === 'begin') listener.begin?.(line.id);
-      else if (line.type === 'event') listener.event?.(line.event);
-      else if (line.type === 'result') return line.result as T;
-    }
-    throw new BrigError('daemon.unreachable', `${method} ${path}: brigd went away`, {
-      hint: 'when it is back it finishes or undoes what it was doing; see brig list',
-    });
+  #lines<T>(method: string, path: string, listener: OperationListener, body?: unknown): Promise<T> {
+    return this.#wire.lines(method, path, listener, { body });
   }
 
   list(): Promise<VmView[]> {
     return this.#json('GET', '/vms');
+  }
+
+  /** All VMs by name, so many at a time. */
+  async *listPages(limit: number): AsyncGenerator<VmView[]> {
+    for (let path: string | undefined = `/vms?limit=${limit}`; path !== undefined;) {
+      const page: { readonly value: unknown; readonly next?: string } = await this.#wire.tagged('GET', path);
+      yield page.value as VmView[];
+      path = page.next;
+    }
   }
 
   show(name: string): Promise<VmView> {
@@ -188,7 +149,7 @@ export class Client {
 
   /** Sends an image: its offer, its disks, what is known at the end; whatever fails here leaves nothing there. */
   async takeImage(frames: AsyncIterable<Frame>, signal?: AbortSignal): Promise<ImageView> {
-    const response = await upload(this.#transport, `${PREFIX}/images`, frames, signal);
+    const response = await upload(this.#wire.transport, `${PREFIX}/images`, frames, signal);
     const value = JSON.parse(await readAll(response)) as ImageView & { error?: ErrorBody };
     if (value.error) throw fromErrorBody(value.error);
     return value;
@@ -196,7 +157,7 @@ export class Client {
 
   /** The pieces of an image's disk. */
   async *readDisk(ref: string, disk: number): AsyncGenerator<Piece> {
-    const response = await this.#send('GET', `/images/${encodeURIComponent(ref)}/disks/${disk}`);
+    const response = await this.#wire.send('GET', `/images/${encodeURIComponent(ref)}/disks/${disk}`);
     if (response.statusCode !== 200)
       throw fromErrorBody((JSON.parse(await readAll(response)) as { error: ErrorBody }).error);
     for await (const frame of decodeFrames(new Inbox(response))) {
@@ -220,11 +181,9 @@ export class Client {
     listener: OperationListener = {},
     graceMs?: number,
   ): Promise<Outcome> {
-    return this.#lines(
-      'POST',
-      `/vms/${encodeURIComponent(name)}/${verb}${graceMs === undefined ? '' : `?graceMs=${graceMs}`}`,
-      listener,
-    );
+    const query = graceMs === undefined ? '' : `?graceMs=${graceMs}`;
+    const isRepeatable = verb !== 'restart';
+    return this.#wire.lines('POST', `/vms/${encodeURIComponent(name)}/${verb}${query}`, listener, { isRepeatable });
   }
 
   destroy(name: string, force: boolean, listener: OperationListener = {}): Promise<Outcome> {
@@ -275,12 +234,23 @@ export class Client {
     return this.#json('GET', `/networks/${encodeURIComponent(network)}/leases`);
   }
 
-  createNetwork(document: unknown, listener: OperationListener = {}): Promise<NetworkView> {
+  createNetwork(document: unknown, listener: OperationListener = {}): Promise<NetworkDetail> {
     return this.#lines('POST', '/networks', listener, document);
   }
 
-  editNetwork(name: string, document: unknown, listener: OperationListener = {}): Promise<NetworkView> {
-    return this.#lines('PUT', `/networks/${encodeURIComponent(name)}`, listener, document);
+  /** What `editNetwork` refuses to write over when it is another by then. */
+  async networkTag(name: string): Promise<string | undefined> {
+    return (await this.#wire.tagged('GET', `/networks/${encodeURIComponent(name)}`)).etag;
+  }
+
+  /** Errors: api.changed when it is not what has the tag. */
+  editNetwork(
+    name: string,
+    document: unknown,
+    listener: OperationListener = {},
+    ifMatch?: string,
+  ): Promise<NetworkDetail> {
+    return this.#wire.lines('PUT', `/networks/${encodeURIComponent(name)}`, listener, { body: document, ifMatch });
   }
 
   destroyNetwork(name: string, listener: OperationListener = {}): Promise<Outcome> {
@@ -325,7 +295,7 @@ export class Client {
       ...(options.vm === undefined ? {} : { vm: options.vm }),
       ...(options.follow ? { follow: '1' } : {}),
     });
-    const response = await this.#send('GET', `/events?${query.toString()}`);
+    const response = await this.#wire.send('GET', `/events?${query.toString()}`);
     for await (const text of linesOf(response)) yield JSON.parse(text) as EventRow;
   }
 
@@ -340,7 +310,7 @@ export class Client {
     const { follow, ...rest } = options;
     const query = new URLSearchParams(follow ? { follow: '1' } : {});
     for (const [name, value] of Object.entries(rest)) query.set(name, String(value));
-    const response = await this.#send('GET', `/audit-log?${query.toString()}`);
+    const response = await this.#wire.send('GET', `/audit-log?${query.toString()}`);
     for await (const text of linesOf(response)) {
       const line = JSON.parse(text) as AuditEntry & { error?: ErrorBody };
       if (line.error) throw fromErrorBody(line.error);
@@ -355,13 +325,13 @@ export class Client {
 
   /** The console's raw bytes, history first. */
   console(name: string, how: ConsoleAsk = {}): Promise<ConsoleStream> {
-    return openConsole(this.#transport, name, how);
+    return openConsole(this.#wire.transport, name, how);
   }
 
   /** What is kept of a console, the newest bytes. */
   async consoleHistory(name: string, bytes?: number): Promise<Buffer> {
     const query = bytes === undefined ? '' : `?bytes=${bytes}`;
-    const response = await this.#send('GET', `/vms/${encodeURIComponent(name)}/console/history${query}`);
+    const response = await this.#wire.send('GET', `/vms/${encodeURIComponent(name)}/console/history${query}`);
     if (response.statusCode !== 200)
       throw fromErrorBody((JSON.parse(await readAll(response)) as { error: ErrorBody }).error);
     const chunks: Buffer[] = [];
@@ -376,6 +346,19 @@ export class Client {
 
   /** The screen's raw bytes: VNC. */
   async vnc(name: string): Promise<Duplex> {
-    return (await upgrade(this.#transport, `${PREFIX}/vms/${encodeURIComponent(name)}/vnc`, UPGRADE_VNC)).socket;
+    return (await upgrade(this.#wire.transport, `${PREFIX}/vms/${encodeURIComponent(name)}/vnc`, UPGRADE_VNC)).socket;
+  }
+
+  /** The API as an OpenAPI 3.1 document. */
+  openapi(): Promise<Record<string, unknown>> {
+    return this.#json('GET', '/openapi.json');
+  }
+
+  /** What Prometheus reads. */
+  async metrics(): Promise<string> {
+    const response = await this.#wire.send('GET', '/metrics');
+    const text = await readAll(response);
+    if (response.statusCode !== 200) throw fromErrorBody((JSON.parse(text) as { error: ErrorBody }).error);
+    return text;
   }
 }

@@ -3,7 +3,7 @@ import type { NewEntry } from '../acl/chain.ts';
 import type { Principal } from '../acl/principal.ts';
 
 /** Where requests are written down. */
-export type Ledger = Pick<AuditLog, 'append' | 'entries' | 'follow' | 'verify'>;
+export type Ledger = Pick<AuditLog, 'append' | 'entries' | 'follow' | 'head' | 'verify'>;
 
 /** What becomes known of a request while it is answered. */
 export interface Note {

@@ -3,6 +3,7 @@ import type { Host } from '../base/host.ts';
 import type { Access } from '../engine/access.ts';
 import type { Boot } from '../engine/boot.ts';
 import type { Consoles } from '../engine/consoles.ts';
+import type { Counters } from '../engine/counters.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { EventLog } from '../engine/events.ts';
 import type { Keys } from '../engine/keys.ts';
@@ -18,6 +19,7 @@ import type { VmSpec } from '../spec/vm.ts';
 import type { Store } from '../store/store.ts';
 import type { VmRow } from '../store/rows.ts';
 import type { Ledger } from './ledger.ts';
+import type { NodeFigures } from './metrics.ts';
 import type { Call } from './route.ts';
 import type { Sessions } from './sessions.ts';
 import type { Screens } from './vnc.ts';
@@ -73,4 +75,6 @@ export interface ApiOptions<Seen> {
   ) => Promise<ImageView>;
   /** What a request to create a VM asks for, after its caller was found to be allowed all of it; worked out once. */
   readonly specOf: (call: Call) => Promise<VmSpec>;
+  readonly counters: Counters;
+  readonly figures: () => Promise<NodeFigures>;
 }

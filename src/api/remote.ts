@@ -27,7 +27,9 @@ const digitsOf = (fingerprint: string): string => fingerprint.replaceAll(':', ''
 const serverNameOf = (host: string): string => (/^[0-9.]+$|:/.test(host) ? '' : host);
 
 const explainRemote = (where: string, error: Error): BrigError =>
-  error instanceof BrigError ? error : new BrigError('daemon.unreachable', `connect ${where}: ${messageOf(error)}`);
+  error instanceof BrigError
+    ? error
+    : new BrigError('daemon.unreachable', `connect ${where}: ${messageOf(error)}`, { cause: error });
 
 /** A connection, and sha-256 of the certificate at its other end. */
 interface Connection {

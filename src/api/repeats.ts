@@ -30,11 +30,22 @@ export class Repeats {
     const { id } = call.who;
     const request = await this.#digest(call);
     if (this.#isAnswered(call, key, request)) return;
-    this.#answers.begin(id, key, request, this.#now());
+    if (!this.#begin(call, key, request)) return await work(() => undefined);
     try {
-      await work((status, text) => this.#answers.end(id, key, status, text));
+      await work((status, text) => silently(() => this.#answers.end(id, key, status, text)));
     } finally {
-      this.#answers.forgetOpen(id, key);
+      silently(() => this.#answers.forgetOpen(id, key));
+    }
+  }
+
+  /** A full disk must not keep root from mending it: what he does then is not remembered. */
+  #begin({ who }: Call, key: string, request: string): boolean {
+    try {
+      this.#answers.begin(who.id, key, request, this.#now());
+      return true;
+    } catch (error) {
+      if (who.isRoot) return false;
+      throw error;
     }
   }
 
@@ -63,3 +74,12 @@ export class Repeats {
       .digest('hex');
   }
 }
+
+/** What was done is done, and is answered so, whether that can be written down or not. */
+const silently = (write: () => void): void => {
+  try {
+    write();
+  } catch {
+    // The disk is full.
+  }
+};

@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import type { Principal } from '../acl/principal.ts';
 import type { Verb } from '../acl/roles.ts';
 import type { Request } from '../engine/request.ts';
+import type { AnswerName, BodyName } from './shapes.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
@@ -12,6 +13,8 @@ export type Need =
   | { readonly verb: Verb; readonly on: 'vm' | 'network' | 'image' | 'node' }
   /** The handler itself decides, for each thing that it shows or changes; in words, how. */
   | { readonly within: string };
+
+export type Media = 'application/x-ndjson' | 'text/event-stream' | 'application/octet-stream' | 'text/plain';
 
 /** One request, after it was matched and let in. */
 export interface Call {
@@ -52,10 +55,13 @@ export interface Route {
   readonly needs: Need;
   /** Unknown keys are errors; absent: there are none. */
   readonly query?: z.ZodObject;
-  /** Name of a schema of api/schemas: what the body is. */
-  readonly body?: string;
-  /** Name of a schema of api/schemas, with [] for a list of them. Absent: not JSON. */
-  readonly answer?: string;
+  readonly body?: BodyName;
+  /** A body that is not JSON. */
+  readonly takes?: Media;
+  /** With [] for a list of them. Absent: not JSON. */
+  readonly answer?: AnswerName | `${AnswerName}[]`;
+  /** How a raw run writes its answer: a list as lines, too, anything else as the lines of an operation. Absent: JSON. */
+  readonly media?: readonly Media[];
   /** Its body is kept nowhere, in no form. */
   readonly isSecret?: true;
   /** What it costs, in requests: for the rate of its caller. Absent: one. */

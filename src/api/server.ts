@@ -11,17 +11,12 @@ import { Admittance } from './admittance.ts';
 import { bodyReader, lineWriter, sendError, sendText } from './answer.ts';
 import { entryOf, type Note } from './ledger.ts';
 import type { ApiOptions } from './options.ts';
-import { PREFIX, type Line } from './protocol.ts';
+import { httpStatus, PREFIX, type Line } from './protocol.ts';
 import { Repeats } from './repeats.ts';
 import { Router, type Call, type Matched, type Route } from './route.ts';
-import { accessRoutes, auditRoutes, keyRoutes } from './routes/access.ts';
-import { consoleRoutes } from './routes/consoles.ts';
-import { imageRoutes } from './routes/images.ts';
-import { networkRoutes } from './routes/networks.ts';
-import { nodeRoutes } from './routes/node.ts';
-import { secretRoutes } from './routes/secrets.ts';
-import { vmRoutes } from './routes/vms.ts';
+import { routesOf } from './routes/table.ts';
 import { Throttle } from './throttle.ts';
+import { Traffic } from './traffic.ts';
 import { refuseUpgrade } from './upgrade.ts';
 
 /** A request as it comes in. */
@@ -90,22 +85,13 @@ export class Api<Seen> {
   readonly #o: ApiOptions<Seen>;
   readonly #router: Router;
   readonly #throttle: Throttle;
+  readonly #traffic = new Traffic();
   readonly admittance: Admittance<Seen>;
   readonly #repeats: Repeats;
 
   constructor(options: ApiOptions<Seen>) {
     this.#o = options;
-    this.#router = new Router([
-      ...vmRoutes(options),
-      ...consoleRoutes(options),
-      ...networkRoutes(options),
-      ...imageRoutes(options),
-      ...nodeRoutes(options),
-      ...accessRoutes(options),
-      ...keyRoutes(options),
-      ...auditRoutes(options),
-      ...secretRoutes(options),
-    ]);
+    this.#router = new Router(routesOf(options, this.#traffic));
     this.#throttle = new Throttle();
     this.admittance = new Admittance(options);
     this.#repeats = new Repeats(options.store, () => options.host.now());
@@ -118,6 +104,7 @@ export class Api<Seen> {
     who: Principal,
     body: AsyncIterable<Buffer> = request,
   ): void => {
+    response.once('close', () => this.#traffic.count(request.method, response.headersSent ? response.statusCode : 0));
     void this.#answer({ request, response, who, body }).catch((error: unknown) => {
       if (response.headersSent)
         response.end(`${JSON.stringify({ type: 'error', error: toErrorBody(error) } satisfies Line)}\n`);
@@ -252,7 +239,10 @@ export class Api<Seen> {
   /** Bytes both ways: a console, a screen. */
   readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer, who: Principal): void => {
     socket.on('error', () => socket.destroy());
-    void this.#attach(request, socket, head, who).catch((error: unknown) => refuseUpgrade(socket, error));
+    void this.#attach(request, socket, head, who).catch((error: unknown) => {
+      this.#traffic.count(request.method, httpStatus(toErrorBody(error)));
+      refuseUpgrade(socket, error);
+    });
   };
 
   async #attach(request: IncomingMessage, socket: Duplex, head: Buffer, who: Principal): Promise<void> {
@@ -265,6 +255,7 @@ export class Api<Seen> {
       if (!handler)
         throw new BrigError('api.invalid', `upgrade ${passage.note.object}: expected a resource that can be upgraded`);
       await handler(call, socket, head);
+      this.#traffic.count(request.method, 101);
     });
   }
 }

@@ -51,12 +51,12 @@ export class LocalTransport implements Transport {
     if (error instanceof BrigError) return error;
     if (error.code === 'EACCES' || error.code === 'EPERM')
       return new BrigError('host.denied', `connect ${this.where}: permission denied`, {
-        hint: 'be root, or a user whom root granted something',
+        ...{ hint: 'be root, or a user whom root granted something', cause: error },
       });
     const isGone = error.code === 'ENOENT' || error.code === 'ECONNREFUSED';
     const reason = isGone ? 'brigd is not running' : error.message;
     return new BrigError('daemon.unreachable', `connect ${this.where}: ${reason}`, {
-      hint: 'service brigd start, or brigd in the foreground',
+      ...{ hint: 'service brigd start, or brigd in the foreground', cause: error },
     });
   }
 }

@@ -86,6 +86,9 @@ const EXIT: Record<ErrorCode, number> = {
   'console.taken': 75,
 };
 
+/** All of them. */
+export const ERROR_CODES = Object.keys(EXIT) as [ErrorCode, ...ErrorCode[]];
+
 export interface ErrorExtras {
   retry?: Retry;
   details?: Record<string, unknown>;

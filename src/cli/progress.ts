@@ -1,4 +1,5 @@
-import type { Client, OperationListener } from '../api/client.ts';
+import type { Client } from '../api/client.ts';
+import type { OperationListener } from '../api/wire.ts';
 import { BrigError } from '../base/errors.ts';
 import { escapeControls } from '../base/units.ts';
 

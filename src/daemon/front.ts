@@ -6,6 +6,7 @@ import type { Host } from '../base/host.ts';
 import { Access } from '../engine/access.ts';
 import type { Boot } from '../engine/boot.ts';
 import type { Consoles } from '../engine/consoles.ts';
+import { Counters } from '../engine/counters.ts';
 import type { EventLog } from '../engine/events.ts';
 import { Keys } from '../engine/keys.ts';
 import type { Reconciler } from '../engine/reconcile.ts';
@@ -17,6 +18,7 @@ import { answersOf, type Parts } from './answers.ts';
 import { openCertificate } from './certificate.ts';
 import type { DoorApi } from './door.ts';
 import { Doors } from './doors.ts';
+import { figuresOf } from './figures.ts';
 import { RemoteDoor } from './remote-door.ts';
 import { terminalsOf } from './terminals.ts';
 
@@ -103,11 +105,14 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
     sessions.review();
     terminals.sockets.drop((who, vm) => who !== 'root' && !access.canSeeVm(access.principal(who), vm));
   };
+  const counters = new Counters();
+  const uncount = events.listen(counters.take);
   const answers = answersOf({ ...options, access }, () => api.admittance);
   const api: Api<Seen> = new Api({
     ...{ ...options, ...answers, access, sessions, keys },
     ...{ bases: platform.bases, trust: trustIn(places.keysDir), settle: () => doors.sync() },
     ...{ screens: terminals.screens, consoleSocket: (...asked) => terminals.consoleSocket(...asked) },
+    ...{ counters, figures: figuresOf(store, places.store, options.config.stateDir) },
     doctor: async () => [...(await answers.doctor()), ...(remote ? [remote.finding(host.now())] : [])],
   });
   const doors = new Doors({
@@ -137,6 +142,7 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
       await remote?.open();
     },
     close: async () => {
+      uncount();
       unlisten();
       doors.close();
       remote?.close();

@@ -23,7 +23,7 @@ import { named, stuck, type Outcome, type Request } from './request.ts';
 import { toTold, type VmView } from './view.ts';
 import { Secrets } from './secrets.ts';
 import { Snapshots } from './snapshots.ts';
-import { Views } from './views.ts';
+import { Views, type VmState } from './views.ts';
 
 export interface EngineOptions<Seen> extends Omit<ChangeOptions<Seen>, 'looks' | 'reveal'> {
   readonly config: Config;
@@ -122,6 +122,8 @@ export class Engine<Seen> {
   listJson(): Promise<Buffer> {
     return this.#views.listJson();
   }
+
+  readonly states = (): Promise<readonly VmState[]> => this.#views.states();
 
   async show(name: string): Promise<VmView> {
     this.row(name);

@@ -1,4 +1,4 @@
-import type { EventRow } from '../store/rows.ts';
+import type { EventRow, FindingRow } from '../store/rows.ts';
 import type { Engine } from './engine.ts';
 import type { EventLog } from './events.ts';
 import type { Reconciler } from './reconcile.ts';
@@ -13,7 +13,7 @@ export interface Explanation {
   /** Parts of a running VM that are not as brig made them. */
   readonly differences: readonly string[];
   /** The same with what brig did or refused to do about it, and since when it knows. */
-  readonly findings: readonly (Difference & { readonly sinceMs?: number })[];
+  readonly findings: readonly (Difference & Partial<Pick<FindingRow, 'vm' | 'sinceMs'>>)[];
   /** What happened last, oldest first. */
   readonly events: readonly EventRow[];
 }

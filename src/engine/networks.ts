@@ -109,7 +109,7 @@ export class Networks<Seen> {
       ...(mtu === undefined ? {} : { mtu }),
       ...{ persistent: spec?.persistent ?? false, isolation: spec?.isolation ?? 'vm' },
       ...{
-        subnets: this.#subnets(name),
+        subnets: this.subnets(name),
         vms,
         jails: this.jails.on(name),
         faults: upkeep.faults(holderOf(name)),
@@ -127,7 +127,8 @@ export class Networks<Seen> {
     return held.every((each) => each === 'no') ? 'down' : 'partly';
   }
 
-  #subnets(name: string): SubnetView[] {
+  /** Its subnets, and how full they are: by the books, without a look at the host. */
+  subnets(name: string): SubnetView[] {
     const ipam = this.#o.store.networks.ipam(name);
     return (ipam?.fill() ?? []).map(({ cidr, size, free }, i) => {
       const gateway = ipam?.gateways[i]?.gateway;

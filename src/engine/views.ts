@@ -16,10 +16,24 @@ export interface ViewsOptions<Seen> {
   readonly looks: Looks<Seen>;
 }
 
+/** The least of a VM. */
+export type VmState = Pick<VmView, 'name' | 'state' | 'rssBytes'>;
+
+export const stateOnly = ({ name, state, rssBytes }: VmView): VmState => ({
+  ...{ name, state },
+  ...(rssBytes === undefined ? {} : { rssBytes }),
+});
+
+interface Made {
+  readonly stamp: string;
+  json?: Buffer;
+  states?: readonly VmState[];
+}
+
 /** What people are told of the VMs: as the host is, or was a moment ago. */
 export class Views<Seen> {
   readonly #o: ViewsOptions<Seen>;
-  readonly #texts = new WeakMap<object, { readonly stamp: string; readonly json: Buffer }>();
+  readonly #made = new WeakMap<object, Made>();
 
   constructor(options: ViewsOptions<Seen>) {
     this.#o = options;
@@ -43,14 +57,27 @@ export class Views<Seen> {
 
   /** The same as JSON: made once for all who ask before anything changes. */
   async listJson(): Promise<Buffer> {
-    const { store, operations } = this.#o;
     const seen = await this.#recent();
+    const made = this.#madeOf(seen);
+    return (made.json ??= Buffer.from(`${JSON.stringify(this.#all(seen))}\n`));
+  }
+
+  /** What each VM is doing, and nothing else of it: made as often. */
+  async states(): Promise<readonly VmState[]> {
+    const seen = await this.#recent();
+    const made = this.#madeOf(seen);
+    return (made.states ??= this.#all(seen).map(stateOnly));
+  }
+
+  /** What was made of an observation, unless something changed since. */
+  #madeOf(seen: Seen): Made {
+    const { store, operations } = this.#o;
     const stamp = `${store.version} ${store.networks.version} ${operations.version}`;
-    const known = this.#texts.get(seen as object);
-    if (known?.stamp === stamp) return known.json;
-    const json = Buffer.from(`${JSON.stringify(this.#all(seen))}\n`);
-    this.#texts.set(seen as object, { stamp, json });
-    return json;
+    const known = this.#made.get(seen as object);
+    if (known?.stamp === stamp) return known;
+    const made: Made = { stamp };
+    this.#made.set(seen as object, made);
+    return made;
   }
 
   #recent(): Promise<Seen> {

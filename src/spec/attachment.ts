@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { parseWith } from './document.ts';
 import { expected, labels, mac, name } from './fields.ts';
 
-const schema = z.strictObject({
+export const attachment = z.strictObject({
   /** A vnet jail that somebody else made, by its name; on Linux a network namespace. */
   jail: z
     .string(expected('the name of a jail'))
@@ -22,8 +22,8 @@ const schema = z.strictObject({
 });
 
 /** A jail on a network, as it is asked for. */
-export type AttachmentSpec = z.infer<typeof schema>;
+export type AttachmentSpec = z.infer<typeof attachment>;
 
 /** Errors: spec.invalid with every problem, one a line. */
 export const parseAttachment = (value: unknown): AttachmentSpec =>
-  parseWith(schema, value, 'attachment', 'spec.invalid');
+  parseWith(attachment, value, 'attachment', 'spec.invalid');

@@ -56,7 +56,8 @@ const fragment = z.strictObject({
     .optional(),
 });
 
-const about = {
+/** What its builder says of an image. */
+export const imageAbout = {
   name: imageName,
   version,
   arch: z.enum(['amd64', 'i386', 'aarch64', 'riscv64']).default('amd64'),
@@ -70,12 +71,12 @@ const about = {
 
 const manifest = z.strictObject({
   format: z.literal(1),
-  ...about,
+  ...imageAbout,
   disks: z.array(disk).min(1).max(IMAGE.disks),
   provenance,
 });
 
-const signed = z.strictObject({
+export const signedImage = z.strictObject({
   manifest,
   signature: z
     .strictObject({
@@ -88,7 +89,7 @@ const signed = z.strictObject({
 });
 
 export type ImageManifest = z.output<typeof manifest>;
-export type SignedImage = z.output<typeof signed>;
+export type SignedImage = z.output<typeof signedImage>;
 export type ImageDisk = z.output<typeof disk>;
 export type Provenance = z.output<typeof provenance>;
 
@@ -98,7 +99,7 @@ export const parseImageManifest = (value: unknown, source: string): ImageManifes
 
 /** Errors: image.invalid with every problem at once. */
 export const parseSignedImage = (value: unknown, source: string): SignedImage =>
-  parseWith(signed, value, source, 'image.invalid');
+  parseWith(signedImage, value, source, 'image.invalid');
 
 const offer = z.union([
   /** An archive's manifest as it was read. */
@@ -107,7 +108,7 @@ const offer = z.union([
     /** What the sender checked itself: the digest of the whole archive. */
     provenance: provenance.optional(),
   }),
-  z.strictObject({ about: z.strictObject(about), provenance }),
+  z.strictObject({ about: z.strictObject(imageAbout), provenance }),
 ]);
 
 /** What somebody wants to bring in, before its disks. */
@@ -117,7 +118,7 @@ export type ImageOfferInput = z.input<typeof offer>;
 /** Errors: image.invalid. */
 export const parseImageOffer = (value: unknown): ImageOffer => parseWith(offer, value, 'image', 'image.invalid');
 
-const document = z.strictObject({ ...about, disks: z.array(z.string().min(1)).min(1).max(IMAGE.disks) });
+const document = z.strictObject({ ...imageAbout, disks: z.array(z.string().min(1)).min(1).max(IMAGE.disks) });
 
 /** An image to build of local disks: paths are relative to the document. Errors: image.invalid. */
 export type ImageDocument = z.output<typeof document>;

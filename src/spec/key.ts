@@ -9,7 +9,7 @@ const owner = z
   .refine((name) => name !== 'root', expected('a user other than root: no key has all rights'));
 
 /** What `PUT /access/keys/NAME` takes. */
-const keyDocument = z.strictObject({
+export const keyDocument = z.strictObject({
   /** Shape: `ed25519 BASE64` */
   public: z
     .string(expected('a public key'))

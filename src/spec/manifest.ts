@@ -43,7 +43,7 @@ const manifest = z
     error: 'expected each path once, got a file and a directory of one name',
   });
 
-const signed = z.strictObject({
+export const signedManifest = z.strictObject({
   manifest,
   signature: z.strictObject({
     algorithm: z.literal('ed25519'),
@@ -55,7 +55,7 @@ const signed = z.strictObject({
 
 /** What is in a base, by path and digest; nothing of when or where it was built. */
 export type Manifest = z.output<typeof manifest>;
-export type SignedManifest = z.output<typeof signed>;
+export type SignedManifest = z.output<typeof signedManifest>;
 
 /** Errors: image.invalid with every problem at once. */
 export const parseManifest = (value: unknown, source: string): Manifest =>
@@ -63,4 +63,4 @@ export const parseManifest = (value: unknown, source: string): Manifest =>
 
 /** Errors: image.invalid with every problem at once. */
 export const parseSignedManifest = (value: unknown, source: string): SignedManifest =>
-  parseWith(signed, value, source, 'image.invalid');
+  parseWith(signedManifest, value, source, 'image.invalid');

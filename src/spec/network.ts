@@ -228,7 +228,7 @@ const checkKind = (spec: Network, tell: ReturnType<typeof problem>): void => {
 
 const LEAST_IPV6_MTU = 1280;
 
-const checked = network.superRefine((spec, context) => {
+export const networkDocument = network.superRefine((spec, context) => {
   const tell = problem(context, []);
   spec.subnets.forEach((each, i) => checkSubnet(each, problem(context, ['subnets', i])));
   spec.delegate.forEach((each, i) => {
@@ -248,7 +248,7 @@ export type NetworkSpec = Network;
 
 /** Errors: spec.invalid with every problem at once. */
 export const parseNetwork = (value: unknown, source = 'document'): NetworkSpec =>
-  parseWith(checked, value, source, 'spec.invalid');
+  parseWith(networkDocument, value, source, 'spec.invalid');
 
 /** Whether the host is the router of its subnets. */
 export const isRouter = ({ kind }: NetworkSpec): boolean => ROUTES.has(kind);

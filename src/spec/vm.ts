@@ -229,7 +229,7 @@ const vmSpec = vm
   });
 
 /** What an image or this node may say in the document's place. */
-const vmDocument = vm.extend({
+export const vmDocument = vm.extend({
   image: imageRef.optional(),
   /** false: none, although the image reads one. */
   cloudInit: z.union([cloudInit, z.literal(false)]).optional(),

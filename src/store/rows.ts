@@ -7,6 +7,14 @@ import type { SnapshotRow } from './snapshots.ts';
 /** What a person last asked for; the difference to what is seen is a finding. */
 export type Intent = 'stopped' | 'running';
 
+/** One step that could not be taken back. What an older brig wrote says less. */
+interface Left {
+  readonly op?: 'apply' | 'undo' | 'repair';
+  readonly step: string;
+  readonly because?: string;
+  readonly commands: readonly string[];
+}
+
 /** Why a VM is not what was asked for. */
 export interface Trouble {
   readonly kind: 'failed' | 'stuck';
@@ -14,7 +22,7 @@ export interface Trouble {
   readonly verb?: string;
   readonly reason: string;
   /** stuck: what is left, with the commands that would remove it. */
-  readonly left?: readonly { readonly step: string; readonly commands: readonly string[] }[];
+  readonly left?: readonly Left[];
   readonly atMs: number;
 }
 

@@ -33,6 +33,7 @@ export const auditRoutes = <Seen>({ access, ledger, sessions }: ApiOptions<Seen>
       answer: 'AuditEntry[]',
     },
     ...{ needs: { within: 'what the caller did himself; all of it for admin on the node' }, cost: 10 },
+    media: ['application/x-ndjson'],
     query: z.strictObject({
       ...{ after: whole.optional(), limit: whole.optional(), follow: flag.optional() },
       ...{ who: text.optional(), object: text.optional() },

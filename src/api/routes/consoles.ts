@@ -46,6 +46,7 @@ export const consoleRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
     {
       ...{ method: 'GET', path: '/vms/{name}/console/history', summary: 'what is kept of a console, as it came' },
       ...{ needs: { verb: 'view', on: 'vm' }, query: z.strictObject({ bytes: whole.optional() }), cost: 5 },
+      media: ['application/octet-stream'],
       run: {
         raw: (call) => {
           const { bytes = LIMITS.consoleHistoryBytes } = call.query as { bytes?: number };

@@ -25,7 +25,8 @@ export const imageRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
       },
     },
     {
-      ...{ method: 'POST', path: '/images', summary: 'bring an image in: frames', needs: ofNode },
+      ...{ method: 'POST', path: '/images', summary: 'bring an image in: frames', answer: 'ImageView' },
+      ...{ needs: ofNode, takes: 'application/octet-stream' },
       run: { raw: ({ request, response }) => takeImage(images, host, request, response) },
     },
     {
@@ -67,7 +68,7 @@ export const imageRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
     },
     {
       ...{ method: 'GET', path: '/images/{ref}/disks/{disk}', summary: 'the disk of an image: frames' },
-      ...{ needs: { verb: 'image', on: 'image' }, cost: 20 },
+      ...{ needs: { verb: 'image', on: 'image' }, cost: 20, media: ['application/octet-stream'] },
       run: {
         raw: async (call) => {
           const disk = diskOf(call);

@@ -39,7 +39,7 @@ export const networkRoutes = <Seen>({ engine, access, findNetwork }: ApiOptions<
       },
     },
     {
-      ...{ method: 'POST', path: '/networks', summary: 'define a network', answer: 'NetworkView' },
+      ...{ method: 'POST', path: '/networks', summary: 'define a network', answer: 'NetworkDetail' },
       ...{ needs: { verb: 'network', on: 'node' }, body: 'NetworkDocument' },
       run: {
         holder: async (call) => `network/${String(((await bodyOf(call)) as { name?: unknown }).name)}`,
@@ -53,7 +53,7 @@ export const networkRoutes = <Seen>({ engine, access, findNetwork }: ApiOptions<
     },
     {
       ...{ method: 'PUT', path: '/networks/{name}', summary: 'another document for a network', tag },
-      ...{ needs: { verb: 'admin', on: 'network' }, body: 'NetworkDocument', answer: 'NetworkView' },
+      ...{ needs: { verb: 'admin', on: 'network' }, body: 'NetworkDocument', answer: 'NetworkDetail' },
       run: { holder, change: async (call, request) => networks.edit(nameOf(call), await call.body(), request) },
     },
     {

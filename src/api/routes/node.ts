@@ -25,7 +25,7 @@ export const nodeRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
     },
     {
       ...{ method: 'POST', path: '/shutdown', summary: 'stop every VM that runs, in order', answer: 'ShutdownEnd' },
-      ...{ needs: adminNode, query: grace, run: { raw: (call) => shutdown(o, call) } },
+      ...{ needs: adminNode, query: grace, media: ['application/x-ndjson'], run: { raw: (call) => shutdown(o, call) } },
     },
     {
       ...{ method: 'POST', path: '/operations/{id}/cancel', summary: 'cancel what is under way', answer: 'Cancelled' },
@@ -35,6 +35,7 @@ export const nodeRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
     {
       ...{ method: 'GET', path: '/events', summary: 'what happened, oldest first: lines, or server-sent events' },
       ...{ needs: { within: 'view of each VM' }, answer: 'EventRow[]' },
+      media: ['application/x-ndjson', 'text/event-stream'],
       query: z.strictObject({ after: whole.optional(), vm: text.optional(), follow: flag.optional() }),
       run: { raw: (call) => sendEvents(o, call) },
     },
@@ -156,6 +157,10 @@ const cursorOf = ({ query, request }: Call): number => {
   return typeof last === 'string' && /^\d{1,12}$/.test(last) ? Number(last) : 0;
 };
 
+/** One that is not in the log is no cursor: whoever comes back goes on after the last that is. */
+const sentEvent = ({ seq, kind }: EventRow, text: string): string =>
+  `${seq === 0 ? '' : `id: ${seq}\n`}event: ${kind}\ndata: ${text}\n\n`;
+
 const sendEvents = async <Seen>(o: ApiOptions<Seen>, call: Call): Promise<void> => {
   const { response, query, who, request } = call;
   const { events, sessions } = o;
@@ -165,7 +170,7 @@ const sendEvents = async <Seen>(o: ApiOptions<Seen>, call: Call): Promise<void> 
   const may = hearing(o, who);
   const write = (event: EventRow): void => {
     const text = JSON.stringify(event);
-    if (may(event)) lines.send(isStream ? `id: ${event.seq}\nevent: ${event.kind}\ndata: ${text}\n\n` : `${text}\n`);
+    if (may(event)) lines.send(isStream ? sentEvent(event, text) : `${text}\n`);
   };
   lines.begin();
   let after = cursorOf(call);

@@ -157,9 +157,11 @@ const edit: CliVerb = {
   examples: ['brig network edit lan -f lan.yaml', 'brig network edit lan --file lan.yaml --json'],
   run: async (call, name: string) => {
     if (call.values.file === undefined) throw usage('-f FILE with edit, got none', edit);
+    // Read first: whoever changes it while this document is on its way is not written over.
+    const tag = await call.client.networkTag(name);
     const document = await documentOf(call, undefined);
     const edited = await withProgress(call.client, `edit network ${name}`, false, (on) =>
-      call.client.editNetwork(name, document, on),
+      call.client.editNetwork(name, document, on, tag),
     );
     if (call.json) printJson(edited);
   },
