@@ -16,6 +16,7 @@ import type { GcLine, ImageReport, ImageView, KeyView, Piece } from '../platform
 import type { JailView, LeaseView, NetworkDetail, NetworkView } from '../platform/networks.ts';
 import type { SnapshotView } from '../platform/snapshots.ts';
 import type { SignedImage } from '../spec/image.ts';
+import type { TemplateView } from '../spec/template.ts';
 import { Inbox } from '../base/inbox.ts';
 import { openConsole, type ConsoleAsk, type ConsoleStream } from './console-client.ts';
 import { decodeFrames, type Frame } from './frames.ts';
@@ -168,6 +169,11 @@ export class Client {
 
   create(document: unknown, listener: OperationListener = {}): Promise<VmView> {
     return this.#lines('POST', '/vms', listener, document);
+  }
+
+  /** What the caller may create of. */
+  templates(): Promise<TemplateView[]> {
+    return this.#json('GET', '/templates');
   }
 
   /** Of a template of the node: its name, values of parameters, labels and cloud-init. */

@@ -15,6 +15,7 @@ import type { Images, ImageView, Trusting } from '../platform/images.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { QuotaView } from '../engine/quota.ts';
 import type { NetworkSpec } from '../spec/network.ts';
+import type { TemplateView } from '../spec/template.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Store } from '../store/store.ts';
 import type { VmRow } from '../store/rows.ts';
@@ -23,14 +24,6 @@ import type { NodeFigures } from './metrics.ts';
 import type { Call } from './route.ts';
 import type { Sessions } from './sessions.ts';
 import type { Screens } from './vnc.ts';
-
-/** A template as a node offers it. Shape is stable. */
-export interface TemplateView {
-  readonly name: string;
-  readonly summary: string;
-  /** What each may be, in words. */
-  readonly parameters: Readonly<Record<string, string>>;
-}
 
 /** What the API answers with. */
 export interface ApiOptions<Seen> {

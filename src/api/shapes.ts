@@ -21,6 +21,7 @@ import type { ImageManifest, SignedImage } from '../spec/image.ts';
 import type { KeyDocument } from '../spec/key.ts';
 import type { SignedManifest } from '../spec/manifest.ts';
 import type { NetworkSpec } from '../spec/network.ts';
+import type { TemplateView } from '../spec/template.ts';
 import type { VmDocument } from '../spec/vm.ts';
 import type { EventRow, FindingRow } from '../store/rows.ts';
 import type { Line, WhoAmI } from './protocol.ts';
@@ -62,6 +63,7 @@ export interface Answers {
   SignedImage: SignedImage;
   SignedManifest: SignedManifest;
   SnapshotView: SnapshotView;
+  TemplateView: TemplateView;
   VmView: VmView;
   WhoAmI: WhoAmI;
 }

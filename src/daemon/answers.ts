@@ -5,7 +5,7 @@ import { auditVms } from '../engine/audit.ts';
 import type { Engine } from '../engine/engine.ts';
 import { quotaOf } from '../engine/quota.ts';
 import { Admittance } from '../api/admittance.ts';
-import type { ApiOptions, TemplateView } from '../api/options.ts';
+import type { ApiOptions } from '../api/options.ts';
 import type { Call } from '../api/route.ts';
 import { BrigError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
@@ -15,7 +15,13 @@ import type { ImageStore } from '../image/image-store.ts';
 import type { ImageView } from '../platform/images.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
-import { parseFromTemplate, parseTemplate, renderParameter, renderTemplate } from '../spec/template.ts';
+import {
+  parseFromTemplate,
+  parseTemplate,
+  renderParameter,
+  renderTemplate,
+  type TemplateView,
+} from '../spec/template.ts';
 import { parseVmDocument, type VmSpec } from '../spec/vm.ts';
 import type { Store } from '../store/store.ts';
 import type { Principal } from '../acl/principal.ts';

@@ -169,3 +169,11 @@ export const renderTemplate = (
   }
   return { name: vmName, ...(fill(vm, values) as Record<string, unknown>) };
 };
+
+/** A template as a node offers it. Shape is stable. */
+export interface TemplateView {
+  readonly name: string;
+  readonly summary: string;
+  /** What each may be, in words. */
+  readonly parameters: Readonly<Record<string, string>>;
+}

@@ -85,6 +85,7 @@ describe('the client', () => {
       () => client.access.revoke(rule),
       () => client.access.test('user:nobody', 'view', 'node'),
       () => client.access.quotas(),
+      () => client.templates(),
       () => client.shutdown({}, 1),
       () => client.cancel(no),
       () => all(client.events({})),

@@ -61,6 +61,7 @@ export const ANSWERS = held<Answers>()({
   ShutdownEnd: node.shutdownEnd,
   SignedImage: signedImage,
   SignedManifest: signedManifest,
+  TemplateView: vms.templateView,
   SnapshotView: vms.snapshotView,
   VmView: vms.vmView,
   WhoAmI: node.whoAmI,

@@ -145,3 +145,9 @@ export const snapshotView = z.strictObject({
   disks: z.array(whole),
   isWhole: z.boolean(),
 });
+
+export const templateView = z.object({
+  name: z.string(),
+  summary: z.string(),
+  parameters: z.record(z.string(), z.string()).readonly().describe('what each may be, in words'),
+});

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import type { OperationListener } from '../../api/client.ts';
+import type { OperationListener } from '../../api/wire.ts';
 import { BrigError } from '../../base/errors.ts';
 import { parseBytes } from '../../base/units.ts';
 import type { VmView } from '../../engine/view.ts';
