@@ -32,12 +32,22 @@ test.each(pages)('%s is what mdoc(7) wants', (page) => {
   expect([status, stdout]).toEqual([0, '']);
 });
 
-/** What somebody types, by the page that says so; a line may begin with a variable or end with a remark. */
-const lines = pages.flatMap((page) =>
-  [...textOf(page).matchAll(/^(?:\.Dl )?[#$] (?:\w+=\S+ )?brig (.*?)(?: \| .*| > .*)?$/gm)].map(
-    ([, words = '']): [string, string] => [page, words],
-  ),
-);
+/** What somebody types: after a prompt or an indent, with a variable before it or a remark after it. */
+const typed = (text: string, before: RegExp): string[] =>
+  (text.replaceAll(/ \\\n +/g, ' ').match(new RegExp(`^(?:${before.source}).*$`, 'gm')) ?? [])
+    .flatMap((line) => line.replace(before, '').split(' && '))
+    .flatMap((line) => /^(?:\w+=\S+ )?brig (.*?)(?: +[|>#] .*)?$/.exec(line)?.[1] ?? []);
+
+const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+const lines = [
+  ...pages.flatMap((page) => typed(textOf(page), /(?:\.Dl )?[#$] /).map((line): [string, string] => [page, line])),
+  ...typed(readme, / {4}/).map((line): [string, string] => ['README.md', line]),
+];
+
+test('there are lines that somebody types', () => {
+  for (const page of ['brig-access.7', 'brig.8', 'README.md'])
+    expect(lines.filter(([name]) => name === page).length, page).toBeGreaterThan(4);
+});
 
 test.each(lines)('%s says "brig %s", which parses', (_, line) => {
   const words = (line.match(/'[^']*'|\S+/g) ?? []).map((word) => word.replaceAll("'", ''));
