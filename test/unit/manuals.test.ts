@@ -5,13 +5,8 @@ import { parseObject, parsePrincipal } from '../../src/acl/names.ts';
 import { parseRole, ROLES, VERBS } from '../../src/acl/roles.ts';
 import type { ApiOptions } from '../../src/api/options.ts';
 import type { Route } from '../../src/api/route.ts';
-import { accessRoutes, auditRoutes, keyRoutes } from '../../src/api/routes/access.ts';
-import { consoleRoutes } from '../../src/api/routes/consoles.ts';
-import { imageRoutes } from '../../src/api/routes/images.ts';
-import { networkRoutes } from '../../src/api/routes/networks.ts';
-import { nodeRoutes } from '../../src/api/routes/node.ts';
-import { secretRoutes } from '../../src/api/routes/secrets.ts';
-import { vmRoutes } from '../../src/api/routes/vms.ts';
+import { routesOf } from '../../src/api/routes/table.ts';
+import { Traffic } from '../../src/api/traffic.ts';
 import { parseCall } from '../../src/cli/command.ts';
 import { takeGlobals } from '../../src/cli/globals.ts';
 import { findCommand } from '../../src/cli/help.ts';
@@ -71,17 +66,15 @@ test('brig(8) names every command, and every verb of one', () => {
 });
 
 /** The routes alone: nothing is asked of brigd. */
-const routes = (): Route[] => {
+const routes = (): readonly Route[] => {
   const nothing: unknown = new Proxy({}, { get: () => nothing });
-  const options = nothing as ApiOptions<unknown>;
-  const makers = [vmRoutes, consoleRoutes, networkRoutes, imageRoutes, nodeRoutes, accessRoutes, keyRoutes];
-  return [...makers, auditRoutes, secretRoutes].flatMap((make) => make(options));
+  return routesOf(nothing as ApiOptions<unknown>, new Traffic());
 };
 
 test('brig-access(7) says of every request what it needs, and for how many it counts', () => {
   const rows = [...textOf('brig-access.7').matchAll(/^\.It ([A-Z]+) Ta (\S+) Ta (.*)$/gm)];
   const told = new Map(rows.map(([, method, path, need = '']) => [`${method} ${path}`, need]));
-  expect(told.size).toBe(rows.length);
+  expect([told.size, routes().length], 'each once, and no other').toEqual([rows.length, rows.length]);
   const wrong = routes().filter(({ method, path, needs, cost = 1 }) => {
     const need = told.get(`${method} ${path.replaceAll(/\{(\w+)\}/g, (_, name: string) => name.toUpperCase())}`);
     const isSaid =
