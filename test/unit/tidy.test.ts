@@ -107,6 +107,17 @@ describe('the tree', () => {
     expect(sources.filter(({ path }) => !(roomOf(path) in ROOMS)).map(({ path }) => path)).toEqual([]);
   });
 
+  test('ARCHITECTURE.md says the same', () => {
+    const text = readFileSync(`${root}ARCHITECTURE.md`, 'utf8');
+    const rows = [...text.matchAll(/^\| `(\w+)` \|[^|]*\| ([^|]*?) *\|/gm)].map(([, room = '', imports = '']) => [
+      room,
+      imports.split(', ').filter((each) => each !== ''),
+    ]);
+    const told = Object.fromEntries(rows) as Record<string, string[]>;
+    for (const [room, imports] of Object.entries(ROOMS).filter(([name]) => name !== 'index'))
+      expect(told[room]?.toSorted(), room).toEqual([...imports].sort());
+  });
+
   test('rooms import downwards only', () => {
     const wrong = sources.flatMap(({ path, text }) =>
       importsOf(text)
