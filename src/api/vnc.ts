@@ -4,7 +4,6 @@ import { BrigError } from '../base/errors.ts';
 import type { Screen } from '../platform/platform.ts';
 import { tie } from './tie.ts';
 import { switchTo, UPGRADE_VNC } from './upgrade.ts';
-import { acceptWebSocket } from './websocket.ts';
 
 /** A screen for whoever was found to be allowed to have it: he types and looks. */
 export interface ScreenCall {
@@ -63,7 +62,7 @@ export class Screens {
     try {
       const screen = await this.#connect(name);
       await this.#carry(session, screen, () =>
-        protocol === 'websocket' ? acceptWebSocket(request, socket, head) : this.#accept(socket, head),
+        protocol === 'websocket' ? this.#acceptWeb(call) : this.#accept(socket, head),
       );
     } catch (error) {
       leave();
@@ -77,6 +76,12 @@ export class Screens {
     throw new BrigError('vm.blocked', `attach screen of ${name}: blocked: it has none, or does not run`, {
       hint: 'devices.fbuf in its document makes one',
     });
+  }
+
+  /** Loaded only when asked for: few brigds ever are. */
+  async #acceptWeb({ request, socket, head }: ScreenCall): Promise<Duplex> {
+    const { acceptWebSocket } = await import('./websocket.ts');
+    return await acceptWebSocket(request, socket, head);
   }
 
   #accept(socket: Duplex, head: Buffer): Promise<Duplex> {

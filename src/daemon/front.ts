@@ -1,6 +1,5 @@
 import { Api } from '../api/server.ts';
 import type { Ledger } from '../api/ledger.ts';
-import { Authenticator } from '../acl/authenticator.ts';
 import { Sessions } from '../api/sessions.ts';
 import type { Host } from '../base/host.ts';
 import { Access } from '../engine/access.ts';
@@ -15,11 +14,10 @@ import { realHost } from '../io/host.ts';
 import type { Layout } from '../platform/layout.ts';
 import { Accounts } from './accounts.ts';
 import { answersOf, type Parts } from './answers.ts';
-import { openCertificate } from './certificate.ts';
 import type { DoorApi } from './door.ts';
 import { Doors } from './doors.ts';
 import { figuresOf } from './figures.ts';
-import { RemoteDoor } from './remote-door.ts';
+import type { RemoteDoor } from './remote-door.ts';
 import { terminalsOf } from './terminals.ts';
 
 export interface FrontOptions<Seen> extends Omit<Parts<Seen>, 'access'> {
@@ -74,6 +72,12 @@ const remoteDoorOf = async <Seen>(
 ): Promise<RemoteDoor | undefined> => {
   const { listen } = config;
   if (!listen) return undefined;
+  // Loaded only when asked for: TLS takes memory that a brigd without it need not have.
+  const [{ Authenticator }, { openCertificate }, { RemoteDoor }] = await Promise.all([
+    import('../acl/authenticator.ts'),
+    import('./certificate.ts'),
+    import('./remote-door.ts'),
+  ]);
   const authenticator = new Authenticator({ find: keys.find, now: () => host.now() });
   return new RemoteDoor({
     ...{ address: listen.address, port: listen.port },
