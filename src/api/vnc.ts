@@ -36,7 +36,7 @@ export interface ScreensOptions {
 /** Screens of VMs: raw VNC over the API, or in a websocket for noVNC; one client for each. */
 export class Screens {
   readonly #o: ScreensOptions;
-  readonly #open = new Map<string, { readonly session: ScreenSession; readonly socket: Duplex }>();
+  readonly #open = new Map<string, ScreenSession>();
 
   constructor(options: ScreensOptions) {
     this.#o = options;
@@ -53,11 +53,11 @@ export class Screens {
       );
     const other = this.#open.get(name);
     if (other)
-      throw new BrigError('console.taken', `attach screen of ${name}: ${other.session.who} is there already`, {
+      throw new BrigError('console.taken', `attach screen of ${name}: ${other.who} is there already`, {
         retry: 'later',
       });
     const session = { vm: name, who, sinceMs: this.#o.now(), bytesIn: 0, bytesOut: 0 };
-    this.#open.set(name, { session, socket });
+    this.#open.set(name, session);
     const leave = (): void => void this.#open.delete(name);
     try {
       const screen = await this.#connect(name);
@@ -107,12 +107,5 @@ export class Screens {
     };
     if (client.destroyed) return end();
     client.once('close', end);
-  }
-
-  /** Ends the sessions of whoever may not be there any more. Answers how many. */
-  drop(match: (who: string, vm: string) => boolean): number {
-    const found = [...this.#open.values()].filter(({ session: { who, vm } }) => match(who, vm));
-    for (const { socket } of found) socket.destroy();
-    return found.length;
   }
 }

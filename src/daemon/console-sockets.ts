@@ -28,7 +28,8 @@ interface Open {
   readonly who: string;
   readonly path: string;
   readonly listening: Listening;
-  readonly connections: Set<Duplex>;
+  /** With what each may do there: it was asked for when he came. */
+  readonly connections: Map<Duplex, Access>;
 }
 
 type Kept = Pick<Open, 'uid' | 'vm'>;
@@ -72,7 +73,7 @@ export class ConsoleSockets {
       if (!(await this.#o.consoles.isOpen(vm)))
         throw new BrigError('vm.blocked', `console ${vm}: blocked: it is not running`, { hint: `brig start ${vm}` });
       const path = `${this.#o.dir}/${uid}/${vm}.sock`;
-      if (!this.#open.has(path)) await this.#listen({ uid, vm, who: access.who, path, connections: new Set() });
+      if (!this.#open.has(path)) await this.#listen({ uid, vm, who: access.who, path, connections: new Map() });
       await this.#remember();
       return path;
     });
@@ -91,7 +92,7 @@ export class ConsoleSockets {
     const access = this.#o.mayStill(uid, vm);
     socket.on('error', () => socket.destroy());
     if (!access || connections.size >= LIMITS.consoleSocketConnections) return void socket.destroy();
-    connections.add(socket);
+    connections.set(socket, access);
     socket.on('close', () => connections.delete(socket));
     await pipeConsole(this.#o.consoles, vm, { ...access, via: 'socket' }, socket).catch(() => socket.destroy());
   }
@@ -131,19 +132,22 @@ export class ConsoleSockets {
     for (const { uid, vm } of kept) await this.open(vm, uid).catch(() => undefined);
   }
 
-  #end(match: (open: Open) => boolean): number {
+  #end(match: (open: Open) => boolean): void {
     const found = [...this.#open.values()].filter(match);
     for (const { path, listening } of found) {
       this.#open.delete(path);
       listening.end();
     }
     if (found.length > 0) void this.#inTurn(() => this.#remember()).catch(() => undefined);
-    return found.length;
   }
 
-  /** Sockets of whoever may not be there any more, and who is connected to them. Answers how many. */
-  drop(match: (who: string, vm: string) => boolean): number {
-    return this.#end(({ who, vm }) => match(who, vm));
+  /** Rules, users or groups are others: sockets of whoever may not be there any more go, and who may do less there now. */
+  review(): void {
+    const { mayStill } = this.#o;
+    this.#end(({ uid, vm, who }) => mayStill(uid, vm)?.who !== who);
+    for (const { uid, vm, connections } of this.#open.values())
+      for (const [socket, could] of connections)
+        if (could.mayWrite && mayStill(uid, vm)?.mayWrite !== true) socket.destroy();
   }
 
   /** brigd ends: nobody gets in any more, and the next one opens them again. Before the consoles close. */

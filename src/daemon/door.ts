@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { chmod, chown, unlink } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Principal } from '../acl/principal.ts';
 import type { Api } from '../api/server.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
@@ -42,6 +43,8 @@ export const SERVER = {
 export class Door {
   readonly #o: DoorOptions;
   readonly #servers = new Set<Server>();
+  /** Consoles and screens among them, which are no connections of HTTP any more. */
+  readonly #inside = new Set<Socket>();
 
   constructor(options: DoorOptions) {
     this.#o = options;
@@ -63,6 +66,10 @@ export class Door {
       const principal = who();
       if (principal) api.upgrade(request, socket, head, principal);
       else socket.destroy();
+    });
+    server.on('connection', (socket) => {
+      this.#inside.add(socket);
+      socket.once('close', () => this.#inside.delete(socket));
     });
     if (connections !== undefined) server.maxConnections = connections;
     return server;
@@ -88,7 +95,7 @@ export class Door {
   /** Whoever is inside goes, too. */
   async end(): Promise<void> {
     this.close();
-    for (const each of this.#servers) each.closeAllConnections();
+    for (const socket of this.#inside) socket.destroy();
     await unlink(this.#o.path).catch(() => undefined);
   }
 }

@@ -107,7 +107,7 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
   const terminals = terminalsOf({ ...options, access, accounts });
   const review = (): void => {
     sessions.review();
-    terminals.sockets.drop((who, vm) => who !== 'root' && !access.canSeeVm(access.principal(who), vm));
+    terminals.sockets.review();
   };
   const counters = new Counters();
   const uncount = events.listen(counters.take);
@@ -141,6 +141,8 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
       await doors.sync();
     },
     open: async () => {
+      // Whose the sockets of consoles are, an earlier brigd knew; this one asks first.
+      if (process.getuid?.() === 0) await accounts.refresh(access.principals());
       await terminals.sockets.restore();
       await doors.open();
       await remote?.open();

@@ -244,20 +244,13 @@ export class SerialConsole {
     this.#o.onSession('end', view);
   }
 
-  /** Ends the sessions of whoever may not be there any more. Answers how many. */
-  drop(match: (who: string, vm: string) => boolean): number {
-    const found = [...this.#sessions].filter(({ ask }) => match(ask.who, this.#o.vm));
-    for (const session of found) {
-      this.#leave(session);
-      session.reader.end();
-    }
-    return found.length;
-  }
-
   async close(): Promise<void> {
     this.#pauses++;
     this.#o.port.close();
-    this.drop(() => true);
+    for (const session of [...this.#sessions]) {
+      this.#leave(session);
+      session.reader.end();
+    }
     await this.#o.history.flush();
   }
 }

@@ -103,9 +103,4 @@ export class Consoles {
     const consoles = vm === undefined ? [...this.#open.values()] : [this.#open.get(vm)];
     return consoles.flatMap((console) => console?.sessions() ?? []);
   }
-
-  /** Ends the sessions of whoever may not be there any more. Answers how many. */
-  drop(match: (who: string, vm: string) => boolean): number {
-    return [...this.#open.values()].reduce((sum, console) => sum + console.drop(match), 0);
-  }
 }

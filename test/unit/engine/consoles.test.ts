@@ -214,19 +214,17 @@ describe('a session', () => {
     expect((await sit('bob', { replayBytes: 3 })).at.history.toString()).toBe('789');
   });
 
-  test('that is dropped ends, is told of, and leaves the writing to others', async () => {
+  test('whose client goes ends, is told of, and leaves the writing to others', async () => {
     const { line, consoles, sit, told } = await stage();
     const [ann, bob] = [await sit('ann'), await sit('bob')];
     line.say('12345');
-    expect(consoles.drop((who, vm) => who === 'ann' && vm === 'web')).toBe(1);
-    expect([ann.isEnded, bob.isEnded]).toEqual([true, false]);
+    ann.at.close();
     ann.type('x');
     bob.type('y');
     line.say('6');
     expect([line.typed, ann.heard]).toEqual([['y'], '12345']);
     expect(told).toContain('end ann write 0/5');
     expect(consoles.sessions('web')).toMatchObject([{ vm: 'web', who: 'bob', mode: 'write', via: 'api', bytesIn: 1 }]);
-    expect(consoles.drop(() => false)).toBe(0);
   });
 
   test('ends with the VM, and its history is written by then', async () => {
