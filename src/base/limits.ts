@@ -73,6 +73,10 @@ export const LIMITS = {
   nonces: 200_000,
   /** Signature-Input: names of ten headers and five parameters. */
   signatureInputBytes: 1_024,
+  /** Rules that one principal other than root makes: each is looked at whenever any changes. */
+  grantsEach: 500,
+  /** Secrets of one owner. */
+  secretsEach: 200,
   /** Keys that a node knows, those that were revoked among them. */
   keys: 10_000,
   /** Connections from elsewhere, all together and from one address (or one /64). */

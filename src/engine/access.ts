@@ -17,6 +17,7 @@ import {
 import type { Principal } from '../acl/principal.ts';
 import { parseRole, VERBS, type Verb } from '../acl/roles.ts';
 import { BrigError } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
 import type { Store } from '../store/store.ts';
 import type { VmRow } from '../store/rows.ts';
 import type { EventLog } from './events.ts';
@@ -176,29 +177,48 @@ export class Access {
   /** True: it is a new rule. Errors: acl.invalid; vm.unknown, network.unknown; acl.denied for more than the granter has. */
   async grant(who: Principal, asked: Asked): Promise<{ readonly changed: boolean }> {
     const rule = this.#parse(asked);
+    // Who may not hand it on learns of no user and no key whether it is here.
+    this.#granter(who, rule);
     if (!(await this.#o.isKnown(rule.principal)))
       throw new BrigError('acl.invalid', `grant ${rule.role}: expected somebody of this node, got ${rule.principal}`, {
         hint: 'user:NAME and group:NAME are of this host, key:NAME is one of brig key list',
       });
-    this.#refuseUnknown(who, rule.object);
-    const by = granterOf(this.#compiled, who, rule.role, rule.object, this.#find);
-    if (by === undefined)
-      throw denied(`grant ${rule.role} on ${rule.object}`, {
-        allow: false,
-        rule: `${who.id} may hand on what is its own, or what it administers, and no more than it has itself`,
-      });
+    // Meanwhile he may have lost it, or the object be another's.
+    const by = this.#granter(who, rule);
     const { store, events, now } = this.#o;
     const changed = store.grants.add({ ...rule, by, createdMs: now() });
     if (changed) events.add('access.granted', 'operator', undefined, { ...rule, by: who.id });
     return { changed };
   }
 
-  /** A typo is a rule about nothing. */
+  /** In whose name a rule is made. Errors: vm.unknown, network.unknown; acl.denied; acl.invalid for one too many. */
+  #granter(who: Principal, { role, object }: Asked): string {
+    this.#refuseUnknown(who, object);
+    const by = granterOf(this.#compiled, who, role, object, this.#find);
+    if (by === undefined)
+      throw denied(`grant ${role} on ${object}`, {
+        allow: false,
+        rule: `${who.id} may hand on what is its own, or what it administers, and no more than it has itself`,
+      });
+    if (by !== 'root' && this.#o.store.grants.count(by) >= LIMITS.grantsEach)
+      throw new BrigError(
+        'acl.invalid',
+        `grant ${role}: expected at most ${LIMITS.grantsEach} rules of ${by}, got more`,
+        {
+          hint: 'brig revoke those that nobody needs, or grant to a group',
+        },
+      );
+    return by;
+  }
+
+  /** A typo is a rule about nothing; what somebody may not view is not there for him. */
   #refuseUnknown(who: Principal, object: string): void {
     const name = object.slice(object.indexOf(':') + 1);
     if (object.startsWith('vm:') && name !== '*') this.checkVm(who, 'view', name);
-    if (object.startsWith('network:') && name !== '*' && !this.#find(object))
-      throw new BrigError('network.unknown', `find ${name}: no such network`);
+    if (!object.startsWith('network:') || name === '*') return;
+    const view = this.decide(who, 'view', { kind: 'network', name });
+    if (!view.allow || !this.#find(object))
+      throw new BrigError('network.unknown', `find ${name}: no such network`, { cause: view });
   }
 
   /** Takes a rule back, and what was handed on by it. Errors: acl.invalid, acl.denied. */
@@ -210,18 +230,21 @@ export class Access {
       .find(
         ({ principal, role, object }) => principal === rule.principal && role === rule.role && object === rule.object,
       );
-    const mayTake = known && (who.subjects.includes(known.by) || who.subjects.includes(known.principal));
-    if (!who.isRoot && !mayTake) this.#checkAdmin(who, rule.object);
+    // What a group was given is not one member's to give back.
+    const mayTake = known && (who.subjects.includes(known.by) || who.id === known.principal);
+    if (!who.isRoot && !mayTake) this.#checkAdmin(who, rule.object, 'revoke');
     if (!known || !store.grants.remove(rule)) return { changed: false };
     this.#prune();
     events.add('access.revoked', 'operator', undefined, { ...rule, by: who.id });
     return { changed: true };
   }
 
-  #checkAdmin(who: Principal, object: string): void {
+  /** Errors: vm.unknown, network.unknown, acl.denied. */
+  #checkAdmin(who: Principal, object: string, verb: string): void {
+    this.#refuseUnknown(who, object);
     const target = this.#find(object) ?? NODE;
     const isHis = target.owner !== undefined && target.owner === who.owner;
-    if (!isHis) this.check(who, 'admin', target, `revoke on ${object}`);
+    if (!isHis) this.check(who, 'admin', target, `${verb} on ${object}`);
   }
 
   /** Rules that concern a principal: about it, by it, or about what it owns or administers; all for an administrator. */
@@ -243,9 +266,9 @@ export class Access {
         hint: `verbs are ${VERBS.join(', ')}`,
       });
     const object = parseObject(asked.object);
-    if (!who.subjects.includes(principal)) this.#checkAdmin(who, object);
-    this.#refuseUnknown(who, object);
-    const target = this.#find(object) ?? { kind: 'node', name: '' };
+    if (who.subjects.includes(principal)) this.#refuseUnknown(who, object);
+    else this.#checkAdmin(who, object, 'test');
+    const target = this.#find(object) ?? NODE;
     const whom = this.principal(principal);
     return { ...this.decide(whom, verb, target), verbs: verbsOf(rightsOf(this.#compiled, whom, target)) };
   }

@@ -65,6 +65,7 @@ export class Secrets {
   async set(owner: string, name: string, value: Uint8Array): Promise<SecretView> {
     this.#check(owner, name, value);
     return await this.#turn.run(NEVER, async () => {
+      this.#checkRoom(owner, name);
       const key = await this.#sealing();
       const box = seal(key, { owner, name }, value, (bytes) => this.#o.host.random(bytes));
       wipe(value);
@@ -83,6 +84,14 @@ export class Secrets {
     if (owner !== '' && !NAME.test(owner)) refuse('an owner of [a-z0-9-], at most 31 characters', 'another');
     if (value.length < 1 || value.length > LIMITS.secretBytes)
       refuse(`a value of 1 to ${LIMITS.secretBytes} bytes`, `${value.length}`);
+  }
+
+  #checkRoom(owner: string, name: string): void {
+    const { length } = this.#rows.names(owner).filter((each) => each !== name);
+    if (owner === '' || length < LIMITS.secretsEach) return;
+    throw new BrigError('spec.invalid', `set secret: expected at most ${LIMITS.secretsEach} of ${owner}, got more`, {
+      hint: 'brig secret rm those that nobody needs',
+    });
   }
 
   /** Names, never values; of one owner or of all. */

@@ -12,19 +12,25 @@ export interface GrantRow {
 
 type Sql = (text: string) => StatementSync;
 
-/** Who may do what. Another `version` whenever a rule comes or goes. */
+/**
+ * Who may do what. Another `version` whenever a rule comes or goes. What is written stays written when the power goes: a
+ * rule that was taken back does not come back.
+ */
 export class Grants {
   readonly #sql: Sql;
+  readonly #durably: (work: () => void) => void;
   version = 0;
 
-  constructor(sql: Sql) {
+  constructor(sql: Sql, durably: (work: () => void) => void) {
     this.#sql = sql;
+    this.#durably = durably;
   }
 
   #run(text: string, ...values: SQLInputValue[]): boolean {
-    const { changes } = this.#sql(text).run(...values);
-    if (changes > 0) this.version++;
-    return changes > 0;
+    let count = 0;
+    this.#durably(() => (count = Number(this.#sql(text).run(...values).changes)));
+    if (count > 0) this.version++;
+    return count > 0;
   }
 
   /** False: it was there. */
@@ -41,6 +47,11 @@ export class Grants {
   /** Nothing of that name is there any more: the next one is another. */
   forget(object: string): void {
     this.#run('delete from grants where object = ?', object);
+  }
+
+  /** How many rules somebody made. */
+  count(by: string): number {
+    return Number(this.#sql('select count(*) as count from grants where by = ?').get(by)?.count);
   }
 
   list(): GrantRow[] {

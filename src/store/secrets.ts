@@ -37,6 +37,10 @@ export class SecretRows {
     return (this.#sql('select * from secrets order by owner, name').all() as Row[]).map(fromRow);
   }
 
+  names(owner: string): string[] {
+    return (this.#sql('select name from secrets where owner = ?').all(owner) as Row[]).map(({ name }) => String(name));
+  }
+
   find(owner: string, name: string): SecretRow | undefined {
     const row = this.#sql('select * from secrets where owner = ? and name = ?').get(owner, name) as Row | undefined;
     return row && fromRow(row);

@@ -61,7 +61,10 @@ export class Store {
     this.snapshots = new Snapshots((text) => this.#sql(text));
     this.#leases = new Leases((text) => this.#sql(text), epoch, salt);
     this.networks = new Networks((text) => this.#sql(text), epoch);
-    this.grants = new Grants((text) => this.#sql(text));
+    this.grants = new Grants(
+      (text) => this.#sql(text),
+      (work) => this.#durably(work),
+    );
     this.answers = new Answers((text) => this.#sql(text));
     this.anchor = new AnchorRow((text) => this.#sql(text));
     this.keys = new Keys(

@@ -1,0 +1,83 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startDaemon, type Daemon } from '../../src/daemon/daemon.ts';
+import type { Seen } from '../../src/freebsd/observe.ts';
+import { freebsdPlatform } from '../../src/freebsd/platform.ts';
+import { readFragments } from '../../src/io/fragments.ts';
+import { createModel } from '../../src/model/model.ts';
+import { parseConfig } from '../../src/spec/config.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'brig-rights-'));
+const config = parseConfig(JSON.stringify({ stateDir: `${dir}/state`, runDir: `${dir}/run` }), 'test');
+const { host } = createModel({ pace: 'real' });
+let daemon: Daemon<Seen>;
+
+/** Users of every host; a socket says who calls, whoever connects to it. */
+const SOCKETS = { root: `${config.runDir}/brigd.sock`, daemon: `${config.runDir}/users/1.sock` } as const;
+type Caller = keyof typeof SOCKETS;
+
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+const ask = (
+  who: Caller,
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Answer> =>
+  new Promise((resolve, reject) => {
+    const asked = request(
+      { socketPath: SOCKETS[who], method, path: `/v1${path}`, agent: false, headers: { host: 'brigd', ...headers } },
+      (answer) => {
+        let text = '';
+        answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text }));
+      },
+    );
+    asked.on('error', reject);
+    asked.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+
+const rule = (principal: string, role: string, object: string) => ({ principal, role, object });
+const document = (name: string, more: object = {}) => ({ name, firmware: { builtin: 'test' }, memory: '64M', ...more });
+/** As whoever asks has to take it: without names of VMs that he chose himself. */
+const plain = ({ status, text }: Answer, name: string): string => `${status} ${text.replaceAll(name, 'VM')}`;
+
+// Only root of the host can hand out sockets.
+describe.skipIf(process.getuid?.() !== 0)('a tenant', () => {
+  beforeAll(async () => {
+    daemon = await startDaemon({
+      config,
+      host,
+      platform: freebsdPlatform({ paths: config, dataset: undefined, fragments: readFragments(), allowDevices: [] }),
+    });
+    expect(await ask('root', 'POST', '/access/grants', rule('user:daemon', 'create', 'node'))).toMatchObject({
+      status: 200,
+    });
+    for (const name of ['theirs', 'shared']) await ask('root', 'POST', '/vms', document(name));
+  });
+  afterAll(async () => {
+    await daemon.close();
+    rmSync(dir, { recursive: true });
+  });
+
+  test.each(['revoke', 'test'])('learns by %s of no VM that is not there for him', async (what) => {
+    const answers = await Promise.all(
+      ['theirs', 'nobodys'].map(async (name) =>
+        plain(
+          what === 'revoke'
+            ? await ask('daemon', 'POST', '/access/revoke', rule('user:games', 'view', `vm:${name}`))
+            : await ask('daemon', 'GET', `/access/test?principal=user:games&verb=view&object=vm:${name}`),
+          name,
+        ),
+      ),
+    );
+    expect(answers[0]).toBe(answers[1]);
+  });
+});

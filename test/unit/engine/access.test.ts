@@ -1,0 +1,98 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ROOT, type Principal } from '../../../src/acl/principal.ts';
+import { LIMITS } from '../../../src/base/limits.ts';
+import { Access } from '../../../src/engine/access.ts';
+import { EventLog } from '../../../src/engine/events.ts';
+import { parseVm } from '../../../src/spec/vm.ts';
+import { Store } from '../../../src/store/store.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'brig-access-'));
+const GROUPS: Readonly<Record<string, readonly string[]>> = { ann: ['group:ops'], bob: ['group:ops'] };
+let store: Store;
+let access: Access;
+let asked: string[];
+let onKnown: () => void;
+
+beforeEach(() => {
+  store = new Store(join(dir, 'brig.db'));
+  [asked, onKnown] = [[], () => undefined];
+  access = new Access({
+    ...{ store, events: new EventLog(store, () => 1), now: () => 1 },
+    hasNetwork: (name) => ['lan', 'hidden'].includes(name),
+    groupsOf: (user) => GROUPS[user] ?? [],
+    isKnown: (principal) => {
+      asked.push(principal);
+      onKnown();
+      return Promise.resolve(true);
+    },
+  });
+});
+afterEach(() => {
+  store.close();
+  rmSync(join(dir, 'brig.db'));
+});
+
+const user = (name: string): Principal => access.principal(`user:${name}`);
+const addVm = (name: string, owner: string) =>
+  store.addVm(parseVm({ name, owner, firmware: { builtin: 'test' }, memory: '64M' }), 1);
+const rule = (principal: string, role: string, object: string) => ({ principal, role, object });
+
+test('what a group was given, no member takes from the others', async () => {
+  addVm('web', 'carl');
+  await access.grant(ROOT, rule('group:ops', 'operator', 'vm:web'));
+  expect(() => access.revoke(user('ann'), rule('group:ops', 'operator', 'vm:web'))).toThrow(/denied/);
+  expect(access.canDoVm(user('bob'), 'power', 'web')).toBe(true);
+});
+
+test('what somebody was given himself, he may give back', async () => {
+  addVm('web', 'carl');
+  await access.grant(ROOT, rule('user:ann', 'view', 'vm:web'));
+  expect(access.revoke(user('ann'), rule('user:ann', 'view', 'vm:web'))).toEqual({ changed: true });
+});
+
+test('who may not hand something on learns of nobody whether he is known', async () => {
+  addVm('web', 'carl');
+  await access.grant(ROOT, rule('user:ann', 'view', 'vm:web'));
+  asked = [];
+  await expect(access.grant(user('ann'), rule('key:theirs', 'view', 'vm:web'))).rejects.toMatchObject({
+    code: 'acl.denied',
+  });
+  expect(asked).toEqual([]);
+});
+
+test('who lost a VM while it was asked whom he means hands on nothing of the next one', async () => {
+  addVm('web', 'ann');
+  onKnown = () => {
+    store.removeVm('web');
+    addVm('web', 'carl');
+  };
+  await expect(access.grant(user('ann'), rule('user:bob', 'operator', 'vm:web'))).rejects.toMatchObject({
+    code: 'vm.unknown',
+  });
+  expect(access.list(ROOT)).toEqual([]);
+});
+
+test('a network that somebody may not view is none for him', async () => {
+  const answers = ['hidden', 'nowhere'].map((name) => {
+    try {
+      return access.revoke(user('ann'), rule('user:bob', 'view', `network:${name}`));
+    } catch (error) {
+      return (error as Error).message.replace(name, 'NET');
+    }
+  });
+  expect(answers).toEqual(['find NET: no such network', 'find NET: no such network']);
+  await expect(access.grant(ROOT, rule('user:bob', 'view', 'network:hidden'))).resolves.toEqual({ changed: true });
+});
+
+test('an owner makes so many rules, and root more', async () => {
+  addVm('web', 'ann');
+  const grant = (who: Principal, i: number) => access.grant(who, rule(`user:u${i}`, 'view', 'vm:web'));
+  for (let i = 1; i < LIMITS.grantsEach; i++)
+    store.grants.add({ ...rule(`user:u${i}`, 'view', 'vm:web'), by: 'user:ann', createdMs: 1 });
+  await grant(user('ann'), 0);
+  await expect(grant(user('ann'), 9_999)).rejects.toMatchObject({ code: 'acl.invalid' });
+  await expect(grant(ROOT, 9_999)).resolves.toEqual({ changed: true });
+});
