@@ -122,9 +122,12 @@ const specOf = <Seen>(parts: Parts<Seen>, admittance: () => Admittance<Seen>): (
       imageOf: (by: Principal, ref: string) => admittance().imageOf(by, ref),
       checkNetwork: (by: Principal, name: string) => void admittance().checkNetwork(by, 'network', name),
     };
-    const owner = await admit(admission, who, document);
+    const { owner, image } = await admit(admission, who, document);
     const asked = owner === undefined ? stated : { ...(stated as object), owner };
-    return await images.complete(host, asked, { uefi: platform.uefi, arch: await platform.arch(host) });
+    const spec = await images.complete(host, asked, { uefi: platform.uefi, arch: await platform.arch(host) });
+    if (image !== undefined && image !== `${spec.image?.name}:${spec.image?.version}`)
+      throw new BrigError('image.unknown', `find image ${document.image}: another came meanwhile`, { retry: 'later' });
+    return spec;
   };
   return (call) => {
     const spec = known.get(call) ?? make(call);

@@ -31,13 +31,15 @@ const ofDevices = ({ devices, unconfined }: VmDocument): Reach[] => [
 
 /** What of a document reaches the host itself, or what is others': for an administrator of the node alone. */
 const reachOf = (document: VmDocument): Reach[] => {
-  const { firmware } = document;
+  const { firmware, boot } = document;
   const isFile = typeof firmware === 'object' && !('builtin' in firmware);
   return [
     ...(isFile ? [['firmware', 'a file of the host'] as const] : []),
     ...ofDisks(document),
     ...ofNics(document),
     ...ofDevices(document),
+    // brigd itself would connect, from the host, wherever it says, and tell whether somebody listens there.
+    ...(boot.ready && 'port' in boot.ready ? [['boot.ready.port', 'networks as the host does'] as const] : []),
   ];
 };
 
@@ -50,8 +52,13 @@ const refuse = (document: VmDocument, [path, what]: Reach): BrigError =>
 /** Whose it will be: his own who asks, unless an administrator says otherwise. Errors: acl.denied. */
 const ownerOf = (access: Access, who: Principal, { name, owner }: VmDocument): string | undefined => {
   if (who.isRoot || access.can(who, 'admin', NODE)) return owner ?? (who.isRoot ? undefined : who.owner);
+  // Nobody's VM would have the node's own secrets, and no quota.
+  if (who.owner === undefined)
+    throw new BrigError('acl.denied', `create ${name}: denied: ${who.id} is nobody's, and can own no VM`, {
+      ...{ retry: 'operator', hint: 'brig key add --owner USER makes a key that acts for a user' },
+    });
   if (owner === undefined || owner === who.owner) return who.owner;
-  throw new BrigError('acl.denied', `create ${name}: denied: expected owner ${who.owner ?? 'nobody'}, got ${owner}`, {
+  throw new BrigError('acl.denied', `create ${name}: denied: expected owner ${who.owner}, got ${owner}`, {
     retry: 'operator',
   });
 };
@@ -64,23 +71,40 @@ export interface Admission {
   readonly checkNetwork: (who: Principal, name: string) => void;
 }
 
+/** Other VMs that a document speaks of. */
+const othersIn = ({ name, boot, nics }: VmDocument): string[] => {
+  const senders = nics.flatMap(({ allow = [] }) =>
+    allow.map(({ from }) => (typeof from === 'object' ? from.vm : name)),
+  );
+  return [...boot.after, ...senders].filter((other) => other !== name);
+};
+
+/** What was found of a document. */
+export interface Admitted {
+  /** Whose it will be. */
+  readonly owner?: string;
+  /** NAME:VERSION of the image that was looked at. */
+  readonly image?: string;
+}
+
 /**
- * Whether a principal may have this VM: its networks, its image, nothing of the host's or of others'. Answers whose it
- * will be.
+ * Whether a principal may have this VM: its networks, its image, nothing of the host's or of others'.
  * Errors: acl.denied, network.unknown, image.unknown, vm.unknown; each before anything is made.
  */
 export const admit = async (
   { access, imageOf, checkNetwork }: Admission,
   who: Principal,
   document: VmDocument,
-): Promise<string | undefined> => {
+): Promise<Admitted> => {
   const owner = ownerOf(access, who, document);
-  if (who.isRoot) return owner;
+  const admitted = owner === undefined ? {} : { owner };
+  if (who.isRoot) return admitted;
   const [first] = access.can(who, 'admin', NODE) ? [] : reachOf(document);
   if (first) throw refuse(document, first);
   for (const network of new Set(document.nics.map((nic) => nic.network))) checkNetwork(who, network);
-  for (const name of document.boot.after) access.checkVm(who, 'view', name);
-  if (document.image !== undefined)
-    access.check(who, 'image', { kind: 'image', name: await imageOf(who, document.image) });
-  return owner;
+  for (const name of othersIn(document)) access.checkVm(who, 'view', name);
+  if (document.image === undefined) return admitted;
+  const image = await imageOf(who, document.image);
+  access.check(who, 'image', { kind: 'image', name: image });
+  return { ...admitted, image };
 };

@@ -80,4 +80,19 @@ describe.skipIf(process.getuid?.() !== 0)('a tenant', () => {
     );
     expect(answers[0]).toBe(answers[1]);
   });
+
+  test.each([
+    [
+      'a port of another host',
+      { boot: { ready: { port: { address: '127.0.0.1', port: 22 } } } },
+      403,
+      'boot.ready.port',
+    ],
+    ['a VM to hear from that is not there for him', { nics: [{ allow: [{ from: { vm: 'theirs' } }] }] }, 404, 'theirs'],
+    ['a VM to wait for that is not there for him', { boot: { after: ['theirs'] } }, 404, 'theirs'],
+  ])('has no VM with %s', async (_, more, status, word) => {
+    await ask('root', 'POST', '/access/grants', rule('user:daemon', 'network', 'network:default'));
+    const answer = await ask('daemon', 'POST', '/vms', document('mine', more));
+    expect([answer.status, answer.text]).toEqual([status, expect.stringContaining(word) as string]);
+  });
 });
