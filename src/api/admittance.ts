@@ -24,6 +24,20 @@ export class Admittance<Seen> {
     return access.check(who, verb, { kind: 'image', name: await this.imageOf(who, params.ref ?? '') }).rule;
   }
 
+  /**
+   * The same at the last moment, of whoever the caller is by then, without waiting: nothing comes between this and what
+   * follows. Errors: as above.
+   */
+  checkAgain({ who, params }: Call, { needs }: Route): void {
+    const { access, sessions } = this.#o;
+    const now = sessions.now(who);
+    if (!now) throw new BrigError('acl.denied', `answer ${who.id}: denied: it is nobody any more`);
+    if ('within' in needs) return;
+    if (needs.on === 'vm') access.checkVm(now, needs.verb, params.name ?? '');
+    else if (needs.on === 'network') this.checkNetwork(now, needs.verb, params.name ?? '');
+    else if (needs.on === 'node') access.check(now, needs.verb, NODE);
+  }
+
   checkNetwork(who: Principal, verb: Parameters<ApiOptions<Seen>['access']['check']>[1], name: string): string {
     const { access, networkNames } = this.#o;
     if (who.isRoot) return 'root';

@@ -15,6 +15,7 @@ import { httpStatus, PREFIX, type Line } from './protocol.ts';
 import { Repeats } from './repeats.ts';
 import { Router, type Call, type Matched, type Route } from './route.ts';
 import { routesOf } from './routes/table.ts';
+import { Tally } from './tally.ts';
 import { Throttle } from './throttle.ts';
 import { Traffic } from './traffic.ts';
 import { refuseUpgrade } from './upgrade.ts';
@@ -59,6 +60,15 @@ const objectOf = ({ route, params }: Matched): string => {
   return escapeControls(name === '' ? 'node' : `${KINDS[kind] ?? kind}:${name}`.slice(0, 200));
 };
 
+/** What it answers, or nothing: its error is another's to tell. */
+const attempt = <T>(work: () => T): T | undefined => {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+};
+
 const isChange = ({ method }: Route): boolean => method !== 'GET';
 
 /** `"..."`, another for another text. */
@@ -88,11 +98,13 @@ export class Api<Seen> {
   readonly #traffic = new Traffic();
   readonly admittance: Admittance<Seen>;
   readonly #repeats: Repeats;
+  readonly #tally: Tally;
 
   constructor(options: ApiOptions<Seen>) {
     this.#o = options;
     this.#router = new Router(routesOf(options, this.#traffic));
     this.#throttle = new Throttle();
+    this.#tally = new Tally(options.ledger);
     this.admittance = new Admittance(options);
     this.#repeats = new Repeats(options.store, () => options.host.now());
   }
@@ -122,24 +134,38 @@ export class Api<Seen> {
   }
 
   async #answer(came: Came): Promise<void> {
-    const passage = await this.#begin(came, (turn) => came.response.once('close', turn));
-    await this.#through(passage, () => this.#run(passage));
+    const [passage, end] = await this.#begin(came);
+    try {
+      await this.#through(passage, () => this.#run(passage));
+    } finally {
+      // Who goes away has what he began under way still, and who stays has what he is sent.
+      if (came.response.closed) end();
+      else came.response.once('close', end);
+    }
   }
 
-  /** Found, and in turn. What was no request of ours is written down, too. */
-  async #begin({ request, response, who, body }: Came, onTurn: (end: () => void) => void): Promise<Passage> {
+  /** Found, and in turn; with how to end that. What was no request of ours costs its turn, and is written down, too. */
+  async #begin({ request, response, who, body }: Came): Promise<[Passage, () => void]> {
+    let end = (): void => undefined;
     try {
+      if (!who.isRoot)
+        end = await this.#throttle.enter(
+          who.id,
+          attempt(() => this.#find(request).route.cost),
+        );
       const found = this.#find(request);
-      if (!who.isRoot) onTurn(await this.#throttle.enter(who.id, found.route.cost));
       const { route, params, query } = found;
       const call: Call = { who, params, query, ...bodyReader(body, request), request, response };
       const note: Note = { object: objectOf(found), rule: '' };
-      return { call, route, note, verb: `${route.method} ${route.path}` };
+      return [{ call, route, note, verb: `${route.method} ${route.path}` }, end];
     } catch (error) {
+      end();
       const verb = `${request.method ?? ''} ${escapeControls((request.url ?? '').split('?')[0]?.slice(0, 100) ?? '')}`;
       const result = toErrorBody(error).code;
       const note: Note = { object: 'node', rule: 'not understood' };
-      void this.#o.ledger.append(entryOf(who, verb, note, { phase: 'told', decision: 'deny', result })).catch(() => 0);
+      const entry = entryOf(who, verb, note, { phase: 'told', decision: 'deny', result });
+      if (result === 'api.busy') this.#tally.add(who.id, entry);
+      else void this.#o.ledger.append(entry).catch(() => 0);
       throw error;
     }
   }
@@ -176,6 +202,9 @@ export class Api<Seen> {
     if (route.method === 'GET' && tag !== undefined && this.#isKnown(call, tag)) return;
     await this.#repeats.once(call, route, async (remember) => {
       if ('change' in run) return await this.#operate(call, route, note, remember);
+      // A body may take its time, and what its sender may do be less by then.
+      if (route.body !== undefined) await call.bytes();
+      this.admittance.checkAgain(call, route);
       this.#checkTag(call, route);
       const text = `${JSON.stringify(await run.json(call))}\n`;
       remember(200, text);
@@ -220,6 +249,8 @@ export class Api<Seen> {
     const request: Request = {
       cause: 'operator',
       onBegin: (operation) => {
+        // From here on nobody else changes it; before, it may have become another's.
+        this.admittance.checkAgain(call, route);
         this.#checkTag(call, route);
         note.saga = operation.id;
         send({ type: 'begin', id: operation.id });
@@ -248,10 +279,14 @@ export class Api<Seen> {
   async #attach(request: IncomingMessage, socket: Duplex, head: Buffer, who: Principal): Promise<void> {
     // There is no answer to write to: what goes on is the socket's.
     const came = { request, response: undefined as never, who, body: request };
-    const passage = await this.#begin(came, (turn) => void socket.once('close', turn));
+    const [passage, end] = await this.#begin(came);
+    if (socket.closed) end();
+    else socket.once('close', end);
     const { route, call } = passage;
     await this.#through(passage, async () => {
-      const handler = 'upgrade' in route.run ? route.run.upgrade[String(request.headers.upgrade)] : undefined;
+      const protocol = String(request.headers.upgrade).toLowerCase();
+      const handlers = 'upgrade' in route.run ? route.run.upgrade : {};
+      const handler = Object.hasOwn(handlers, protocol) ? handlers[protocol] : undefined;
       if (!handler)
         throw new BrigError('api.invalid', `upgrade ${passage.note.object}: expected a resource that can be upgraded`);
       await handler(call, socket, head);

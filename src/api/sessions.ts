@@ -26,6 +26,11 @@ export class Sessions {
     return () => void this.#open.delete(session);
   }
 
+  /** A principal as it is now; undefined: it is nobody any more. */
+  now(who: Principal): Principal | undefined {
+    return who.isRoot ? who : this.#find(who);
+  }
+
   /** Ends what may not go on. */
   review(): void {
     for (const session of [...this.#open]) {

@@ -6,6 +6,7 @@ interface Share {
   /** Requests that it may begin at once; below 0: so many of its requests wait. */
   tokens: number;
   atMs: number;
+  /** What its requests that are under way cost. */
   open: number;
 }
 
@@ -35,7 +36,7 @@ export class Throttle {
   async enter(id: string, cost = 1): Promise<() => void> {
     if (this.#shares.size > LIMITS.principalsKnown) this.#forget();
     const share = this.#share(id);
-    if (share.open >= LIMITS.requestsAtOnce)
+    if (share.open + cost > LIMITS.requestsAtOnce)
       throw busy(id, `at most ${LIMITS.requestsAtOnce} requests at once`, 'one more');
     share.tokens -= cost;
     const waitMs = share.tokens >= 0 ? 0 : (-share.tokens / LIMITS.requestsPerSecond) * 1000;
@@ -43,10 +44,10 @@ export class Throttle {
       share.tokens += cost;
       throw busy(id, `at most ${LIMITS.requestsPerSecond} requests a second`, 'more');
     }
-    share.open++;
+    share.open += cost;
     if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
     return () => {
-      share.open--;
+      share.open -= cost;
     };
   }
 

@@ -114,9 +114,13 @@ export const LIMITS = {
   /** Of one principal other than root: a person's script is below it, a flood is not. */
   requestsPerSecond: 200,
   requestBurst: 400,
+  /** A request that costs as much as others counts as these. */
   requestsAtOnce: 256,
   /** Who would wait longer for his turn is told to come later. */
   requestWaitMs: 2_000,
+  /** Refusals of one principal or peer are written down one by one, but no more often than this. */
+  refusedToldMs: 10_000,
+  refusedKnown: 1_000,
   /** Connections of one user's socket at once. */
   connectionsPerUser: 256,
   /** Principals whose rate is remembered. */

@@ -1,7 +1,10 @@
 import { Api } from '../api/server.ts';
 import type { Ledger } from '../api/ledger.ts';
 import { Sessions } from '../api/sessions.ts';
+import { Tally } from '../api/tally.ts';
+import { toErrorBody } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
+import { escapeControls } from '../base/units.ts';
 import { Access } from '../engine/access.ts';
 import type { Boot } from '../engine/boot.ts';
 import type { Consoles } from '../engine/consoles.ts';
@@ -66,7 +69,7 @@ const OF_ACCESS = /^(access\.|vm\.created$|vm\.destroyed$)/;
 
 /** The door for requests from elsewhere, where the configuration wants one. Errors: config.invalid, acl.denied, host.failed. */
 const remoteDoorOf = async <Seen>(
-  { config, host, places }: FrontOptions<Seen>,
+  { config, host, places, ledger }: FrontOptions<Seen>,
   keys: Keys,
   api: DoorApi,
 ): Promise<RemoteDoor | undefined> => {
@@ -78,11 +81,18 @@ const remoteDoorOf = async <Seen>(
     import('./certificate.ts'),
     import('./remote-door.ts'),
   ]);
+  const tally = new Tally(ledger);
   const authenticator = new Authenticator({ find: keys.find, now: () => host.now() });
   return new RemoteDoor({
     ...{ address: listen.address, port: listen.port },
     certificate: await openCertificate(realHost, listen, places.tlsDir),
     admit: (...asked) => authenticator.admit(...asked),
+    refused: ({ method, target }, from, error) => {
+      const { code, message } = toErrorBody(error);
+      const verb = `${method} ${escapeControls((target.split('?')[0] ?? '').slice(0, 100))}`;
+      const what = { who: 'nobody', from, verb, object: 'node', rule: message, result: code } as const;
+      tally.add(from, { ...what, phase: 'told', decision: 'deny' });
+    },
     inside: {
       handle: (request, response, { principal, body }) => api.handle(request, response, principal, body),
       upgrade: (request, socket, head, { principal }) => api.upgrade(request, socket, head, principal),

@@ -32,6 +32,8 @@ export interface RemoteDoorOptions {
   /** Who signed this. Errors: acl.denied, api.busy. */
   readonly admit: (head: Head, node: string, from: string) => Admitted;
   readonly inside: Inside;
+  /** Told of each request that nobody signed. */
+  readonly refused: (head: Head, from: string, error: unknown) => void;
   /** Those of LIMITS by default. */
   readonly bounds?: Partial<Bounds>;
 }
@@ -182,12 +184,17 @@ export class RemoteDoor {
 
   #admit(request: IncomingMessage, socket: Duplex): Caller {
     const { method = '', url = '', rawHeaders, httpVersion } = request;
-    if (httpVersion !== '1.1') throw unauthenticated('expected HTTP/1.1, got another version');
     const head: Head = { method, target: url, rawHeaders };
-    const { fingerprint } = this.#o.certificate;
-    const { principal, digest } = this.#o.admit(head, fingerprint, addressOf(request.socket));
-    this.#remember(principal.id, socket);
-    return { principal, body: digest === undefined ? request : signedBody(request, digest) };
+    const from = addressOf(request.socket);
+    try {
+      if (httpVersion !== '1.1') throw unauthenticated('expected HTTP/1.1, got another version');
+      const { principal, digest } = this.#o.admit(head, this.#o.certificate.fingerprint, from);
+      this.#remember(principal.id, socket);
+      return { principal, body: digest === undefined ? request : signedBody(request, digest) };
+    } catch (error) {
+      this.#o.refused(head, from, error);
+      throw error;
+    }
   }
 
   #remember(principalId: string, socket: Duplex): void {

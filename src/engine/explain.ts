@@ -28,7 +28,8 @@ export const explain = async <Seen>(
   name: string,
 ): Promise<Explanation> => {
   const vm = await engine.show(name);
-  const recent = events.last(200, name).filter((event) => TELLING.test(event.kind));
+  // Another VM may have had the name before.
+  const recent = events.last(200, name).filter(({ kind, atMs }) => TELLING.test(kind) && atMs >= vm.createdMs);
   const known = reconciler.findings(name);
   const found = (await engine.examine(name)).map((each) => ({ ...each, ...known.find(({ key }) => key === each.key) }));
   const strays = known.filter(({ step }) => step === 'stray');

@@ -54,7 +54,7 @@ export const signedCost = async (rounds: number): Promise<{ readonly kept: Pair;
   const known = { ...verifierOf(signer.publicBytes), ...about };
   let startMs = Date.now() - HOUR;
   const authenticator = new Authenticator({ find: () => known, now: () => startMs });
-  const place = { address: '127.0.0.1', port: 0, certificate, inside };
+  const place = { address: '127.0.0.1', port: 0, certificate, inside, refused: () => undefined };
   const signedDoor = new RemoteDoor({
     ...place,
     admit: (...args) => {

@@ -95,4 +95,50 @@ describe.skipIf(process.getuid?.() !== 0)('a tenant', () => {
     const answer = await ask('daemon', 'POST', '/vms', document('mine', more));
     expect([answer.status, answer.text]).toEqual([status, expect.stringContaining(word) as string]);
   });
+
+  test('hears nothing of the VM that had the name of his before', async () => {
+    await ask('root', 'DELETE', '/vms/shared');
+    expect(await ask('daemon', 'POST', '/vms', document('shared'))).toMatchObject({ status: 200 });
+    const told = [await ask('daemon', 'GET', '/events'), await ask('daemon', 'GET', '/vms/shared/explain')];
+    for (const { text } of told) {
+      expect(text).toContain('"kind":"vm.created"');
+      expect(text).not.toContain('vm.destroyed');
+      expect(text.split('"kind":"vm.created"')).toHaveLength(2);
+    }
+  });
+
+  test('has no socket kept open by a protocol that every object has', async () => {
+    const answer = await ask('daemon', 'GET', '/vms/shared/console', undefined, {
+      ...{ connection: 'upgrade', upgrade: 'constructor' },
+    });
+    expect(answer.status).toBe(400);
+  });
+
+  test('that asks for too much at once is refused, and fills no log with that', async () => {
+    const answers = await Promise.all(Array.from({ length: 30 }, () => ask('daemon', 'GET', '/audit')));
+    const refused = answers.filter(({ status }) => status === 429).length;
+    expect(refused).toBeGreaterThan(5);
+    expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThan(0);
+    const { text } = await ask('root', 'GET', '/audit-log?who=user:daemon');
+    expect(text.split('"result":"api.busy"')).toHaveLength(2);
+  });
+
+  test('whose right ends while his request is on its way does nothing by it', async () => {
+    await ask('root', 'POST', '/access/grants', rule('user:daemon', 'admin', 'node'));
+    const late = new Promise<string>((resolve) => {
+      const where = { socketPath: SOCKETS.daemon, method: 'PUT', path: '/v1/access/keys/mine' };
+      const asked = request({ ...where, headers: { host: 'brigd' } }, (answer) => {
+        let text = '';
+        answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+        answer.on('end', () => resolve(text));
+      });
+      asked.write('{');
+      // Let in by then: what he asks next is answered.
+      void ask('daemon', 'GET', '/doctor')
+        .then(() => ask('root', 'POST', '/access/revoke', rule('user:daemon', 'admin', 'node')))
+        .then(() => asked.end(`"public":"ed25519 ${Buffer.alloc(32, 1).toString('base64')}","owner":"games"}`));
+    });
+    expect(await late).toContain('acl.denied');
+    expect((await ask('root', 'GET', '/access/keys')).text).toBe('[]\n');
+  });
 });

@@ -32,7 +32,7 @@ export const auditRoutes = <Seen>({ access, ledger, sessions }: ApiOptions<Seen>
       summary: 'who asked for what, and what came of it',
       answer: 'AuditEntry[]',
     },
-    ...{ needs: { within: 'what the caller did himself; all of it for admin on the node' }, cost: 10 },
+    ...{ needs: { within: 'what the caller did himself; all of it for admin on the node' }, cost: 50 },
     media: ['application/x-ndjson'],
     query: z.strictObject({
       ...{ after: whole.optional(), limit: whole.optional(), follow: flag.optional() },

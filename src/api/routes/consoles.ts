@@ -45,7 +45,7 @@ export const consoleRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
     },
     {
       ...{ method: 'GET', path: '/vms/{name}/console/history', summary: 'what is kept of a console, as it came' },
-      ...{ needs: { verb: 'view', on: 'vm' }, query: z.strictObject({ bytes: whole.optional() }), cost: 5 },
+      ...{ needs: { verb: 'view', on: 'vm' }, query: z.strictObject({ bytes: whole.optional() }), cost: 50 },
       media: ['application/octet-stream'],
       run: {
         raw: (call) => {

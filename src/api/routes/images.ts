@@ -34,6 +34,8 @@ export const imageRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
       ...{ needs: ofNode, query: z.strictObject({ snapshot: text.optional() }), body: 'ImageAbout' },
       run: {
         raw: async (call) => {
+          // What he may is asked when all is there that he may keep waiting for.
+          await call.body();
           access.checkVm(call.who, 'snapshot', call.params.name ?? '');
           await imageFrom(o, call);
         },

@@ -112,10 +112,16 @@ const mayHear = <Seen>({ access }: ApiOptions<Seen>, who: Principal, vm: string 
   return access.can(who, 'view', { kind: 'network', name: vm.replace(/^[^/]*\//, '') });
 };
 
+/** What was before the VM that has the name now was another's. */
+const isOfOther = <Seen>({ access, findVm }: ApiOptions<Seen>, who: Principal, { vm, atMs }: EventRow): boolean =>
+  vm !== undefined && atMs < (findVm(vm)?.createdMs ?? 0) && !access.can(who, 'view', NODE);
+
 /** Of what somebody could see, its end is his to hear, too: it is not there any more by then. */
 const hearing = <Seen>(o: ApiOptions<Seen>, who: Principal): ((event: EventRow) => boolean) => {
   const seen = new Set<string>();
-  return ({ vm, kind }) => {
+  return (event) => {
+    const { vm, kind } = event;
+    if (isOfOther(o, who, event)) return false;
     const may = mayHear(o, who, vm) || (vm !== undefined && kind === 'vm.destroyed' && seen.has(vm));
     if (may && vm !== undefined && !who.isRoot) seen.add(vm);
     if (kind === 'vm.destroyed' && vm !== undefined) seen.delete(vm);
@@ -185,7 +191,8 @@ const sendEvents = async <Seen>(o: ApiOptions<Seen>, call: Call): Promise<void> 
   const stop = events.listen(write, vm);
   const over = sessions.add(
     who,
-    () => true,
+    // Whoever is in other groups hears others' VMs: he comes again.
+    ({ subjects }) => subjects.join() === who.subjects.join(),
     () => response.destroy(),
   );
   response.on('close', () => {

@@ -126,6 +126,17 @@ describe('smuggling', () => {
     expect(node.told).toEqual([]);
   });
 
+  test('that nobody signed is told with where it came from, and so is an upgrade', async () => {
+    node.refused.length = 0;
+    await node.exchange('GET /v1/vms HTTP/1.1\r\nhost: a\r\n\r\n');
+    await node.exchange(
+      'GET /v1/vms/web/console HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: brig-console\r\n\r\n',
+    );
+    expect(node.refused).toEqual(
+      Array(2).fill('127.0.0.1 check signature: expected a signed request, got none with signature-input'),
+    );
+  });
+
   test('of a request in the body of another ends as the body that it is not', async () => {
     const inner = textOf(signed());
     const headers = { ...signed({ method: 'PUT', body: Buffer.from('{}') }), 'content-length': String(inner.length) };
@@ -353,6 +364,7 @@ describe('a door', () => {
     const door = new RemoteDoor({
       ...{ address: '127.0.0.1', port: node.door.port, certificate: node.certificate },
       ...{ admit: () => expect.fail(), inside: { handle: () => undefined, upgrade: () => undefined } },
+      refused: () => undefined,
     });
     await expect(door.open()).rejects.toMatchObject({ code: 'host.failed' });
     other.store.close();

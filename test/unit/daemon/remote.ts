@@ -35,6 +35,7 @@ const bodyOf = async ({ body }: Caller): Promise<string> => {
 export class Node {
   readonly dir = mkdtempSync(join(tmpdir(), 'brig-door-'));
   readonly told: Told[] = [];
+  readonly refused: string[] = [];
   readonly store = new Store(join(this.dir, 'brig.db'));
   /** Of its clock. */
   aheadMs = 0;
@@ -58,6 +59,7 @@ export class Node {
       ...{ address: '127.0.0.1', port: 0, certificate: this.certificate, bounds },
       admit: (head, node, from): Admitted => this.authenticator.admit(head, node, from),
       inside: inside ?? this.#inside(),
+      refused: (_, from, error) => void this.refused.push(`${from} ${(error as Error).message}`),
     });
     this.keys.onRevoked((principal) => this.door.drop(principal));
     await this.door.open();
