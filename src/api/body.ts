@@ -14,7 +14,7 @@ export const signedBody = async function* (body: Readable, digest: string): Asyn
   let bytes = 0;
   const late = setTimeout(
     () => body.destroy(new BrigError('api.busy', 'read request: expected its body sooner', { retry: 'later' })),
-    LIMITS.remoteBodyMs,
+    LIMITS.bodyTimeoutMs,
   );
   try {
     for await (const chunk of body) {

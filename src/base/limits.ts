@@ -82,15 +82,8 @@ export const LIMITS = {
   /** Connections from elsewhere, all together and from one address (or one /64). */
   remoteConnections: 1_024,
   remoteConnectionsPerAddress: 128,
-  /** Of one request from elsewhere, all headers together. */
-  remoteHeaderBytes: 16 * 2 ** 10,
-  /** Until TLS is agreed on, and until the head of a request has come. */
+  /** Until TLS is agreed on. */
   remoteHandshakeMs: 10_000,
-  remoteHeadMs: 10_000,
-  /** Between two looks for heads that never came. */
-  remoteCheckMs: 2_000,
-  /** A body of a document's size has come by then. */
-  remoteBodyMs: 30_000,
   /** A connection that is kept for a next request. */
   remoteIdleMs: 30_000,
   /** First probe of a peer that says nothing: a console may be quiet for days. */
@@ -105,6 +98,8 @@ export const LIMITS = {
   headerBytes: 16 * 2 ** 10,
   /** Between a connection and the end of its headers: half a request holds nothing for long. */
   headersTimeoutMs: 10_000,
+  /** Between two looks for headers that never came. */
+  headersCheckMs: 2_000,
   /** A connection that is kept for another request. */
   keepAliveMs: 5_000,
   /** An answer that nobody reads. */

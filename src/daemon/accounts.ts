@@ -80,14 +80,20 @@ export class Accounts {
     const all = groups.length === 0 ? [] : (await this.#ask('passwd', [])).filter(([, , , gid = '']) => gids.has(gid));
     const names = [...new Set([...users, ...members])];
     const asked = names.length === 0 ? [] : await this.#ask('passwd', names);
-    const accounts = [...all, ...asked].map(([name = '', , uid = '', gid = '']): [string, Account] => {
-      const own = found.flatMap(([group = '', , , list = '']) => (list.split(',').includes(name) ? [group] : []));
-      const first = gids.get(gid);
-      return [
-        name,
-        { name, uid: Number(uid), groups: [...new Set([...own, ...(first === undefined ? [] : [first])])] },
-      ];
-    });
+    // getent(1) takes a name of digits for a number: what it finds is another's. Of two names of one number the kernel
+    // knows no difference: the first counts.
+    const meant = [...all, ...asked.filter(([name = '']) => names.includes(name))];
+    const ofUid = new Map(meant.toReversed().map(([name, , uid = '']) => [uid, name]));
+    const accounts = meant
+      .filter(([name, , uid = '']) => ofUid.get(uid) === name)
+      .map(([name = '', , uid = '', gid = '']): [string, Account] => {
+        const own = found.flatMap(([group = '', , , list = '']) => (list.split(',').includes(name) ? [group] : []));
+        const first = gids.get(gid);
+        return [
+          name,
+          { name, uid: Number(uid), groups: [...new Set([...own, ...(first === undefined ? [] : [first])])] },
+        ];
+      });
     return new Map(accounts.filter(([, { uid }]) => Number.isInteger(uid) && uid > 0));
   }
 }

@@ -59,12 +59,15 @@ const imageFrom =
 
 /** A VM in full, with what its owner has and may have. */
 const showVm =
-  <Seen>({ engine, store, config }: Parts<Seen>) =>
+  <Seen>({ engine, access, store, config }: Parts<Seen>) =>
   async (name: string, who: Principal): Promise<VmView> => {
     // Whoever asks over and over again does not make the host look at itself every time.
     const view = who.isRoot ? await engine.show(name) : (await engine.views([engine.row(name)]))[0];
     if (!view) throw new BrigError('vm.unknown', `find ${name}: no such VM`);
-    return view.owner === undefined ? view : { ...view, quota: quotaOf(view.owner, store, config) };
+    const { owner } = view;
+    // What else its owner has is nothing of whoever may view this one.
+    const isTold = owner !== undefined && (owner === who.owner || access.can(who, 'view', NODE));
+    return isTold ? { ...view, quota: quotaOf(owner, store, config) } : view;
   };
 
 const quotas =

@@ -50,19 +50,31 @@ const prepareFiles = async (host: Host, places: Layout, config: Config): Promise
   await host.mkdir(places.vmsDir, { mode: 0o711, ...ROOT });
   await host.mkdir(places.statesDir, { mode: 0o711, ...ROOT });
   await host.mkdir(places.exits, { mode: 0o700, ...ROOT });
-  mkdirSync(places.usersDir, { recursive: true, mode: 0o711 });
   await host.writeFile(places.supervisor, script, { mode: 0o500, ...ROOT });
 };
 
 const arePrepared = async (host: Host, places: Layout): Promise<boolean> =>
   (await host.stat(places.exits)) !== undefined && (await host.stat(places.supervisor)) !== undefined;
 
+/**
+ * Looks after who comes in, and the log of it. VMs do not wait for it: a directory of users that does not answer, or a
+ * full disk, is no reason to leave one down that has crashed.
+ */
+const tender = (front: Front, book: Book, log: Logger): (() => void) => {
+  let work: Promise<void> | undefined;
+  const both = async (): Promise<void> => {
+    const ends = await Promise.allSettled([front.tend(), book.anchor()]);
+    for (const end of ends)
+      if (end.status === 'rejected') log.warn({ reason: messageOf(end.reason) }, 'brigd.not-tended');
+  };
+  return () => void (work ??= both().finally(() => (work = undefined)));
+};
+
 /** What brigd itself needs, its sockets among it. */
-const ownPlace = (host: Host, places: Layout, config: Config, front: Front, book: Book) => ({
+const ownPlace = (host: Host, places: Layout, config: Config, tend: () => void, front: Front) => ({
   isPrepared: async (): Promise<boolean> => {
     if (!(await arePrepared(host, places)) || front.doors.isLost) return false;
-    await front.tend();
-    await book.anchor();
+    tend();
     return true;
   },
   prepare: async (): Promise<void> => {
@@ -118,7 +130,6 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
   const places = layout(config);
   mkdirSync(config.stateDir, { recursive: true, mode: 0o711 });
   mkdirSync(config.runDir, { recursive: true, mode: 0o711 });
-  mkdirSync(places.usersDir, { recursive: true, mode: 0o711 });
   const store = new Store(places.store);
   await chmod(places.store, 0o600);
   let book: Book | undefined;
@@ -151,7 +162,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
       reconciler,
       boot,
       schedule: new Schedule({ host, store, events, snapshots: engine.snapshots }),
-      ...ownPlace(host, places, config, front, book),
+      ...ownPlace(host, places, config, tender(front, book, log), front),
     });
     await keeper.open();
     await front.open();

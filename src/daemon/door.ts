@@ -36,7 +36,7 @@ export const SERVER = {
   headersTimeout: LIMITS.headersTimeoutMs,
   requestTimeout: 0,
   keepAliveTimeout: LIMITS.keepAliveMs,
-  connectionsCheckingInterval: 2_000,
+  connectionsCheckingInterval: LIMITS.headersCheckMs,
 } as const;
 
 /** Where one user's clients come in. The state directory's lock is held by then, so a socket that is there is a dead brigd's. */

@@ -1,6 +1,7 @@
 import { readdir, unlink } from 'node:fs/promises';
 import { ROOT, type Principal } from '../acl/principal.ts';
 import { LIMITS } from '../base/limits.ts';
+import { makeDirectory } from '../io/files.ts';
 import type { Layout } from '../platform/layout.ts';
 import type { Account, Accounts } from './accounts.ts';
 import { Door, type DoorApi } from './door.ts';
@@ -15,6 +16,8 @@ export interface DoorsOptions {
   /** Users or their groups are others than before. */
   readonly onChange: () => void;
 }
+
+const isRoot = (): boolean => process.getuid?.() === 0;
 
 interface UserDoor {
   readonly account: Account;
@@ -43,6 +46,7 @@ export class Doors {
   /** Sockets of users that an earlier brigd left are nobody's. */
   async open(): Promise<void> {
     const { usersDir } = this.#o.layout;
+    if (isRoot()) await this.#makeDirectory();
     for (const name of await readdir(usersDir).catch(() => [])) await unlink(`${usersDir}/${name}`);
     await this.sync();
     await this.#root.open();
@@ -60,7 +64,8 @@ export class Doors {
   async #sync(): Promise<void> {
     const { accounts, principals, onChange } = this.#o;
     // Only root of the host can hand a socket to somebody.
-    if (process.getuid?.() !== 0) return;
+    if (!isRoot()) return;
+    await this.#makeDirectory();
     const wanted = principals();
     const changed = await accounts.refresh(wanted);
     const allowed = new Map(accounts.all().map((account) => [account.uid, account]));
@@ -69,8 +74,17 @@ export class Doors {
       this.#users.delete(uid);
       await door.end();
     }
-    for (const account of allowed.values()) if (!this.#users.has(account.uid)) await this.#admit(account);
+    const failed: unknown[] = [];
+    for (const account of allowed.values())
+      if (!this.#users.has(account.uid)) await this.#admit(account).catch((error: unknown) => failed.push(error));
     if (changed) onChange();
+    // One that cannot be made keeps no other from his.
+    if (failed.length > 0) throw failed[0];
+  }
+
+  /** Nobody but root has anything to write there. */
+  #makeDirectory(): Promise<void> {
+    return makeDirectory(this.#o.layout.usersDir, { mode: 0o711, uid: 0, gid: 0 });
   }
 
   async #admit(account: Account): Promise<void> {

@@ -138,7 +138,8 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
   const unlisten = events.listen(({ kind }) => {
     if (!OF_ACCESS.test(kind)) return;
     review();
-    void doors.sync();
+    // Who cannot be told of now is told with the next pass over the host.
+    void doors.sync().catch(() => undefined);
   });
   keys.onRevoked((id) => {
     remote?.drop(id);

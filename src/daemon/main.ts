@@ -2,6 +2,7 @@ import { mkdirSync, realpathSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
+import { SECRET_PATHS } from '../acl/redact.ts';
 import { BrigError, exitStatusOf, messageOf } from '../base/errors.ts';
 import { closeInherited } from '../io/descriptors.ts';
 import { parseConfig, type Config } from '../spec/config.ts';
@@ -54,7 +55,7 @@ const main = async (): Promise<void> => {
       hint: 'jails, mounts and interfaces need root',
     });
   const config = resolvePaths(wanted);
-  const log = pino({ name: 'brigd', level: flags.level }, pino.destination(2));
+  const log = pino({ name: 'brigd', level: flags.level, redact: [...SECRET_PATHS] }, pino.destination(2));
   const daemon = await startDaemon({ config, ...(await chooseHost(config)), log });
   for (const finding of daemon.findings) if (finding.level !== 'ok') log.warn(finding, 'finding');
   let closing = false;

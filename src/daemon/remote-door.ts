@@ -11,6 +11,7 @@ import { BrigError, messageOf, toErrorBody } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { Certificate } from './certificate.ts';
+import { SERVER } from './door.ts';
 
 /** Who calls, and his request's body: read from here alone, it is the one that was signed. */
 export interface Caller {
@@ -50,8 +51,8 @@ const BOUNDS: Bounds = {
   connections: LIMITS.remoteConnections,
   perAddress: LIMITS.remoteConnectionsPerAddress,
   handshakeMs: LIMITS.remoteHandshakeMs,
-  headMs: LIMITS.remoteHeadMs,
-  checkMs: LIMITS.remoteCheckMs,
+  headMs: LIMITS.headersTimeoutMs,
+  checkMs: LIMITS.headersCheckMs,
 };
 
 /** An IPv4 peer of a socket for both families is an IPv4 peer. */
@@ -108,10 +109,8 @@ export class RemoteDoor {
     const { certificate } = options;
     this.#server = createServer({
       ...{ cert: certificate.cert, key: certificate.key, minVersion: 'TLSv1.2', honorCipherOrder: true },
-      ...{ handshakeTimeout: this.#bounds.handshakeMs, maxHeaderSize: LIMITS.remoteHeaderBytes },
+      ...{ ...SERVER, handshakeTimeout: this.#bounds.handshakeMs, keepAliveTimeout: LIMITS.remoteIdleMs },
       ...{ headersTimeout: this.#bounds.headMs, connectionsCheckingInterval: this.#bounds.checkMs },
-      // An upload or a stream of events lasts as long as it lasts; a small body has a time of its own.
-      ...{ requestTimeout: 0, keepAliveTimeout: LIMITS.remoteIdleMs },
       ...{ insecureHTTPParser: false, requireHostHeader: true },
       ...{ keepAlive: true, keepAliveInitialDelay: LIMITS.remoteProbeMs },
     });

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -140,5 +140,18 @@ describe.skipIf(process.getuid?.() !== 0)('a tenant', () => {
     });
     expect(await late).toContain('acl.denied');
     expect((await ask('root', 'GET', '/access/keys')).text).toBe('[]\n');
+  });
+
+  test('comes in again when somebody took the directory of sockets away, and brigd lives on', async () => {
+    rmSync(`${config.runDir}/users`, { recursive: true });
+    expect(await ask('root', 'POST', '/vms', document('other', { owner: 'games' }))).toMatchObject({ status: 200 });
+    await ask('root', 'POST', '/access/grants', rule('user:games', 'view', 'vm:other'));
+    expect(await ask('daemon', 'GET', '/whoami')).toMatchObject({ status: 200 });
+  });
+
+  test("is told the quota of his own VMs, and of nobody else's", async () => {
+    await ask('root', 'POST', '/access/grants', rule('user:daemon', 'view', 'vm:other'));
+    expect((await ask('daemon', 'GET', '/vms/other')).text).not.toContain('"quota"');
+    expect((await ask('daemon', 'GET', '/vms/shared')).text).toContain('"quota":{"owner":"daemon"');
   });
 });
