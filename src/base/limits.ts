@@ -77,6 +77,8 @@ export const LIMITS = {
   grantsEach: 500,
   /** Secrets of one owner. */
   secretsEach: 200,
+  /** Snapshots of one VM that somebody asked for. */
+  snapshotsEach: 200,
   /** Keys that a node knows, those that were revoked among them. */
   keys: 10_000,
   /** Connections from elsewhere, all together and from one address (or one /64). */

@@ -1,5 +1,6 @@
 import type { DiskPort } from '../base/host.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
 import type { Action } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
 import type { SnapshotView } from '../platform/snapshots.ts';
@@ -73,6 +74,15 @@ export class SnapshotChanges<Seen> {
     return { vm: row.vm, name, createdMs, kind, consistency, disks: diskBytes(spec), isWhole };
   }
 
+  /** Every look at data lists them all, whosever they are. Errors: vm.blocked. */
+  #refuseCrowd(name: string, kind: SnapshotRow['kind']): void {
+    const made = this.#o.store.snapshots.of(name).filter((row) => row.kind === 'manual');
+    if (kind !== 'manual' || made.length < LIMITS.snapshotsEach) return;
+    throw new BrigError('vm.blocked', `snapshot ${name}: blocked: it has ${made.length} already`, {
+      ...{ retry: 'operator', hint: `brig snapshot rm ${name} ${made[0]?.name}` },
+    });
+  }
+
   /** All disks at once, or nothing. Errors: vm.exists; vm.blocked when a guest writes to files; the step that failed. */
   async make(
     vm: Vm,
@@ -88,6 +98,7 @@ export class SnapshotChanges<Seen> {
       throw new BrigError('vm.exists', `snapshot ${spec.name}: a snapshot ${name} exists`, {
         hint: `brig snapshot list ${spec.name}`,
       });
+    this.#refuseCrowd(spec.name, kind);
     this.#refuseFiles(vm, isUp);
     const consistency = isUp ? 'crash' : 'stopped';
     const row: SnapshotRow = { vm: spec.name, name, spec, kind, consistency, createdMs: host.now() };

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import { LIMITS } from '../../src/base/limits.ts';
 import type { SnapshotView } from '../../src/platform/snapshots.ts';
 import { World } from './world.ts';
 
@@ -56,6 +57,16 @@ describe('a snapshot', () => {
     expect(await onHost()).toEqual(
       [0, 1].flatMap((i) => [`tank/brig/vms/web01/disk${i}@brig-down`, `tank/brig/vms/web01/disk${i}@brig-up`]),
     );
+  });
+
+  test('is one of so many that somebody asks for', async () => {
+    await prepare();
+    await make('first');
+    const row = world.store.snapshots.find('web01', 'first') ?? expect.fail();
+    for (let i = 1; i < LIMITS.snapshotsEach; i++) world.store.snapshots.add({ ...row, name: `n${i}` });
+    await expect(make('last')).rejects.toMatchObject({ code: 'vm.blocked' });
+    world.store.snapshots.remove('web01', 'n1');
+    await expect(make('last')).resolves.toMatchObject({ name: 'last' });
   });
 
   test('without a name is called by the time', async () => {

@@ -126,17 +126,6 @@ describe('smuggling', () => {
     expect(node.told).toEqual([]);
   });
 
-  test('that nobody signed is told with where it came from, and so is an upgrade', async () => {
-    node.refused.length = 0;
-    await node.exchange('GET /v1/vms HTTP/1.1\r\nhost: a\r\n\r\n');
-    await node.exchange(
-      'GET /v1/vms/web/console HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: brig-console\r\n\r\n',
-    );
-    expect(node.refused).toEqual(
-      Array(2).fill('127.0.0.1 check signature: expected a signed request, got none with signature-input'),
-    );
-  });
-
   test('of a request in the body of another ends as the body that it is not', async () => {
     const inner = textOf(signed());
     const headers = { ...signed({ method: 'PUT', body: Buffer.from('{}') }), 'content-length': String(inner.length) };
