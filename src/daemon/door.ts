@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
-import { chmod, chown, unlink } from 'node:fs/promises';
+import { chown, unlink } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Principal } from '../acl/principal.ts';
 import type { Api } from '../api/server.ts';
-import { BrigError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import { bind } from '../io/listen.ts';
 
 export type DoorApi = Pick<Api<unknown>, 'handle' | 'upgrade'>;
 
@@ -18,17 +18,6 @@ export interface DoorOptions {
   readonly who: () => Principal | undefined;
   readonly connections?: number;
 }
-
-const listen = (server: Server, path: string): Promise<void> =>
-  new Promise((resolve, reject) => {
-    server.once('error', (cause) =>
-      reject(new BrigError('host.failed', `listen ${path}: ${messageOf(cause)}`, { cause })),
-    );
-    // Nobody connects between bind and chown: the umask makes it root's from the first moment.
-    const old = process.umask(0o177);
-    server.listen({ path, backlog: LIMITS.connectionsQueued }, () => resolve());
-    process.umask(old);
-  });
 
 /** Half a request holds its connection for a moment only; an operation, a console or a stream lasts as long as it lasts. */
 export const SERVER = {
@@ -81,9 +70,8 @@ export class Door {
     for (const each of this.#servers) each.close(() => this.#servers.delete(each));
     const server = this.#serve();
     await unlink(path).catch(() => undefined);
-    await listen(server, path);
+    await bind(server, { path, backlog: LIMITS.connectionsQueued });
     this.#servers.add(server);
-    await chmod(path, 0o600);
     if (uid !== process.getuid?.()) await chown(path, uid, 0);
   }
 

@@ -7,8 +7,9 @@ import { StartUnknown } from '../acl/authenticator.ts';
 import type { Principal } from '../acl/principal.ts';
 import { START_HEADER, unauthenticated, type Head } from '../acl/signatures.ts';
 import { signedBody } from '../api/body.ts';
-import { BrigError, messageOf, toErrorBody } from '../base/errors.ts';
+import { BrigError, toErrorBody } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import { bind } from '../io/listen.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { Certificate } from './certificate.ts';
 import { SERVER } from './door.ts';
@@ -85,14 +86,6 @@ const refusalOf = (error: unknown): { status: number; headers: Record<string, st
   return { status: statusOf(error), headers: { ...headers, ...start }, text };
 };
 
-const listen = (server: Server, address: string, port: number): Promise<void> =>
-  new Promise((resolve, reject) => {
-    server.once('error', (cause) =>
-      reject(new BrigError('host.failed', `listen ${address} port ${port}: ${messageOf(cause)}`, { cause })),
-    );
-    server.listen({ host: address, port }, () => resolve());
-  });
-
 /** Where clients from elsewhere come in: TLS, and nobody whose request no known key signed. */
 export class RemoteDoor {
   readonly #o: RemoteDoorOptions;
@@ -121,7 +114,7 @@ export class RemoteDoor {
   }
 
   async open(): Promise<void> {
-    await listen(this.#server, this.#o.address, this.#o.port);
+    await bind(this.#server, { host: this.#o.address, port: this.#o.port });
   }
 
   /** Of its certificate: sha256. */

@@ -16,9 +16,14 @@ export interface Listening {
   end(): void;
 }
 
-const bind = (server: Server, where: { path: string } | { host: string; port: number }): Promise<void> =>
+type Where = { readonly path: string; readonly backlog?: number } | { readonly host: string; readonly port: number };
+
+/** A unix socket is its maker's alone. Errors: host.failed, for a path that is too long, too. */
+export const bind = (server: Server, where: Where): Promise<void> =>
   new Promise((resolve, reject) => {
-    const what = 'path' in where ? where.path : where.host;
+    const what = 'path' in where ? where.path : `${where.host} port ${where.port}`;
+    if ('path' in where && Buffer.byteLength(what) > PATH_BYTES)
+      throw new BrigError('host.failed', `listen ${what}: expected a path of at most ${PATH_BYTES} bytes, got more`);
     server.once('error', (cause) =>
       reject(new BrigError('host.failed', `listen ${what}: ${messageOf(cause)}`, { cause })),
     );
@@ -60,8 +65,6 @@ export const listenAt = async (
   uid: number | undefined,
   onConnect: (socket: Socket) => void,
 ): Promise<Listening> => {
-  if (Buffer.byteLength(path) > PATH_BYTES)
-    throw new BrigError('host.failed', `listen ${path}: expected a path of at most ${PATH_BYTES} bytes, got more`);
   const server = createServer({ allowHalfOpen: true }, onConnect);
   const guests = guestsOf(server);
   await unlink(path).catch(() => undefined);
