@@ -154,4 +154,12 @@ describe.skipIf(process.getuid?.() !== 0)('a tenant', () => {
     expect((await ask('daemon', 'GET', '/vms/other')).text).not.toContain('"quota"');
     expect((await ask('daemon', 'GET', '/vms/shared')).text).toContain('"quota":{"owner":"daemon"');
   });
+
+  test('who puts his VMs on all networks makes none of interfaces of the host', async () => {
+    await ask('root', 'POST', '/access/grants', rule('user:daemon', 'network', 'node'));
+    const network = { name: 'mine', kind: 'bridge', uplinks: ['em0'], moveAddresses: true };
+    expect(await ask('daemon', 'POST', '/networks', network)).toMatchObject({ status: 403 });
+    const nics = [{ network: 'default' }];
+    expect(await ask('daemon', 'POST', '/vms', document('wired', { nics }))).toMatchObject({ status: 200 });
+  });
 });

@@ -40,7 +40,8 @@ export const networkRoutes = <Seen>({ engine, access, findNetwork }: ApiOptions<
     },
     {
       ...{ method: 'POST', path: '/networks', summary: 'define a network', answer: 'NetworkDetail' },
-      ...{ needs: { verb: 'network', on: 'node' }, body: 'NetworkDocument' },
+      // Interfaces, addresses and routes of the host are in it; `network` on the node puts VMs on those that are there.
+      ...{ needs: { verb: 'admin', on: 'node' }, body: 'NetworkDocument' },
       run: {
         holder: async (call) => `network/${String(((await bodyOf(call)) as { name?: unknown }).name)}`,
         change: async (call, request) => networks.create(await call.body(), request),
