@@ -162,4 +162,10 @@ describe.skipIf(process.getuid?.() !== 0)('a tenant', () => {
     const nics = [{ network: 'default' }];
     expect(await ask('daemon', 'POST', '/vms', document('wired', { nics }))).toMatchObject({ status: 200 });
   });
+
+  test.each(['/images', '/images/gc', '/images/from/shared'])('who uses all images changes none: %s', async (path) => {
+    await ask('root', 'POST', '/access/grants', rule('user:daemon', 'image', 'node'));
+    expect(await ask('daemon', 'POST', path, {})).toMatchObject({ status: 403 });
+    expect(await ask('daemon', 'GET', '/images')).toMatchObject({ status: 200 });
+  });
 });

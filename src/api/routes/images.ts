@@ -8,7 +8,8 @@ import { flag, text } from './queries.ts';
 import { diskOf } from './vms.ts';
 
 const refOf = ({ params }: Call): string => params.ref ?? '';
-const ofNode: Need = { verb: 'image', on: 'node' };
+/** Names of images are everybody's: the newest of a name is what others' documents mean by it. */
+const ofNode: Need = { verb: 'admin', on: 'node' };
 const keyQuery = z.strictObject({ key: text.optional() });
 
 /** Images, and who may sign them. */
@@ -33,12 +34,7 @@ export const imageRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
       ...{ method: 'POST', path: '/images/from/{name}', summary: 'an image of the disks of a VM', answer: 'ImageView' },
       ...{ needs: ofNode, query: z.strictObject({ snapshot: text.optional() }), body: 'ImageAbout' },
       run: {
-        raw: async (call) => {
-          // What he may is asked when all is there that he may keep waiting for.
-          await call.body();
-          access.checkVm(call.who, 'snapshot', call.params.name ?? '');
-          await imageFrom(o, call);
-        },
+        raw: (call) => imageFrom(o, call),
       },
     },
     {
