@@ -63,6 +63,10 @@ const denied = (what: string, decision: Decision): BrigError =>
     hint: 'brig acl list shows what you may do; whoever owns it can grant more',
   });
 
+/** Whoever made a rule, and whom alone it is for: what is a group's is not one member's to give up. */
+const mayTake = ({ subjects }: Principal, { by, principal }: Grant): boolean =>
+  subjects.includes(by) || (subjects.includes(principal) && !principal.startsWith('group:'));
+
 /** Who may do what to what is there. */
 export class Access {
   readonly #o: AccessOptions;
@@ -173,32 +177,44 @@ export class Access {
     return { principal: parsePrincipal(principal), role: parseRole(role), object: parseObject(object) };
   }
 
-  /** True: it is a new rule. Errors: acl.invalid; vm.unknown, network.unknown; acl.denied for more than the granter has. */
+  /**
+   * True: it is a new rule, or root's own now. What its granter may not do is refused before anybody is looked up.
+   * Errors: acl.invalid; vm.unknown, network.unknown; acl.denied for more than the granter has.
+   */
   async grant(who: Principal, asked: Asked): Promise<{ readonly changed: boolean }> {
     const rule = this.#parse(asked);
+    this.#granterOf(who, rule);
     if (!(await this.#o.isKnown(rule.principal)))
       throw new BrigError('acl.invalid', `grant ${rule.role}: expected somebody of this node, got ${rule.principal}`, {
         hint: 'user:NAME and group:NAME are of this host, key:NAME is one of brig key list',
       });
-    this.#refuseUnknown(who, rule.object);
-    const by = granterOf(this.#compiled, who, rule.role, rule.object, this.#find);
-    if (by === undefined)
-      throw denied(`grant ${rule.role} on ${rule.object}`, {
-        allow: false,
-        rule: `${who.id} may hand on what is its own, or what it administers, and no more than it has itself`,
-      });
+    // Meanwhile what the rule is about may have become another's.
+    const by = this.#granterOf(who, rule);
     const { store, events, now } = this.#o;
     const changed = store.grants.add({ ...rule, by, createdMs: now() });
     if (changed) events.add('access.granted', 'operator', undefined, { ...rule, by: who.id });
     return { changed };
   }
 
-  /** A typo is a rule about nothing. */
+  /** In whose name somebody makes a rule. Errors: vm.unknown, network.unknown; acl.denied. */
+  #granterOf(who: Principal, { role, object }: Asked): string {
+    this.#refuseUnknown(who, object);
+    const by = granterOf(this.#compiled, who, role, object, this.#find);
+    if (by !== undefined) return by;
+    throw denied(`grant ${role} on ${object}`, {
+      allow: false,
+      rule: `${who.id} may hand on what is its own, or what it administers, and no more than it has itself`,
+    });
+  }
+
+  /** A typo is a rule about nothing; and what somebody may not view is not there for him. */
   #refuseUnknown(who: Principal, object: string): void {
     const name = object.slice(object.indexOf(':') + 1);
     if (object.startsWith('vm:') && name !== '*') this.checkVm(who, 'view', name);
-    if (object.startsWith('network:') && name !== '*' && !this.#find(object))
-      throw new BrigError('network.unknown', `find ${name}: no such network`);
+    if (!object.startsWith('network:') || name === '*') return;
+    const view = this.decide(who, 'view', { kind: 'network', name });
+    if (!view.allow || !this.#find(object))
+      throw new BrigError('network.unknown', `find network ${name}: no such network`, { cause: view });
   }
 
   /** Takes a rule back, and what was handed on by it. Errors: acl.invalid, acl.denied. */
@@ -210,18 +226,19 @@ export class Access {
       .find(
         ({ principal, role, object }) => principal === rule.principal && role === rule.role && object === rule.object,
       );
-    const mayTake = known && (who.subjects.includes(known.by) || who.subjects.includes(known.principal));
-    if (!who.isRoot && !mayTake) this.#checkAdmin(who, rule.object);
+    if (!who.isRoot && !(known && mayTake(who, known))) this.#checkAdmin(who, rule.object);
     if (!known || !store.grants.remove(rule)) return { changed: false };
     this.#prune();
     events.add('access.revoked', 'operator', undefined, { ...rule, by: who.id });
     return { changed: true };
   }
 
+  /** Errors: vm.unknown, network.unknown; acl.denied. */
   #checkAdmin(who: Principal, object: string): void {
+    this.#refuseUnknown(who, object);
     const target = this.#find(object) ?? NODE;
     const isHis = target.owner !== undefined && target.owner === who.owner;
-    if (!isHis) this.check(who, 'admin', target, `revoke on ${object}`);
+    if (!isHis) this.check(who, 'admin', target, `administer ${object}`);
   }
 
   /** Rules that concern a principal: about it, by it, or about what it owns or administers; all for an administrator. */
@@ -243,10 +260,10 @@ export class Access {
         hint: `verbs are ${VERBS.join(', ')}`,
       });
     const object = parseObject(asked.object);
-    if (!who.subjects.includes(principal)) this.#checkAdmin(who, object);
-    this.#refuseUnknown(who, object);
+    if (who.subjects.includes(principal)) this.#refuseUnknown(who, object);
+    else this.#checkAdmin(who, object);
     const target = this.#find(object) ?? { kind: 'node', name: '' };
-    const whom = this.principal(principal);
+    const whom = principal === who.id ? who : this.principal(principal);
     return { ...this.decide(whom, verb, target), verbs: verbsOf(rightsOf(this.#compiled, whom, target)) };
   }
 
