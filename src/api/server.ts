@@ -8,7 +8,7 @@ import { escapeControls } from '../base/units.ts';
 import type { Request } from '../engine/request.ts';
 import { parseWith } from '../spec/document.ts';
 import { Admittance } from './admittance.ts';
-import { bodyReader, lineWriter, sendError, sendText } from './answer.ts';
+import { bodyReader, lineWriter, onClosed, sendError, sendText } from './answer.ts';
 import { entryOf, type Note } from './ledger.ts';
 import type { ApiOptions } from './options.ts';
 import { httpStatus, PREFIX, type Line } from './protocol.ts';
@@ -122,7 +122,7 @@ export class Api<Seen> {
   }
 
   async #answer(came: Came): Promise<void> {
-    const passage = await this.#begin(came, (turn) => came.response.once('close', turn));
+    const passage = await this.#begin(came, (turn) => onClosed(came.response, turn));
     await this.#through(passage, () => this.#run(passage));
   }
 
@@ -131,6 +131,7 @@ export class Api<Seen> {
     try {
       const found = this.#find(request);
       if (!who.isRoot) onTurn(await this.#throttle.enter(who.id, found.route.cost));
+      if (request.socket.destroyed) throw new BrigError('saga.cancelled', 'answer: its caller is gone');
       const { route, params, query } = found;
       const call: Call = { who, params, query, ...bodyReader(body, request), request, response };
       const note: Note = { object: objectOf(found), rule: '' };
@@ -248,10 +249,12 @@ export class Api<Seen> {
   async #attach(request: IncomingMessage, socket: Duplex, head: Buffer, who: Principal): Promise<void> {
     // There is no answer to write to: what goes on is the socket's.
     const came = { request, response: undefined as never, who, body: request };
-    const passage = await this.#begin(came, (turn) => void socket.once('close', turn));
+    const passage = await this.#begin(came, (turn) => onClosed(socket, turn));
     const { route, call } = passage;
     await this.#through(passage, async () => {
-      const handler = 'upgrade' in route.run ? route.run.upgrade[String(request.headers.upgrade)] : undefined;
+      const wanted = String(request.headers.upgrade).toLowerCase();
+      const offered = 'upgrade' in route.run ? route.run.upgrade : {};
+      const handler = Object.hasOwn(offered, wanted) ? offered[wanted] : undefined;
       if (!handler)
         throw new BrigError('api.invalid', `upgrade ${passage.note.object}: expected a resource that can be upgraded`);
       await handler(call, socket, head);
