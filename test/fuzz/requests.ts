@@ -298,12 +298,13 @@ const METHODS = [
   '',
 ];
 
-const fill = (pick: Pick, path: string): string => path.replaceAll(/\{[^}]*\}/g, () => one(pick, NAMES));
+const fill = (pick: Pick, path: string): string =>
+  path.replaceAll(/\{[^}]*\}/g, () => (pick(2) === 0 ? one(pick, NAMES.slice(0, 10)) : one(pick, NAMES)));
 
 const target = (pick: Pick, { path, query }: Place): string => {
   const filled = `/v1${fill(pick, path)}`;
   const asked = Array.from(
-    { length: pick(3) === 0 ? 1 + pick(4) : 0 },
+    { length: pick(5) === 0 ? 1 + pick(3) : 0 },
     () => `${one(pick, [...QUERY, ...query, ...query])}=${one(pick, VALUES)}`,
   );
   const right =
@@ -339,7 +340,7 @@ const target = (pick: Pick, { path, query }: Place): string => {
 };
 
 const lengthOf = (pick: Pick, bytes: Buffer): { header: string; rest: Buffer; isHalf: boolean } => {
-  const kind = pick(20);
+  const kind = pick(60);
   const plain = { header: `Content-Length: ${bytes.length}`, rest: bytes, isHalf: false };
   if (kind === 0) return { ...plain, header: `Content-Length: ${bytes.length + 1 + pick(5000)}`, isHalf: true };
   if (kind === 1)
@@ -384,7 +385,7 @@ const lengthOf = (pick: Pick, bytes: Buffer): { header: string; rest: Buffer; is
       rest: Buffer.concat([bytes.length > 0 ? chunk : Buffer.alloc(0), Buffer.from('0\r\n\r\n')]),
       isHalf: false,
     };
-  return bytes.length === 0 && kind < 12 ? { ...plain, header: 'X-None: 1' } : plain;
+  return bytes.length === 0 && kind < 30 ? { ...plain, header: 'X-None: 1' } : plain;
 };
 
 /** Requests that are wrong in some way, or in several, or in none: the same for the same seed. */
@@ -397,7 +398,7 @@ export const badRequests = function* (places: readonly Place[], seed: number): G
     const headers = [
       ...(pick(40) === 0 ? [] : ['Host: brigd']),
       header,
-      ...Array.from({ length: pick(3) === 0 ? 1 + pick(2) : 0 }, () => one(pick, HEADERS)(pick)),
+      ...Array.from({ length: pick(4) === 0 ? 1 + pick(2) : 0 }, () => one(pick, HEADERS)(pick)),
     ];
     const version = pick(40) === 0 ? one(pick, ['HTTP/1.0', 'HTTP/2.0', 'HTTP/9', 'HTTQ/1.1', '']) : 'HTTP/1.1';
     const head = `${method} ${target(pick, place)} ${version}\r\n${headers.join('\r\n')}\r\n\r\n`;
