@@ -60,13 +60,17 @@ const callsOf = ({ kind, name, labels = {} }: Target): string[] => {
   return calls;
 };
 
-/** Of a node `create` is for making things on it: having it says nothing about what is there. */
 const ALL = maskOf('admin');
 const ON_OTHERS = ALL & ~bitOf('create');
 
-/** What a rule that calls an object by one of its names gives on it. */
-const givenBy = ({ role }: Grant, call: string, calls: readonly string[]): number =>
-  maskOf(role) & (call === 'node' && calls.length > 1 ? ON_OTHERS : ALL);
+/**
+ * What a rule gives on an object. `byNode`: it is a rule of the node, and the object is something on it; to make things
+ * says nothing about what is there then, and to administer says all.
+ */
+const givenBy = ({ role }: Grant, byNode: boolean): number => {
+  const mask = maskOf(role);
+  return byNode && mask !== ALL ? mask & ON_OTHERS : mask;
+};
 
 /** The first rule of these subjects on an object that is looked for. No generator: this is asked for every VM of a list. */
 const findGrant = (
@@ -79,7 +83,8 @@ const findGrant = (
     const objects = policy.get(subject);
     if (!objects) continue;
     for (const call of calls)
-      for (const grant of objects.get(call) ?? []) if (isIt(givenBy(grant, call, calls))) return grant;
+      for (const grant of objects.get(call) ?? [])
+        if (isIt(givenBy(grant, call === 'node' && calls.length > 1))) return grant;
   }
   return undefined;
 };
@@ -128,10 +133,12 @@ export const scopeOf = (policy: Policy, who: Who, verb: Verb, kind: Target['kind
   const scope = { all: false, names: [] as string[], tags: [] as string[] };
   for (const subject of who.subjects)
     for (const [object, grants] of policy.get(subject) ?? []) {
-      if (!grants.some(({ role }) => (maskOf(role) & bitOf(verb)) !== 0)) continue;
+      const byNode = object === 'node' && kind !== 'node';
+      if (!grants.some((grant) => (givenBy(grant, byNode) & bitOf(verb)) !== 0)) continue;
       if (object === 'node' || object === `${kind}:*`) scope.all = true;
       else if (object.startsWith('tag:')) scope.tags.push(object.slice('tag:'.length));
       else if (object.startsWith(`${kind}:`)) scope.names.push(object.slice(kind.length + 1));
     }
-  return { ...scope, ...(who.owner === undefined ? {} : { owner: who.owner }) };
+  const owns = who.owner !== undefined && (maskOf(OWNER) & bitOf(verb)) !== 0;
+  return { ...scope, ...(owns ? { owner: who.owner } : {}) };
 };

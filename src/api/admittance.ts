@@ -54,7 +54,7 @@ export class Admittance<Seen> {
     const unknown = (cause?: unknown): BrigError =>
       new BrigError('image.unknown', `find image ${ref}: no such image`, { cause });
     const signed = await images.show(host, ref).catch((error: unknown) => {
-      throw error instanceof BrigError && error.code === 'image.unknown' ? unknown() : error;
+      throw error instanceof BrigError && /^image\./.test(error.code) ? unknown() : error;
     });
     const name = `${signed.manifest.name}:${signed.manifest.version}`;
     const decision = access.decide(who, 'view', { kind: 'image', name });

@@ -1,7 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { BrigError, toErrorBody } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { httpStatus } from './protocol.ts';
+
+/** Once it is over; at once when its client was gone before. */
+export const onClosed = (stream: ServerResponse | Duplex, work: () => void): void => {
+  if (stream.closed || stream.destroyed) work();
+  else stream.once('close', work);
+};
 
 /** Whoever does not read what he asked for is let go: an answer is not kept for ever. */
 const bound = (response: ServerResponse): void => {
@@ -80,10 +87,31 @@ const readBytes = async (source: AsyncIterable<Buffer>, request: IncomingMessage
         throw new BrigError('api.invalid', `read request: expected at most ${LIMITS.requestBytes} bytes, got more`);
       chunks.push(next.value);
     }
+  } catch (error) {
+    if (error instanceof BrigError) throw error;
+    throw new BrigError('api.invalid', 'read request: expected its body, got the end of its connection', {
+      cause: error,
+    });
   } finally {
     clearTimeout(timer);
   }
   return Buffer.concat(chunks);
+};
+
+/** Of lists and objects in each other: documents have some six. */
+const DEPTH = 64;
+
+/** Whether brackets nest deeper than any document's: what recurses over it would not come back. */
+const isDeep = (text: string): boolean => {
+  let [depth, isText] = [0, false];
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i];
+    if (char === '"') isText = !isText;
+    else if (isText && char === '\\') i++;
+    else if (!isText && (char === '[' || char === '{') && ++depth > DEPTH) return true;
+    else if (!isText && (char === ']' || char === '}')) depth--;
+  }
+  return false;
 };
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
@@ -100,10 +128,12 @@ export const bodyReader = (
     body: async () => {
       const all = await read();
       try {
-        return JSON.parse(UTF8.decode(all)) as unknown;
+        const text = UTF8.decode(all);
+        if (!isDeep(text)) return JSON.parse(text) as unknown;
       } catch {
         throw new BrigError('api.invalid', 'read request: expected JSON, got something else');
       }
+      throw new BrigError('api.invalid', `read request: expected JSON of at most ${DEPTH} levels, got more`);
     },
   };
 };

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { isWanted, type AuditFilter, type AuditLog } from '../acl/audit-log.ts';
 import { renderLine, type AuditEntry } from '../acl/chain.ts';
+import { onClosed } from './answer.ts';
 
 /** What somebody asks of the audit log. */
 export interface AuditQuery extends AuditFilter {
@@ -71,7 +72,7 @@ export const sendAuditLog = async (
   let isGone = false;
   const stop = log.follow(() => came.ring());
   response.on('drain', () => drained.ring());
-  response.once('close', () => {
+  onClosed(response, () => {
     isGone = true;
     came.ring();
     drained.ring();

@@ -28,6 +28,7 @@ export const httpStatus = (body: ErrorBody): number => {
     case 'usage.invalid':
     case 'api.invalid':
     case 'acl.invalid':
+    case 'image.invalid':
       return 400;
     case 'host.denied':
       return 403;
@@ -51,6 +52,7 @@ export const httpStatus = (body: ErrorBody): number => {
     case 'key.exists':
     case 'secret.locked':
     case 'console.taken':
+    case 'saga.cancelled':
       return 409;
     case 'api.changed':
       return 412;

@@ -8,7 +8,7 @@ import { escapeControls } from '../base/units.ts';
 import type { Request } from '../engine/request.ts';
 import { parseWith } from '../spec/document.ts';
 import { Admittance } from './admittance.ts';
-import { bodyReader, lineWriter, sendError, sendText } from './answer.ts';
+import { bodyReader, lineWriter, onClosed, sendError, sendText } from './answer.ts';
 import { entryOf, type Note } from './ledger.ts';
 import type { ApiOptions } from './options.ts';
 import { httpStatus, PREFIX, type Line } from './protocol.ts';
@@ -139,8 +139,7 @@ export class Api<Seen> {
       await this.#through(passage, () => this.#run(passage));
     } finally {
       // Who goes away has what he began under way still, and who stays has what he is sent.
-      if (came.response.closed) end();
-      else came.response.once('close', end);
+      onClosed(came.response, end);
     }
   }
 
@@ -280,8 +279,7 @@ export class Api<Seen> {
     // There is no answer to write to: what goes on is the socket's.
     const came = { request, response: undefined as never, who, body: request };
     const [passage, end] = await this.#begin(came);
-    if (socket.closed) end();
-    else socket.once('close', end);
+    onClosed(socket, end);
     const { route, call } = passage;
     await this.#through(passage, async () => {
       const protocol = String(request.headers.upgrade).toLowerCase();

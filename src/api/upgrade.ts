@@ -13,12 +13,24 @@ export const switchTo = (protocol: string, headers: Readonly<Record<string, stri
   return `HTTP/1.1 101 Switching Protocols\r\n${lines.map(([key, value]) => `${key}: ${value}\r\n`).join('')}\r\n`;
 };
 
+/** Who does not close his side of what was refused is let go. */
+const LINGER_MS = 500;
+
+/** Says why, and is rid of it. */
+export const endRefused = (socket: Duplex, text: string): void => {
+  socket.end(text);
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  socket.once('close', () => clearTimeout(timer));
+  // What he still sends goes nowhere.
+  socket.resume();
+};
+
 /** The answer to an upgrade that does not come about. */
 export const refuseUpgrade = (socket: Duplex, error: unknown): void => {
   const body = toErrorBody(error);
   const text = JSON.stringify({ error: body });
   const head = `HTTP/1.1 ${httpStatus(body)} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}`;
-  socket.end(`${head}\r\nconnection: close\r\n\r\n${text}`);
+  endRefused(socket, `${head}\r\nconnection: close\r\n\r\n${text}`);
 };
 
 const errorOf = async (response: IncomingMessage): Promise<Error> => {

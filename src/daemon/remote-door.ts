@@ -7,6 +7,7 @@ import { StartUnknown } from '../acl/authenticator.ts';
 import type { Principal } from '../acl/principal.ts';
 import { START_HEADER, unauthenticated, type Head } from '../acl/signatures.ts';
 import { signedBody } from '../api/body.ts';
+import { endRefused } from '../api/upgrade.ts';
 import { BrigError, toErrorBody } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { bind } from '../io/listen.ts';
@@ -220,7 +221,7 @@ export class RemoteDoor {
     } catch (error) {
       const { status, headers, text } = refusalOf(error);
       const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-      socket.end(`HTTP/1.1 ${status} Refused\r\n${lines.join('')}\r\n${text}`);
+      endRefused(socket, `HTTP/1.1 ${status} Refused\r\n${lines.join('')}\r\n${text}`);
       return;
     }
     this.#o.inside.upgrade(request, socket, head, caller);

@@ -174,7 +174,10 @@ export class Access {
     return { principal: parsePrincipal(principal), role: parseRole(role), object: parseObject(object) };
   }
 
-  /** True: it is a new rule. Errors: acl.invalid; vm.unknown, network.unknown; acl.denied for more than the granter has. */
+  /**
+   * True: it is a new rule, or root's own now. What its granter may not do is refused before anybody is looked up.
+   * Errors: acl.invalid; vm.unknown, network.unknown; acl.denied for more than the granter has.
+   */
   async grant(who: Principal, asked: Asked): Promise<{ readonly changed: boolean }> {
     const rule = this.#parse(asked);
     // Who may not hand it on learns of no user and no key whether it is here.
@@ -218,7 +221,7 @@ export class Access {
     if (!object.startsWith('network:') || name === '*') return;
     const view = this.decide(who, 'view', { kind: 'network', name });
     if (!view.allow || !this.#find(object))
-      throw new BrigError('network.unknown', `find ${name}: no such network`, { cause: view });
+      throw new BrigError('network.unknown', `find network ${name}: no such network`, { cause: view });
   }
 
   /** Takes a rule back, and what was handed on by it. Errors: acl.invalid, acl.denied. */
@@ -269,7 +272,7 @@ export class Access {
     if (who.subjects.includes(principal)) this.#refuseUnknown(who, object);
     else this.#checkAdmin(who, object, 'test');
     const target = this.#find(object) ?? NODE;
-    const whom = this.principal(principal);
+    const whom = principal === who.id ? who : this.principal(principal);
     return { ...this.decide(whom, verb, target), verbs: verbsOf(rightsOf(this.#compiled, whom, target)) };
   }
 

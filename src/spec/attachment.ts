@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { parseWith } from './document.ts';
-import { expected, labels, mac, name } from './fields.ts';
+import { expected, labels, mac, owner } from './fields.ts';
 
 export const attachment = z.strictObject({
   /** A vnet jail that somebody else made, by its name; on Linux a network namespace. */
@@ -15,7 +15,7 @@ export const attachment = z.strictObject({
     .max(16)
     .default([]),
   mac: mac.optional(),
-  owner: name.optional(),
+  owner: owner.optional(),
   labels,
   /** The network's router is the jail's default route. */
   gateway: z.boolean().default(false),

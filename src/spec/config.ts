@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { parseText, parseWith } from './document.ts';
-import { NAME } from './fields.ts';
+import { NAME, OWNER } from './fields.ts';
 import { bytes } from './vm.ts';
 
 const path = z.string().regex(/^\/[A-Za-z0-9._/-]+$/, { error: 'expected an absolute path of [A-Za-z0-9._/-]' });
@@ -21,7 +21,7 @@ const config = z.strictObject({
   /** What an owner's VMs may have together, whether they run or not; `*` is for every other owner. Units: bytes. */
   quotas: z
     .record(
-      z.string().regex(/^(\*|[a-z0-9][a-z0-9-]{0,30})$/, { error: 'expected an owner, or *' }),
+      z.string().refine((text) => text === '*' || OWNER.test(text), { error: 'expected an owner, or *' }),
       z.strictObject({
         vms: z.int().min(0).max(10_000).optional(),
         cpus: z.int().min(0).max(100_000).optional(),

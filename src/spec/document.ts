@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { parseDocument, stringify } from 'yaml';
-import { BrigError, type ErrorCode } from '../base/errors.ts';
+import { isScalar, LineCounter, parseDocument, stringify, visit, type Document } from 'yaml';
+import { BrigError, messageOf, type ErrorCode } from '../base/errors.ts';
 import { escapeControls } from '../base/units.ts';
 
 /** One thing wrong with a document: where, what was expected, what came. */
@@ -15,21 +15,70 @@ export interface Problem {
  * Errors: spec.invalid with line and column of the first syntax error; duplicate keys are errors.
  */
 export const parseText = (text: string, source: string): unknown => {
-  const document = parseDocument(text, { uniqueKeys: true, prettyErrors: true });
-  const [error] = document.errors;
-  if (error) {
-    const at = error.linePos ? `line ${error.linePos[0].line} column ${error.linePos[0].col}: ` : '';
-    const reason = error.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '') ?? 'not YAML';
-    throw new BrigError('spec.invalid', `parse ${source}: ${at}${escapeControls(reason)}`, {
+  const invalid = (reason: string): BrigError =>
+    new BrigError('spec.invalid', `parse ${source}: ${escapeControls(reason)}`, {
       hint: 'a document is YAML or JSON; see brig.yaml(5)',
     });
+  try {
+    const lines = new LineCounter();
+    // Neither of what they do by themselves is linear: to look for keys that come twice, and to quote the text.
+    const document = parseDocument(text, {
+      ...{ uniqueKeys: false, prettyErrors: false },
+      logLevel: 'error',
+      lineCounter: lines,
+    });
+    const wrong = document.errors[0] ?? twiceIn(document);
+    if (wrong) {
+      const { line, col } = lines.linePos(wrong.pos[0]);
+      throw invalid(`line ${line} column ${col}: ${wrong.message.split('\n')[0] ?? 'not YAML'}`);
+    }
+    // 50 aliases are more than any document needs and less than an expansion bomb.
+    const value = document.toJS({ maxAliasCount: 50 }) as unknown;
+    if (isRound(value)) throw invalid('expected nothing within itself, got an alias of what it is in');
+    return value;
+  } catch (error) {
+    // Of the parser, which recurses: too many levels, or aliases.
+    throw error instanceof BrigError ? error : invalid(messageOf(error));
   }
-  // 50 aliases are more than any document needs and less than an expansion bomb.
-  return document.toJS({ maxAliasCount: 50 });
+};
+
+/** A key that its map has already. */
+const twiceIn = (
+  document: Document,
+): { readonly pos: readonly [number, number]; readonly message: string } | undefined => {
+  let found: number | undefined;
+  visit(document, {
+    Map: (_, { items }) => {
+      const keys = new Set<unknown>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        if (keys.has(key.value)) {
+          found = key.range?.[0] ?? 0;
+          return visit.BREAK;
+        }
+        keys.add(key.value);
+      }
+      return undefined;
+    },
+  });
+  return found === undefined ? undefined : { pos: [found, found], message: 'Map keys must be unique' };
+};
+
+/** Whether there is no end to what it holds. */
+const isRound = (value: unknown): boolean => {
+  try {
+    JSON.stringify(value);
+    return false;
+  } catch {
+    return true;
+  }
 };
 
 /** Plain YAML that small readers understand: no aliases, no folded lines. */
 export const renderYaml = (value: unknown): string => stringify(value, { aliasDuplicateObjects: false, lineWidth: 0 });
+
+/** Told of one document: who mends so many asks again. */
+const PROBLEMS = 100;
 
 /** `value` checked against a schema: all problems at once. Errors: `code` with `details.problems`. */
 export const parseWith = <S extends z.ZodType>(
@@ -40,11 +89,12 @@ export const parseWith = <S extends z.ZodType>(
 ): z.output<S> => {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const problems = result.error.issues.flatMap((issue) => toProblems(issue, value));
-  const lines = problems.map((p) => `  ${p.path}: expected ${p.expected}, got ${p.got}`);
+  const all = result.error.issues.flatMap((issue) => toProblems(issue, value));
+  const problems = all.slice(0, PROBLEMS);
+  const lines = problems.map((p) => `  ${escapeControls(`${p.path}: expected ${p.expected}, got ${p.got}`)}`);
   throw new BrigError(
     code,
-    `check ${source}: ${problems.length} problem${problems.length === 1 ? '' : 's'}\n${lines.join('\n')}`,
+    `check ${source}: ${all.length} problem${all.length === 1 ? '' : 's'}\n${lines.join('\n')}`,
     {
       details: { problems },
     },
@@ -117,6 +167,7 @@ const at = (root: unknown, path: readonly PropertyKey[]): unknown =>
 
 const render = (value: unknown): string => {
   if (value === undefined) return 'nothing';
-  const text = JSON.stringify(value);
+  const text = JSON.stringify(value) as string | undefined;
+  if (text === undefined) return `a ${typeof value}`;
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 };

@@ -10,6 +10,13 @@ export const name = z
   .string(expected('a name'))
   .regex(NAME, expected('a name of [a-z0-9-], at most 31 characters, not starting with -'));
 
+/** A user of the host, as most systems name them; documents of before may have one that begins with a digit. */
+export const OWNER = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/;
+
+export const owner = z
+  .string(expected('the name of a user'))
+  .regex(OWNER, expected('the name of a user: [A-Za-z0-9_.-], at most 32 characters, not starting with . or -'));
+
 export const count = (least: number, most: number) =>
   z
     .int(expected(`a whole number from ${least} to ${most}`))

@@ -6,7 +6,7 @@ import { schedule } from './snapshot.ts';
 import { addressing, cloudInit, isIpv6 } from './cloud-init.ts';
 import { parseText, parseWith } from './document.ts';
 import { filtering } from './filtering.ts';
-import { count, expected, labels, name, mac } from './fields.ts';
+import { count, expected, labels, name, mac, owner } from './fields.ts';
 
 /** `2G` or a number of bytes; comes out in bytes. */
 export const bytes = (leastBytes: number, what: string) =>
@@ -198,7 +198,7 @@ const vm = z.strictObject({
   /** How many hourly, daily and weekly snapshots brigd makes and keeps. */
   snapshots: schedule.optional(),
   /** Whose quota its disks count for. */
-  owner: name.optional(),
+  owner: owner.optional(),
   autostart: z.boolean().default(false),
   boot: boot.prefault({}),
   labels,

@@ -33,9 +33,11 @@ export class Grants {
     return count > 0;
   }
 
-  /** False: it was there. */
+  /** False: it was there. What root says, too, is root's: it stays when whoever handed it on loses it. */
   add({ principal, role, object, by, createdMs }: GrantRow): boolean {
-    const text = 'insert or ignore into grants (principal, role, object, by, created_ms) values (?, ?, ?, ?, ?)';
+    const text = `insert into grants (principal, role, object, by, created_ms) values (?, ?, ?, ?, ?)
+      on conflict (principal, object, role) do update set by = excluded.by, created_ms = excluded.created_ms
+      where excluded.by = 'root' and grants.by <> 'root'`;
     return this.#run(text, principal, role, object, by, createdMs);
   }
 

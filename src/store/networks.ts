@@ -180,7 +180,7 @@ export class Networks {
 
   /**
    * Addresses for one NIC: one of each family that the network has, or those it asks for.
-   * Errors: net.exhausted; net.taken with whose it is; net.invalid for an address that no guest may have.
+   * Errors: net.exhausted; net.taken; net.invalid for an address that no guest may have.
    */
   lease(wants: Wants, nowMs: number): void {
     const ipam = this.ipam(wants.network);
@@ -237,12 +237,13 @@ export class Networks {
 
   #insert(ipam: Ipam, wants: Wants, block: Subnet, kind: LeaseKind, nowMs: number): void {
     const { network, holder, index } = wants;
-    const other = this.#sql('select holder from addresses where network = ? and block = ?').get(network, toBlob(block));
-    if (other)
+    const isTaken = this.#sql('select 1 from addresses where network = ? and block = ?').get(network, toBlob(block));
+    // Whose it is, is for those to know who may see it.
+    if (isTaken)
       throw new BrigError(
         'net.taken',
-        `nic ${index} of ${holder}: ${renderSubnet(block)} of network ${network} is leased to ${String(other.holder)}`,
-        { retry: 'operator' },
+        `nic ${index} of ${holder}: ${renderSubnet(block)} of network ${network} is leased already`,
+        { retry: 'operator', hint: `brig network leases ${network}` },
       );
     this.#sql('insert into addresses values (?, ?, ?, ?, ?, ?, ?, ?)').run(
       ...[network, toBlob(block), block.prefix, holder, index, kind, this.#epoch, nowMs],

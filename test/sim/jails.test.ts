@@ -77,7 +77,7 @@ describe('a jail on a network', () => {
       ['nope', {}, /expected a running jail with a vnet of its own, got no such jail/],
       ['plain', {}, /got one in the host's network/],
       ['brig-web01', {}, /expected a jail that is not of brig/],
-      ['two', { addresses: ['10.77.0.9/24'] }, /10.77.0.9\/32 of network lan is leased to jail\/db/],
+      ['two', { addresses: ['10.77.0.9/24'] }, /10.77.0.9\/32 of network lan is leased already/],
       ['two', { addresses: ['10.78.0.9/24'] }, /10\.78\.0\.9/],
       ['two', { mac: '58:9c:fc:00:00:01' }, /is a NIC of jail\/db/],
       ['two', { colour: 'red' }, /colour/],

@@ -89,7 +89,7 @@ describe('a network', () => {
     expect(await addressOf('db')).toBe('10.77.0.100/24');
     expect(await addressOf('c', asks('10.77.0.5'))).toBe('10.77.0.5/24');
     await expect(addressOf('d', asks('10.77.0.5'))).rejects.toThrow(
-      'create d: nic 0 of d: 10.77.0.5/32 of network lan is leased to c',
+      'create d: nic 0 of d: 10.77.0.5/32 of network lan is leased already',
     );
     await expect(addressOf('d', asks('10.77.0.100'))).rejects.toThrow('10.77.0.100/24 is reserved on network lan');
     await expect(addressOf('d', asks('10.77.0.1'))).rejects.toThrow('got 10.77.0.1: it is the gateway');

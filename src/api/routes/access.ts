@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { NODE } from '../../acl/policy.ts';
 import { BrigError } from '../../base/errors.ts';
 import type { Asked } from '../../engine/access.ts';
+import { onClosed } from '../answer.ts';
 import type { ApiOptions } from '../options.ts';
 import type { Call, Route } from '../route.ts';
 import { listKeys, putKey, revokeKey } from '../keys.ts';
@@ -47,7 +48,7 @@ export const auditRoutes = <Seen>({ access, ledger, sessions }: ApiOptions<Seen>
           (now) => access.can(now, 'admin', NODE) === isAdmin,
           () => response.destroy(),
         );
-        response.once('close', over);
+        onClosed(response, over);
         const asked = { ...filter, after, limit, isFollowing: follow };
         await sendAuditLog(ledger, asked, response, ({ who }) => isAdmin || who === caller.id);
       },

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import { z } from 'zod';
 import { LIMITS } from '../../base/limits.ts';
 import { attachConsole, sendHistory } from '../console.ts';
+import { onClosed } from '../answer.ts';
 import type { ApiOptions } from '../options.ts';
 import { UPGRADE } from '../protocol.ts';
 import type { Call, Route } from '../route.ts';
@@ -18,8 +19,8 @@ export const consoleRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
   const watch = (call: Call, socket: Duplex): void => {
     const could = mayWrite(call);
     const still = (now: Call['who']): boolean => access.canSeeVm(now, nameOf(call)) && (!could || mayWrite(call, now));
-    socket.once(
-      'close',
+    onClosed(
+      socket,
       sessions.add(call.who, still, () => socket.destroy()),
     );
   };

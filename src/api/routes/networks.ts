@@ -13,6 +13,9 @@ const bodyOf = async (call: Call): Promise<object> => {
   return typeof body === 'object' && body !== null ? body : {};
 };
 
+/** What a document that nobody has checked calls itself. */
+const namedBy = (body: { readonly name?: unknown }): string => (typeof body.name === 'string' ? body.name : '');
+
 /** Without what its caller may not know: others' VMs, and what is on the host. */
 const forCaller = <V extends NetworkView>(access: Access, who: Principal, view: V): V =>
   access.can(who, 'view', NODE)
@@ -43,7 +46,7 @@ export const networkRoutes = <Seen>({ engine, access, findNetwork }: ApiOptions<
       // Interfaces, addresses and routes of the host are in it; `network` on the node puts VMs on those that are there.
       ...{ needs: { verb: 'admin', on: 'node' }, body: 'NetworkDocument' },
       run: {
-        holder: async (call) => `network/${String(((await bodyOf(call)) as { name?: unknown }).name)}`,
+        holder: async (call) => `network/${namedBy(await bodyOf(call))}`,
         change: async (call, request) => networks.create(await call.body(), request),
       },
     },

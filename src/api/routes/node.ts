@@ -1,9 +1,10 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { z } from 'zod';
 import { NODE } from '../../acl/policy.ts';
 import type { Principal } from '../../acl/principal.ts';
 import { LIMITS } from '../../base/limits.ts';
 import type { EventRow } from '../../store/rows.ts';
-import { drained, lineWriter } from '../answer.ts';
+import { drained, lineWriter, onClosed } from '../answer.ts';
 import type { ApiOptions } from '../options.ts';
 import type { Line } from '../protocol.ts';
 import type { Call, Need, Route } from '../route.ts';
@@ -34,7 +35,7 @@ export const nodeRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
     },
     {
       ...{ method: 'GET', path: '/events', summary: 'what happened, oldest first: lines, or server-sent events' },
-      ...{ needs: { within: 'view of each VM' }, answer: 'EventRow[]' },
+      ...{ needs: { within: 'view of each VM' }, answer: 'EventRow[]', cost: 10 },
       media: ['application/x-ndjson', 'text/event-stream'],
       query: z.strictObject({ after: whole.optional(), vm: text.optional(), follow: flag.optional() }),
       run: { raw: (call) => sendEvents(o, call) },
@@ -175,8 +176,14 @@ const sendEvents = async <Seen>(o: ApiOptions<Seen>, call: Call): Promise<void> 
   const lines = lineWriter(response, isStream ? 'text/event-stream' : undefined);
   const may = hearing(o, who);
   const write = (event: EventRow): void => {
+    if (!may(event)) return;
     const text = JSON.stringify(event);
-    if (may(event)) lines.send(isStream ? sentEvent(event, text) : `${text}\n`);
+    lines.send(
+      isStream
+        ? sentEvent(event, text)
+        : `${text}
+`,
+    );
   };
   lines.begin();
   let after = cursorOf(call);
@@ -184,6 +191,8 @@ const sendEvents = async <Seen>(o: ApiOptions<Seen>, call: Call): Promise<void> 
     for (const event of page) write(event);
     after = page.at(-1)?.seq ?? after;
     await drained(response);
+    // Others have their turn between two pages.
+    await nextTurn();
     if (response.destroyed) return;
   }
   if (!follow) return void response.end();
@@ -195,9 +204,8 @@ const sendEvents = async <Seen>(o: ApiOptions<Seen>, call: Call): Promise<void> 
     ({ subjects }) => subjects.join() === who.subjects.join(),
     () => response.destroy(),
   );
-  response.on('close', () => {
+  onClosed(response, () => {
     stop();
     over();
   });
-  if (response.destroyed) stop();
 };

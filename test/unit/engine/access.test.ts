@@ -83,7 +83,7 @@ test('a network that somebody may not view is none for him', async () => {
       return (error as Error).message.replace(name, 'NET');
     }
   });
-  expect(answers).toEqual(['find NET: no such network', 'find NET: no such network']);
+  expect(answers).toEqual(['find network NET: no such network', 'find network NET: no such network']);
   await expect(access.grant(ROOT, rule('user:bob', 'view', 'network:hidden'))).resolves.toEqual({ changed: true });
 });
 
