@@ -10,7 +10,10 @@ interface Asked {
 
 const send = (socketPath: string, { method, path, body, headers }: Asked): Promise<{ status: number; text: string }> =>
   new Promise((resolve) => {
-    const sent = request({ socketPath, method, path, headers: { host: 'brigd', ...headers }, agent: false });
+    const text = body === undefined ? '' : JSON.stringify(body);
+    // Node says it for no DELETE: its body would be the next request.
+    const all = { host: 'brigd', 'content-length': String(text.length), ...headers };
+    const sent = request({ socketPath, method, path, headers: all, agent: false });
     sent.on('error', (error: NodeJS.ErrnoException) => resolve({ status: 0, text: error.code ?? error.message }));
     sent.on('response', (response) => {
       let text = '';
@@ -21,7 +24,7 @@ const send = (socketPath: string, { method, path, body, headers }: Asked): Promi
       socket.destroy();
       resolve({ status: response.statusCode ?? 0, text: JSON.stringify(response.headers) });
     });
-    sent.end(body === undefined ? undefined : JSON.stringify(body));
+    sent.end(text);
   });
 
 const chunks: Buffer[] = [];

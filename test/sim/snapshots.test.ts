@@ -238,7 +238,7 @@ test('a quota holds for all VMs of an owner, at once too, and for nobody else', 
   const ends = await Promise.allSettled(['web01', 'web02', 'web03'].map((name) => create(name, 'alice')));
   expect(ends.map(({ status }) => status).sort()).toEqual(['fulfilled', 'fulfilled', 'rejected']);
   await expect(create('web04', 'alice')).rejects.toThrow(
-    /create web04: blocked: expected at most 200M of disks for alice, got 288M with this/,
+    /create web04: blocked: expected at most 200M of disks for alice, got 288M of disks with this/,
   );
   const grown = await Promise.allSettled(
     (await world.engine.list()).map(({ name }) => snapshots().resize(name, 0, 104 * MIB, operator)),
