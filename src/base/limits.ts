@@ -125,6 +125,8 @@ export const LIMITS = {
   /** Answers kept for each who may ask again with the same Idempotency-Key. */
   answersKept: 1_000,
   answersKeptMs: 86_400_000,
+  /** Less room than this for the audit log is told: some days of busy tenants. */
+  auditRoomBytes: 2 ** 30,
   /** A listing in pieces. */
   pageMost: 10_000,
   /** Groups and users of this host are looked up again after this time, or when their files change. */

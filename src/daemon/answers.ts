@@ -91,7 +91,8 @@ const statedBy = async <Seen>({ access }: Parts<Seen>, call: Call): Promise<unkn
   const { name: vm, set, cloudInit, labels } = parseFromTemplate(await call.body(), 'request');
   const document = renderTemplate(template, vm, new Map(Object.entries(set)));
   const both = { ...(document.cloudInit ?? {}), ...(cloudInit ?? {}) };
-  const all = { ...((document.labels as object | undefined) ?? {}), ...labels };
+  // What a template says of itself counts for rules, too.
+  const all = { ...labels, ...((document.labels as object | undefined) ?? {}) };
   return { ...document, labels: all, ...(document.cloudInit || cloudInit ? { cloudInit: both } : {}) };
 };
 

@@ -15,8 +15,10 @@ import type { Reconciler } from '../engine/reconcile.ts';
 import { trustIn } from '../image/trusting.ts';
 import { realHost } from '../io/host.ts';
 import type { Layout } from '../platform/layout.ts';
+import type { Finding } from '../platform/platform.ts';
 import { Accounts } from './accounts.ts';
 import { answersOf, type Parts } from './answers.ts';
+import { auditFinding } from './audit-finding.ts';
 import type { DoorApi } from './door.ts';
 import { Doors } from './doors.ts';
 import { figuresOf } from './figures.ts';
@@ -100,6 +102,17 @@ const remoteDoorOf = async <Seen>(
   });
 };
 
+/** The host's fitness, and that of what requests come in by. */
+const doctor = async <Seen>(
+  ofHost: () => Promise<readonly Finding[]>,
+  { places, host }: FrontOptions<Seen>,
+  remote: RemoteDoor | undefined,
+): Promise<Finding[]> => [
+  ...(await ofHost()),
+  await auditFinding(places.auditDir),
+  ...(remote ? [remote.finding(host.now())] : []),
+];
+
 /** Everything between a socket and the engine: who calls, what he may, what he is answered. */
 export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front> => {
   const { engine, store, events, host, platform, places } = options;
@@ -109,6 +122,7 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
     ...{ store, events, now: () => host.now(), isKnown: knows(accounts, keys) },
     hasNetwork: (name) => engine.networks.names().includes(name),
     groupsOf: (user) => accounts.groupsOf(user),
+    keyPrincipal: (id) => keys.principal(id, 'elsewhere'),
   });
   access.open();
   const sessions = new Sessions(({ id, from }) =>
@@ -127,7 +141,7 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
     ...{ bases: platform.bases, trust: trustIn(places.keysDir), settle: () => doors.sync() },
     ...{ screens: terminals.screens, consoleSocket: (...asked) => terminals.consoleSocket(...asked) },
     ...{ counters, figures: figuresOf(store, places.store, options.config.stateDir) },
-    doctor: async () => [...(await answers.doctor()), ...(remote ? [remote.finding(host.now())] : [])],
+    doctor: () => doctor(answers.doctor, options, remote),
   });
   const doors = new Doors({
     ...{ api, layout: places, accounts, onChange: review },

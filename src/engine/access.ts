@@ -31,6 +31,8 @@ export interface AccessOptions {
   readonly hasNetwork: (name: string) => boolean;
   /** Whose rights count beside a user's own: `group:ops`. */
   readonly groupsOf: (user: string) => readonly string[];
+  /** A key that counts, with whose rights it has beside its own. */
+  readonly keyPrincipal?: (id: string) => Principal | undefined;
   /** Whether somebody could be this principal; a typo gives nobody anything. */
   readonly isKnown: (principal: string) => Promise<boolean>;
 }
@@ -276,10 +278,10 @@ export class Access {
     return { ...this.decide(whom, verb, target), verbs: verbsOf(rightsOf(this.#compiled, whom, target)) };
   }
 
-  /** A principal of a name, as it would call from here. A key's is made where keys are known. */
+  /** A principal of a name, as it would call from here; a key as from elsewhere. */
   principal(id: string): Principal {
     const user = id.startsWith('user:') ? id.slice('user:'.length) : undefined;
-    if (user === undefined) return { id, isRoot: false, subjects: [id], from: 'unix' };
+    if (user === undefined) return this.#o.keyPrincipal?.(id) ?? { id, isRoot: false, subjects: [id], from: 'unix' };
     return { id, isRoot: false, subjects: [id, ...this.#o.groupsOf(user)], owner: user, from: 'unix' };
   }
 }
