@@ -15,5 +15,5 @@ export const times = <Ts>(numRuns: number): fc.Parameters<Ts> => {
       cause: details.errorInstance,
     });
   };
-  return { numRuns, ...seed, ...path, reporter: report };
+  return { numRuns, ...seed, ...path, plugins: [() => ({ onAllRunsComplete: report })] };
 };
