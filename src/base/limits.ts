@@ -127,6 +127,8 @@ export const LIMITS = {
   answersKeptMs: 86_400_000,
   /** Less room than this for the audit log is told: some days of busy tenants. */
   auditRoomBytes: 2 ** 30,
+  /** Of what is said in one session of a console, where it is recorded. */
+  recordingBytes: 2 ** 26,
   /** A listing in pieces. */
   pageMost: 10_000,
   /** Groups and users of this host are looked up again after this time, or when their files change. */

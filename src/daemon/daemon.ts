@@ -15,6 +15,7 @@ import { Schedule } from '../engine/schedule.ts';
 import { Keeper } from '../engine/keeper.ts';
 import { ImageStore } from '../image/image-store.ts';
 import { BoundedLog } from '../io/bounded-log.ts';
+import { recordingIn } from '../io/recording.ts';
 import { layout, type Layout } from '../platform/layout.ts';
 import type { Finding, Platform } from '../platform/platform.ts';
 import type { Config } from '../spec/config.ts';
@@ -145,6 +146,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
     const onSession = recorder(book.log, () => host.now(), 'console');
     const consoles = new Consoles({
       ...{ host, paths: places.vm, history, replayBytes: LIMITS.consoleReplayBytes, onSession },
+      record: config.consoles.record ? recordingIn(places.recordingsDir, () => host.now()) : undefined,
     });
     const unlisten = [followConsoles(events, consoles), logEvents(events, log)];
     const reconciler = new Reconciler({ host, platform, engine, store, events, policy: config.reconcile, parallel });

@@ -64,6 +64,13 @@ export interface Attachment {
   close(): void;
 }
 
+/** What is said in a session, where the host's policy keeps it. */
+export interface Recorder {
+  /** What its client was given, or typed. */
+  said(by: 'guest' | 'client', chunk: Buffer): void;
+  end(): void;
+}
+
 /** Told of sessions: they begin, become the writer's, end. */
 export type OnSession = (change: 'begin' | 'writes' | 'end', session: SessionView) => void;
 
@@ -72,6 +79,7 @@ interface Session {
   readonly ask: Ask;
   readonly reader: Reader;
   readonly sinceMs: number;
+  recorder: Recorder | undefined;
   bytesIn: number;
   bytesOut: number;
   /** What he was too slow for. */
@@ -86,6 +94,7 @@ interface ConsoleOptions {
   readonly replayBytes: number;
   readonly newId: () => number;
   readonly onSession: OnSession;
+  readonly record: (session: SessionView) => Recorder | undefined;
 }
 
 /** What brig says itself on a console: to one reader, never to the guest. */
@@ -151,6 +160,7 @@ export class SerialConsole {
       session.skipped += chunk.length;
     else {
       session.bytesOut += chunk.length;
+      session.recorder?.said('guest', chunk);
       session.reader.take(chunk);
     }
   }
@@ -181,9 +191,11 @@ export class SerialConsole {
         { retry: 'later' },
       );
     const history = await this.#o.history.tail(ask.replayBytes ?? this.#o.replayBytes);
-    const session = { id: newId(), ask, reader, sinceMs: host.now(), bytesIn: 0, bytesOut: 0, skipped: 0 };
+    const counts = { bytesIn: 0, bytesOut: 0, skipped: 0 };
+    const session: Session = { id: newId(), ask, reader, sinceMs: host.now(), recorder: undefined, ...counts };
     this.#sessions.add(session);
     const note = this.#seat(session);
+    session.recorder = this.#o.record(this.#viewOf(session));
     this.#o.onSession('begin', this.#viewOf(session));
     return {
       history,
@@ -218,6 +230,7 @@ export class SerialConsole {
     }
     if (this.#writer !== session) return true;
     session.bytesIn += chunk.length;
+    session.recorder?.said('client', chunk);
     return this.#o.port.write(chunk);
   }
 
@@ -236,6 +249,7 @@ export class SerialConsole {
   #leave(session: Session): void {
     if (!this.#sessions.delete(session)) return;
     const view = this.#viewOf(session);
+    session.recorder?.end();
     if (this.#writer === session) {
       this.#writer = undefined;
       for (const other of this.#sessions)

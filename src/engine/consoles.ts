@@ -1,7 +1,7 @@
 import type { Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import { SerialConsole, type Ask, type Attachment, type History, type OnSession, type Reader } from './console.ts';
-import type { SessionView } from './console.ts';
+import type { Recorder, SessionView } from './console.ts';
 
 export interface ConsolesOptions {
   readonly host: Host;
@@ -10,6 +10,8 @@ export interface ConsolesOptions {
   /** Bytes of history that a reader gets first. */
   readonly replayBytes: number;
   readonly onSession?: OnSession;
+  /** Absent: nothing of what is said is kept but the history. */
+  readonly record?: ((session: SessionView) => Recorder) | undefined;
 }
 
 /** The serial consoles of all running VMs: read always, so that no guest waits long; kept, bounded; fanned out. */
@@ -31,9 +33,11 @@ export class Consoles {
       if (this.#open.has(vm)) return;
       const { conIn, conOut } = this.#o.paths(vm);
       const port = await this.#o.host.console(conIn, conOut);
-      const { host, history, replayBytes, onSession = () => undefined } = this.#o;
+      const { host, history, replayBytes, onSession = () => undefined, record = () => undefined } = this.#o;
       const newId = (): number => ++this.#ids;
-      const console = new SerialConsole({ vm, host, port, history: history(vm), replayBytes, newId, onSession });
+      const console = new SerialConsole({
+        ...{ vm, host, port, history: history(vm), replayBytes, newId, onSession, record },
+      });
       this.#open.set(vm, console);
       port.onClose(() => this.#open.get(vm) === console && void this.close(vm));
     });

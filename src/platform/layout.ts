@@ -29,6 +29,8 @@ export const layout = (paths: Paths) => ({
   keysDir: `${paths.stateDir}/keys`,
   /** The audit log's files. */
   auditDir: `${paths.stateDir}/audit`,
+  /** Of sessions of consoles, where the configuration keeps them. */
+  recordingsDir: `${paths.stateDir}/recordings`,
   vm: (name: string) => {
     const run = `${paths.runDir}/vms/${name}`;
     const state = `${paths.stateDir}/vms/${name}`;

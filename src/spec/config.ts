@@ -66,6 +66,8 @@ const config = z.strictObject({
     .optional(),
   /** Every request is in the audit log; with `syslog` in that of the system too. */
   auditLog: z.strictObject({ syslog: z.boolean().default(false) }).prefault({}),
+  /** Whether what is said in sessions of consoles is kept, passwords that are typed among it. */
+  consoles: z.strictObject({ record: z.boolean().default(false) }).prefault({}),
   /** Where requests from elsewhere come in; absent: nowhere. A certificate is made when none is named. */
   listen: z
     .strictObject({

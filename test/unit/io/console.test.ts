@@ -1,5 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,6 +14,7 @@ import { ConsoleSockets, type Access } from '../../../src/daemon/console-sockets
 import { Consoles } from '../../../src/engine/consoles.ts';
 import { BoundedLog } from '../../../src/io/bounded-log.ts';
 import { realHost } from '../../../src/io/host.ts';
+import { recordingIn } from '../../../src/io/recording.ts';
 
 const LOG_BYTES = 64 * 2 ** 10;
 
@@ -23,9 +24,9 @@ let server: Server;
 const children: ChildProcess[] = [];
 const sockets: Socket[] = [];
 
-const newConsoles = (): Consoles =>
+const newConsoles = (record?: ReturnType<typeof recordingIn>): Consoles =>
   new Consoles({
-    host: realHost,
+    ...{ host: realHost, record },
     paths: () => ({ conIn: join(dir, 'con.in'), conOut: join(dir, 'con.out') }),
     history: () => new BoundedLog(join(dir, 'console.log'), LOG_BYTES),
     replayBytes: 4096,
@@ -101,6 +102,31 @@ describe('a console over the API', () => {
     ann.stream.destroy();
     bob.stream.destroy();
     await until('the end of both', () => consoles.sessions().length === 0);
+  });
+
+  test('is recorded where the host says so, with what was typed, for root alone', async () => {
+    await consoles.closeAll();
+    const recordings = join(dir, 'recordings');
+    consoles = newConsoles(recordingIn(recordings, () => Date.now()));
+    await consoles.open('web');
+    const ann = await client().console('web');
+    const heard = hear(ann.stream);
+    guest('head -c 5 con.in >con.out');
+    ann.stream.write('typed');
+    await until('the echo', () => heard().includes('typed'));
+    ann.stream.destroy();
+    await until('its end', () => consoles.sessions().length === 0);
+    const [name = '', ...more] = readdirSync(recordings);
+    expect([name, more]).toEqual([expect.stringMatching(/^web-\d{4}-.*-user:ann-1\.cast$/), []]);
+    const path = join(recordings, name);
+    await until('all of it', () => readFileSync(path, 'utf8').split('\n').length === 4);
+    const [head = '', ...lines] = readFileSync(path, 'utf8').trim().split('\n');
+    expect(JSON.parse(head)).toMatchObject({ version: 2, title: 'user:ann' });
+    expect(lines.map((line) => (JSON.parse(line) as unknown[]).slice(1))).toEqual([
+      ['i', 'typed'],
+      ['o', 'typed'],
+    ]);
+    expect([statSync(path).mode & 0o777, statSync(recordings).mode & 0o777]).toEqual([0o600, 0o700]);
   });
 
   test('of a VM that does not run is refused', async () => {
