@@ -51,14 +51,15 @@ export class Admittance<Seen> {
   /** NAME:VERSION of an image. Errors: image.unknown for one that is not there, or not for this principal. */
   async imageOf(who: Principal, ref: string): Promise<string> {
     const { access, images, host } = this.#o;
-    const unknown = (cause?: unknown): BrigError =>
-      new BrigError('image.unknown', `find image ${ref}: no such image`, { cause });
+    // The same of one that is not there as of one that is not for him, in his log too.
+    const asked = access.decide(who, 'view', { kind: 'image', name: ref });
+    const cause = asked.allow ? undefined : asked;
+    const unknown = (): BrigError => new BrigError('image.unknown', `find image ${ref}: no such image`, { cause });
     const signed = await images.show(host, ref).catch((error: unknown) => {
       throw error instanceof BrigError && /^image\./.test(error.code) ? unknown() : error;
     });
     const name = `${signed.manifest.name}:${signed.manifest.version}`;
-    const decision = access.decide(who, 'view', { kind: 'image', name });
-    if (!decision.allow) throw unknown(decision);
+    if (!access.decide(who, 'view', { kind: 'image', name }).allow) throw unknown();
     return name;
   }
 }

@@ -37,12 +37,12 @@ export class Throttle {
     if (this.#shares.size > LIMITS.principalsKnown) this.#forget();
     const share = this.#share(id);
     if (share.open + cost > LIMITS.requestsAtOnce)
-      throw busy(id, `at most ${LIMITS.requestsAtOnce} requests at once`, 'one more');
+      throw await late(id, `at most ${LIMITS.requestsAtOnce} requests at once`, 'one more');
     share.tokens -= cost;
     const waitMs = share.tokens >= 0 ? 0 : (-share.tokens / LIMITS.requestsPerSecond) * 1000;
     if (waitMs > LIMITS.requestWaitMs) {
       share.tokens += cost;
-      throw busy(id, `at most ${LIMITS.requestsPerSecond} requests a second`, 'more');
+      throw await late(id, `at most ${LIMITS.requestsPerSecond} requests a second`, 'more');
     }
     share.open += cost;
     if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
@@ -59,8 +59,11 @@ export class Throttle {
   }
 }
 
-const busy = (id: string, expected: string, got: string): BrigError =>
-  new BrigError('api.busy', `answer ${id}: expected ${expected}, got ${got}`, {
+/** A refusal that comes at once would be the next request at once. */
+const late = async (id: string, expected: string, got: string): Promise<BrigError> => {
+  await new Promise((resolve) => setTimeout(resolve, LIMITS.requestRefusedMs).unref());
+  return new BrigError('api.busy', `answer ${id}: expected ${expected}, got ${got}`, {
     retry: 'later',
     hint: 'come again in a second',
   });
+};

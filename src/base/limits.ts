@@ -118,6 +118,12 @@ export const LIMITS = {
   /** Refusals of one principal or peer are written down one by one, but no more often than this. */
   refusedToldMs: 10_000,
   refusedKnown: 1_000,
+  /** ... after so long: who is refused holds his connection meanwhile, and sends no more. */
+  requestRefusedMs: 1_000,
+  /** Of one connection without an answer: clients send one after the other. */
+  requestsPipelined: 2,
+  /** A user whose clients send more is not heard for so long. */
+  deafMs: 2_000,
   /** Connections of one user's socket at once. */
   connectionsPerUser: 256,
   /** Principals whose rate is remembered. */

@@ -28,6 +28,20 @@ export const SERVER = {
   connectionsCheckingInterval: LIMITS.headersCheckMs,
 } as const;
 
+/** Of this process: two who are hung up on at once must not leave it at none. */
+const STACK_LIMIT = Error.stackTraceLimit;
+
+/**
+ * Hangs up on everybody here. node:http makes an error for each request that it has read, hundreds in one piece, and
+ * their stacks would cost more than all the rest.
+ */
+const hangUp = (server: Server): void => {
+  Error.stackTraceLimit = 0;
+  server.closeAllConnections();
+  // Their ends are told after what is under way now.
+  setImmediate(() => (Error.stackTraceLimit = STACK_LIMIT));
+};
+
 /** Where one user's clients come in. The state directory's lock is held by then, so a socket that is there is a dead brigd's. */
 export class Door {
   readonly #o: DoorOptions;
@@ -46,7 +60,20 @@ export class Door {
 
   #serve(): Server {
     const { api, who, connections } = this.#o;
+    /** Of each connection, as long as they have no answer. */
+    const waiting = new WeakMap<Socket, number>();
+    /** Nobody sends so many by mistake: whose clients do is not heard for a while. */
+    let deafUntilMs = 0;
     const server = createServer(SERVER, (request, response) => {
+      const { socket } = request;
+      const ahead = waiting.get(socket) ?? 0;
+      if (socket.destroyed) return;
+      if (ahead >= LIMITS.requestsPipelined && connections !== undefined) {
+        deafUntilMs = performance.now() + LIMITS.deafMs;
+        return hangUp(server);
+      }
+      waiting.set(socket, ahead + 1);
+      response.once('close', () => waiting.set(socket, (waiting.get(socket) ?? 1) - 1));
       const principal = who();
       if (principal) api.handle(request, response, principal);
       else request.socket.destroy();
@@ -59,6 +86,7 @@ export class Door {
     server.on('connection', (socket) => {
       this.#inside.add(socket);
       socket.once('close', () => this.#inside.delete(socket));
+      if (performance.now() < deafUntilMs) socket.destroy();
     });
     if (connections !== undefined) server.maxConnections = connections;
     return server;

@@ -134,7 +134,8 @@ export class Access {
   checkVm(who: Principal, verb: Verb, name: string): Decision {
     const row = this.#o.store.findVm(name);
     const view = this.decide(who, 'view', row ? vmTarget(row) : { kind: 'vm', name });
-    if (!view.allow || !row) throw unknownVm(name, this.#names(who), row && view);
+    // Who reads his own log must not learn from it what he was not told.
+    if (!view.allow || !row) throw unknownVm(name, this.#names(who), view.allow ? undefined : view);
     return this.check(who, verb, vmTarget(row), `${verb} ${name}`);
   }
 

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { Client } from '../../src/api/client.ts';
 import { Stage } from '../demo/stage.ts';
+import { floodCost as tenantFlood } from './flood.ts';
 import { decideCost } from './access.ts';
 import { auditCost } from './audit.ts';
 import { auditLogCost } from './audit-log.ts';
@@ -167,6 +168,13 @@ const elsewhere = async (): Promise<void> => {
   row('... with a connection of its own for each, as brig does', fresh.signed, fresh.plain, 'ms', '');
 };
 
+const floods = async (): Promise<void> => {
+  const { alone, flooded, rootAlone, rootFlooded } = await tenantFlood(500);
+  row("a tenant's request under another's flood, against alone", flooded.p50, alone.p50, 'ms', '3x');
+  row('... at the 95th of 100', flooded.p95, alone.p95, 'ms', '3x');
+  row("root's request under that flood, against alone", rootFlooded.p50, rootAlone.p50, 'ms', '3x');
+};
+
 const main = async (): Promise<void> => {
   const stage = new Stage('bench', { accel: 'tcg' }, 'built');
   try {
@@ -192,6 +200,7 @@ const main = async (): Promise<void> => {
   row('a decision by 10,000 rules, against 100', decideCost(10_000), decideCost(100), 'us', '10 us');
   await networks();
   await elsewhere();
+  await floods();
   await thousands();
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((cells) => cells[i]?.length ?? 0))) ?? [];
   for (const cells of rows)

@@ -126,7 +126,7 @@ export const accessRoutes = <Seen>({ access, settle }: ApiOptions<Seen>): Route[
   },
   {
     ...{ method: 'POST', path: '/access/grants', summary: 'make a rule', body: 'AskedGrant', answer: 'Outcome' },
-    needs: { within: 'what the caller owns or administers, and no more than he has' },
+    ...{ needs: { within: 'what the caller owns or administers, and no more than he has' }, cost: 10 },
     run: {
       json: async (call) => {
         const outcome = await access.grant(call.who, await askedOf(call));

@@ -19,7 +19,7 @@ export const imageRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
   return [
     {
       ...{ method: 'GET', path: '/images', summary: 'the images that the caller may view', answer: 'ImageView[]' },
-      needs: { within: 'view of each image' },
+      ...{ needs: { within: 'view of each image' }, cost: 10 },
       run: {
         json: async ({ who }) =>
           (await images.list(host)).filter((view) => access.can(who, 'view', { kind: 'image', name: nameOf(view) })),

@@ -33,7 +33,7 @@ export const networkRoutes = <Seen>({ engine, access, findNetwork }: ApiOptions<
   return [
     {
       ...{ method: 'GET', path: '/networks', summary: 'the networks that the caller may view' },
-      ...{ needs: { within: 'view of each network' }, answer: 'NetworkView[]' },
+      ...{ needs: { within: 'view of each network' }, answer: 'NetworkView[]', cost: 10 },
       run: {
         json: async ({ who }) =>
           (await networks.list())
@@ -52,7 +52,7 @@ export const networkRoutes = <Seen>({ engine, access, findNetwork }: ApiOptions<
     },
     {
       ...{ method: 'GET', path: '/networks/{name}', summary: 'one network, with its document', tag },
-      ...{ needs: { verb: 'view', on: 'network' }, answer: 'NetworkDetail' },
+      ...{ needs: { verb: 'view', on: 'network' }, answer: 'NetworkDetail', cost: 10 },
       run: { json: async (call) => forCaller(access, call.who, await networks.show(nameOf(call))) },
     },
     {

@@ -1,0 +1,82 @@
+import { createServer } from 'node:net';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { signerOf } from '../../src/acl/ed25519.ts';
+import { renderPublicHalf } from '../../src/acl/keys.ts';
+import { Client } from '../../src/api/client.ts';
+import { askFingerprint, RemoteTransport } from '../../src/api/remote.ts';
+import { Target } from '../fuzz/node.ts';
+
+const seed = new Uint8Array(32).fill(8);
+let target: Target;
+let url: string;
+let elsewhere: Client;
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+
+beforeAll(async () => {
+  const port = await freePort();
+  target = await new Target({ listen: { address: '127.0.0.1', port } }).open();
+  url = `https://127.0.0.1:${port}`;
+  const proof = { fingerprint: await askFingerprint(url) };
+  elsewhere = new Client(new RemoteTransport({ url, signer: signerOf(seed), proof }));
+});
+afterAll(() => target.close());
+
+test('a key that nobody added is nobody', async () => {
+  await expect(elsewhere.whoami()).rejects.toMatchObject({ code: 'acl.denied', details: { authenticate: true } });
+});
+
+test('a key may what rules give it, and sits at a console until it is revoked', async () => {
+  const { client } = target;
+  await client.access.addKey('laptop', { public: renderPublicHalf(signerOf(seed).publicBytes) });
+  expect(await elsewhere.whoami()).toMatchObject({ id: 'key:laptop', isRoot: false, subjects: ['key:laptop'] });
+  expect(await elsewhere.list()).toEqual([]);
+  await expect(elsewhere.show('web')).rejects.toMatchObject({ code: 'vm.unknown' });
+  await client.access.grant({ principal: 'key:laptop', role: 'view,console', object: 'vm:web' });
+  expect((await elsewhere.list()).map(({ name }) => name)).toEqual(['web']);
+  await expect(elsewhere.operate('stop', 'web')).rejects.toMatchObject({ code: 'acl.denied' });
+  await expect(
+    elsewhere.access.grant({ principal: 'key:laptop', role: 'power', object: 'vm:web' }),
+  ).rejects.toMatchObject({ code: 'acl.denied' });
+  await expect(
+    elsewhere.access.addKey('other', { public: renderPublicHalf(signerOf(new Uint8Array(32).fill(9)).publicBytes) }),
+  ).rejects.toMatchObject({ code: 'acl.denied' });
+
+  const { stream } = await elsewhere.console('web');
+  let said = '';
+  stream.on('error', () => undefined).on('data', (chunk: Buffer) => (said += chunk.toString()));
+  const closed = new Promise<void>((resolve) => stream.once('close', () => resolve()));
+  stream.write('abc');
+  await expect.poll(() => said).toContain('abc');
+  const events = elsewhere.events({ follow: true })[Symbol.asyncIterator]();
+  expect((await events.next()).done).toBe(false);
+
+  await client.access.revokeKey('laptop');
+  await closed;
+  for (let next = await events.next(); next.done !== true; next = await events.next());
+  await expect(elsewhere.list()).rejects.toMatchObject({ code: 'acl.denied', details: { authenticate: true } });
+  expect((await client.show('web')).state).toBe('running');
+});
+
+test('all of it is in the audit log: who, from where, and what came of it', async () => {
+  const told: string[] = [];
+  for await (const { who, from, verb, decision } of target.client.auditLog({}))
+    told.push(`${who} ${from} ${verb} ${decision}`);
+  expect(told).toEqual(
+    expect.arrayContaining([
+      'key:laptop 127.0.0.1 GET /vms allow',
+      'key:laptop 127.0.0.1 POST /vms/{name}/stop deny',
+      'key:laptop 127.0.0.1 POST /access/grants deny',
+      'key:laptop 127.0.0.1 PUT /access/keys/{key} deny',
+      'key:laptop 127.0.0.1 GET /vms/{name}/console allow',
+      'root unix DELETE /access/keys/{key} allow',
+    ]),
+  );
+  expect((await target.client.verifyAuditLog()).ok).toBe(true);
+});
