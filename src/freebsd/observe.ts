@@ -85,6 +85,9 @@ const ask = async (host: Host, command: Command, absent?: { status: number; stde
   throw new BrigError('host.failed', `observe ${command.program}: status ${result.status}: ${result.stderr.trim()}`);
 };
 
+/** It went away since the look at the whole host. Source: jail_getid(3) */
+const NO_JAIL = { status: 1, stderr: 'not found' };
+
 const byName = <T extends { name: string }>(items: readonly T[]): ReadonlyMap<string, T> =>
   new Map(items.map((item) => [item.name, item]));
 
@@ -233,7 +236,7 @@ export const look = async (host: Host, node: Node, vm: Vm, seen: Seen, withSnaps
   const files = node.layout.vm(vm.spec.name);
   const routed = vm.place.nics.some((nic) => (nic.link?.routes.length ?? 0) > 0);
   const [inside, rules, runFiles, configFiles, diskFiles, routes, anchors] = await Promise.all([
-    alive ? ask(host, listInterfaces(jail)).then(parseInterfaces) : [],
+    alive ? ask(host, listInterfaces(jail), NO_JAIL).then(parseInterfaces) : [],
     seen.rulesets.has(vm.place.uid) ? ask(host, showRules(vm.place.uid)) : '',
     names(host, files.run),
     names(host, files.config),

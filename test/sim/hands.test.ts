@@ -39,6 +39,15 @@ const command = (line: string): Promise<string> => {
 };
 const JAIL = '/sbin/ifconfig -j brig-web01';
 
+test('a jail that goes away between two looks is gone, and no error', async () => {
+  const { host } = world.mortal;
+  const before = await world.platform.observe(host, 'run');
+  const vm = world.engine.vm('web01');
+  await world.engine.stop('web01', operator);
+  const seen = await world.platform.look(host, before, vm);
+  expect([...(seen.focus?.inside.keys() ?? [])]).toEqual([]);
+});
+
 describe('what people do by hand to a running VM is made good, and the guest runs on', () => {
   test.each([
     ['destroys its epair', ['/sbin/ifconfig epair7000a destroy'], ['epair.create', 'epair.add', 'vnet.join']],
