@@ -122,6 +122,8 @@ export const LIMITS = {
   requestRefusedMs: 1_000,
   /** Of one connection without an answer: clients send one after the other. */
   requestsPipelined: 2,
+  /** Connections above those that a user's socket takes, since it was opened: a mistake makes a few. */
+  connectionsDropped: 1_000,
   /** A user whose clients send more is not heard for so long. */
   deafMs: 2_000,
   /** Connections of one user's socket at once. */

@@ -46,6 +46,9 @@ const hangUp = (server: Server): void => {
 export class Door {
   readonly #o: DoorOptions;
   readonly #servers = new Set<Server>();
+  /** It shall be listened at. */
+  #isOpen = false;
+  #isDeaf = false;
   /** Consoles and screens among them, which are no connections of HTTP any more. */
   readonly #inside = new Set<Socket>();
 
@@ -55,23 +58,19 @@ export class Door {
 
   /** Somebody removed a socket that nobody can connect to any more. */
   get isLost(): boolean {
-    return this.#servers.size > 0 && !existsSync(this.#o.path);
+    return this.#isOpen && !this.#isDeaf && !existsSync(this.#o.path);
   }
 
   #serve(): Server {
     const { api, who, connections } = this.#o;
     /** Of each connection, as long as they have no answer. */
     const waiting = new WeakMap<Socket, number>();
-    /** Nobody sends so many by mistake: whose clients do is not heard for a while. */
-    let deafUntilMs = 0;
     const server = createServer(SERVER, (request, response) => {
       const { socket } = request;
       const ahead = waiting.get(socket) ?? 0;
       if (socket.destroyed) return;
-      if (ahead >= LIMITS.requestsPipelined && connections !== undefined) {
-        deafUntilMs = performance.now() + LIMITS.deafMs;
-        return hangUp(server);
-      }
+      // Nobody sends so many by mistake.
+      if (ahead >= LIMITS.requestsPipelined && connections !== undefined) return this.#deafen(server);
       waiting.set(socket, ahead + 1);
       response.once('close', () => waiting.set(socket, (waiting.get(socket) ?? 1) - 1));
       const principal = who();
@@ -86,15 +85,32 @@ export class Door {
     server.on('connection', (socket) => {
       this.#inside.add(socket);
       socket.once('close', () => this.#inside.delete(socket));
-      if (performance.now() < deafUntilMs) socket.destroy();
     });
-    if (connections !== undefined) server.maxConnections = connections;
+    if (connections !== undefined) {
+      server.maxConnections = connections;
+      let dropped = 0;
+      server.on('drop', () => ++dropped > LIMITS.connectionsDropped && this.#deafen(server));
+    }
     return server;
+  }
+
+  /** Nobody listens for a while: the kernel refuses who comes, at no cost of brigd's. Consoles and screens go on. */
+  #deafen(server: Server): void {
+    if (this.#isDeaf) return;
+    this.#isDeaf = true;
+    for (const each of this.#servers) each.close();
+    hangUp(server);
+    setTimeout(() => {
+      this.#isDeaf = false;
+      // Who does not come up is lost, and made anew by the next pass.
+      if (this.#isOpen) this.open().catch(() => undefined);
+    }, LIMITS.deafMs).unref();
   }
 
   /** Again when it was lost: who is inside stays. */
   async open(): Promise<void> {
     const { path, uid } = this.#o;
+    this.#isOpen = true;
     for (const each of this.#servers) each.close(() => this.#servers.delete(each));
     const server = this.#serve();
     await unlink(path).catch(() => undefined);
@@ -105,6 +121,7 @@ export class Door {
 
   /** Nobody new comes in. */
   close(): void {
+    this.#isOpen = false;
     for (const each of this.#servers) each.close();
   }
 
