@@ -187,6 +187,8 @@ export interface ConsolePort {
   /** Nothing is read any more: once its FIFO is full the guest waits. */
   pause(): void;
   resume(): void;
+  /** What was said and not read yet: the last words of a guest that is gone. */
+  rest(): Buffer;
   close(): void;
 }
 

@@ -259,6 +259,9 @@ export class SerialConsole {
   }
 
   async close(): Promise<void> {
+    // A guest's last words may still wait for their turn.
+    const rest = this.#o.port.rest();
+    if (rest.length > 0) this.#heard(rest);
     this.#pauses++;
     this.#o.port.close();
     for (const session of [...this.#sessions]) {

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { ConsolePort } from '../base/host.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
@@ -13,6 +13,23 @@ const openFifo = (path: string, access: number): number => {
 
 /** Event-driven: a file stream would hold a thread of the pool for each VM. */
 const toSocket = (fd: number, readable: boolean): Socket => new Socket({ fd, readable, writable: !readable });
+
+/** More than a pipe holds. */
+const REST_BYTES = 2 ** 20;
+
+/** What is in a FIFO now. */
+const restOf = (fd: number): Buffer => {
+  const chunks: Buffer[] = [];
+  try {
+    for (let left = REST_BYTES; left > 0; left -= chunks.at(-1)?.length ?? left) {
+      const chunk = Buffer.alloc(Math.min(left, 2 ** 16));
+      chunks.push(chunk.subarray(0, readSync(fd, chunk)));
+    }
+  } catch {
+    // EAGAIN: that was all.
+  }
+  return Buffer.concat(chunks);
+};
 
 /** Only for a VM that somebody types at: descriptors are few. One that is gone leads nowhere, as a cable that is cut. */
 const openInput = (path: string, onClose: () => void): Socket | undefined => {
@@ -47,7 +64,8 @@ const inputOf = (path: string): Pick<ConsolePort, 'write' | 'onDrain' | 'close'>
 export const openConsole = (inPath: string, outPath: string): ConsolePort => {
   try {
     // Read and write: the stream does not end between two runs of a guest that resets.
-    const output = toSocket(openFifo(outPath, constants.O_RDWR), true);
+    const fd = openFifo(outPath, constants.O_RDWR);
+    const output = toSocket(fd, true);
     output.on('error', () => output.destroy());
     const input = inputOf(inPath);
     return {
@@ -56,6 +74,13 @@ export const openConsole = (inPath: string, outPath: string): ConsolePort => {
       onClose: (listener) => void output.on('close', listener),
       pause: () => void output.pause(),
       resume: () => void output.resume(),
+      rest: () => {
+        if (output.destroyed) return Buffer.alloc(0);
+        output.pause();
+        // What it has read already comes as data.
+        while (output.read() !== null);
+        return restOf(fd);
+      },
       close: () => {
         input.close();
         output.destroy();

@@ -1,7 +1,7 @@
 import type { ConsolePort } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
 import { find } from './files.ts';
-import { readFifo, writeFifo } from './pipes.ts';
+import { emptyFifo, readFifo, writeFifo } from './pipes.ts';
 import type { Device, FifoNode, World } from './world.ts';
 
 const openFifo = (world: World, path: string): FifoNode => {
@@ -39,6 +39,7 @@ export const openConsole = (world: World, inPath: string, outPath: string): Cons
     resume: () => {
       if (open && endReading.length === 0) endReading = listeners.map((listener) => readFifo(output, listener));
     },
+    rest: () => (open ? emptyFifo(output) : Buffer.alloc(0)),
     close: () => {
       if (!open) return;
       open = false;

@@ -29,3 +29,11 @@ export const readFifo = (fifo: FifoNode, reader: (chunk: Buffer) => void): (() =
     if (at >= 0) fifo.readers.splice(at, 1);
   };
 };
+
+/** What is in it now, whoever reads. */
+export const emptyFifo = (fifo: FifoNode): Buffer => {
+  const chunks = fifo.pending;
+  fifo.pending = [];
+  fifo.pendingBytes = 0;
+  return Buffer.concat(chunks);
+};

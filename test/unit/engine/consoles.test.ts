@@ -9,6 +9,7 @@ import { Pace } from '../../../src/engine/pace.ts';
 class Line {
   readonly typed: string[] = [];
   isPaused = false;
+  unread = '';
   isFull = false;
   pauses = 0;
   opened = 0;
@@ -31,6 +32,7 @@ class Line {
       this.pauses++;
     },
     resume: () => void (this.isPaused = false),
+    rest: () => Buffer.from(this.unread),
     close: () => {
       this.closed++;
     },

@@ -129,6 +129,15 @@ describe('a console over the API', () => {
     expect([statSync(path).mode & 0o777, statSync(recordings).mode & 0o777]).toEqual([0o600, 0o700]);
   });
 
+  test('keeps the last words of a guest that is gone, however fast they came', async () => {
+    guest(
+      'for i in 1 2 3 4 5 6 7 8 9; do head -c 500000 /dev/zero; done >con.out; printf "THE END" >con.out; touch gone',
+    );
+    await until('the end of the guest', () => existsSync(join(dir, 'gone')));
+    await consoles.close('web');
+    expect((await consoles.history('web', 7)).toString()).toBe('THE END');
+  });
+
   test('of a VM that does not run is refused', async () => {
     await consoles.close('web');
     await expect(client().console('web')).rejects.toMatchObject({ code: 'vm.blocked' });
