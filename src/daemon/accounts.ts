@@ -14,6 +14,9 @@ export interface Account {
 const linesOf = ({ stdout }: Result): string[][] =>
   stdout.split('\n').flatMap((line) => (line === '' || line.startsWith('#') ? [] : [line.split(':')]));
 
+/** Status of getent(1) when a name is not there. */
+const NOT_FOUND = 2;
+
 /** Tells what changed without a process. */
 const FILES = ['/etc/passwd', '/etc/group'];
 
@@ -54,9 +57,16 @@ export class Accounts {
     return (await this.#ask(kind === 'user' ? 'passwd' : 'group', [name])).some(([found]) => found === name);
   }
 
-  /** 2 means that some are not there; the others are told all the same. Source: getent(1) */
+  /**
+   * Lines of those of the names that are there; of all without names. One that is not there ends getent(1) of FreeBSD,
+   * whatever comes after it: then each is asked for alone. Source: usr.bin/getent/getent.c
+   */
   async #ask(database: 'passwd' | 'group', keys: readonly string[]): Promise<string[][]> {
-    return linesOf(await this.#o.run(command('/usr/bin/getent', [database, ...keys])));
+    const result = await this.#o.run(command('/usr/bin/getent', [database, ...keys]));
+    if (result.status !== NOT_FOUND || keys.length < 2) return linesOf(result);
+    const half = Math.ceil(keys.length / 2);
+    const [first, second] = [keys.slice(0, half), keys.slice(half)];
+    return [...(await this.#ask(database, first)), ...(await this.#ask(database, second))];
   }
 
   /** True: they may be others than before. Nothing is run while nothing changed. */

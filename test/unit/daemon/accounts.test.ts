@@ -7,11 +7,14 @@ const accountsOf = (passwd: readonly string[], group: readonly string[] = []): A
   new Accounts({
     run: ({ args: [database, ...keys] }) => {
       const lines = database === 'passwd' ? passwd : group;
-      const found = lines.filter((line) => {
-        const [name = '', , id = ''] = line.split(':');
-        return keys.length === 0 || keys.includes(name) || keys.includes(id);
-      });
-      return Promise.resolve({ status: 0, stdout: `${found.join('\n')}\n`, stderr: '', timedOut: false });
+      const find = (key: string): string | undefined =>
+        lines.find((line) => line.split(':')[0] === key || line.split(':')[2] === key);
+      const found = keys.length === 0 ? lines : keys.map(find);
+      // As FreeBSD's: nothing comes after one that is not there.
+      const end = found.findIndex((line) => line === undefined);
+      const told = end < 0 ? found : found.slice(0, end);
+      const result = { stdout: told.map((line) => `${line}\n`).join(''), stderr: '', timedOut: false };
+      return Promise.resolve({ status: end < 0 ? 0 : 2, ...result });
     },
     changedMs: () => Promise.resolve(1),
     now: () => 1,
@@ -21,6 +24,20 @@ test('an owner that is called like a number is not the user who has it', async (
   const accounts = accountsOf(PASSWD);
   await accounts.refresh(new Set(['user:1001', 'user:bob', 'user:root']));
   expect(accounts.all()).toEqual([{ name: 'bob', uid: 1002, groups: [] }]);
+});
+
+test('one who is not there keeps nobody else out, wherever he stands', async () => {
+  const accounts = accountsOf(PASSWD, ['ops:*:1001:gone,ann', 'staff:*:20:bob']);
+  const names = ['user:gone', 'user:ann', 'user:lost', 'user:bob', 'group:none', 'group:ops', 'group:staff'];
+  await accounts.refresh(new Set(names));
+  expect(
+    accounts
+      .all()
+      .map(({ name }) => name)
+      .sort(),
+  ).toEqual(['ann', 'bob']);
+  expect(accounts.groupsOf('bob')).toContain('group:staff');
+  expect([await accounts.isKnown('user', 'lost'), await accounts.isKnown('user', 'bob')]).toEqual([false, true]);
 });
 
 test('of two names of one number the first counts, whoever asks', async () => {
