@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
-import { chmod, readFile } from 'node:fs/promises';
+import { chmodSync, existsSync, mkdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { pino, type Logger } from 'pino';
 import { messageOf } from '../base/errors.ts';
@@ -121,6 +121,17 @@ const drain = async <Seen>(engine: Engine<Seen>): Promise<void> => {
 const imagesOf = ({ imageDisks }: Platform, places: Layout, store: Store): ImageStore =>
   new ImageStore({ ...places, disks: imageDisks, users: (digest) => store.countUsers(digest) });
 
+/** Nobody else reads it, nor what SQLite writes beside it: made so, and not only afterwards. */
+const openStore = (path: string): Store => {
+  const before = process.umask(0o077);
+  try {
+    for (const each of [path, `${path}-wal`]) if (existsSync(each)) chmodSync(each, 0o600);
+    return new Store(path);
+  } finally {
+    process.umask(before);
+  }
+};
+
 /**
  * Starts brigd: makes the node ready, recovers what an earlier one left, adopts running VMs, then listens.
  * Errors: store.busy when another brigd has the state directory; host.* when the node cannot be made ready.
@@ -131,8 +142,7 @@ export const startDaemon = async <Seen>(options: DaemonOptions<Seen>): Promise<D
   const places = layout(config);
   mkdirSync(config.stateDir, { recursive: true, mode: 0o711 });
   mkdirSync(config.runDir, { recursive: true, mode: 0o711 });
-  const store = new Store(places.store);
-  await chmod(places.store, 0o600);
+  const store = openStore(places.store);
   let book: Book | undefined;
   try {
     await prepareFiles(host, places, config);
