@@ -17,7 +17,7 @@ export const switchTo = (protocol: string, headers: Readonly<Record<string, stri
 const LINGER_MS = 500;
 
 /** Says why, and is rid of it. */
-export const endRefused = (socket: Duplex, text: string): void => {
+const endRefused = (socket: Duplex, text: string): void => {
   socket.end(text);
   const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
   socket.once('close', () => clearTimeout(timer));
@@ -25,12 +25,17 @@ export const endRefused = (socket: Duplex, text: string): void => {
   socket.resume();
 };
 
-/** The answer to an upgrade that does not come about. */
-export const refuseUpgrade = (socket: Duplex, error: unknown): void => {
+/** The answer on a connection that has no ServerResponse: its upgrade does not come about, or what came was no request. */
+export const refuseOn = (
+  socket: Duplex,
+  error: unknown,
+  { status, headers }: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> } = {},
+): void => {
   const body = toErrorBody(error);
-  const text = JSON.stringify({ error: body });
-  const head = `HTTP/1.1 ${httpStatus(body)} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}`;
-  endRefused(socket, `${head}\r\nconnection: close\r\n\r\n${text}`);
+  const text = `${JSON.stringify({ error: body })}\n`;
+  const all = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), connection: 'close' };
+  const lines = Object.entries({ ...all, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
+  endRefused(socket, `HTTP/1.1 ${status ?? httpStatus(body)} Refused\r\n${lines.join('')}\r\n${text}`);
 };
 
 const errorOf = async (response: IncomingMessage): Promise<Error> => {

@@ -2,10 +2,15 @@ import { existsSync } from 'node:fs';
 import { chown, unlink } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Principal } from '../acl/principal.ts';
 import type { Api } from '../api/server.ts';
+import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import { Pace } from '../engine/pace.ts';
 import { bind } from '../io/listen.ts';
+import { serve, SERVER } from './http.ts';
+import type { Refused } from './refusals.ts';
 
 export type DoorApi = Pick<Api<unknown>, 'handle' | 'upgrade'>;
 
@@ -17,16 +22,9 @@ export interface DoorOptions {
   /** Who comes in here, as he is now; undefined: nobody any more. */
   readonly who: () => Principal | undefined;
   readonly connections?: number;
+  /** Told of what is refused before anybody asks what it is. */
+  readonly refused: (who: Refused, error: BrigError) => void;
 }
-
-/** Half a request holds its connection for a moment only; an operation, a console or a stream lasts as long as it lasts. */
-export const SERVER = {
-  maxHeaderSize: LIMITS.headerBytes,
-  headersTimeout: LIMITS.headersTimeoutMs,
-  requestTimeout: 0,
-  keepAliveTimeout: LIMITS.keepAliveMs,
-  connectionsCheckingInterval: LIMITS.headersCheckMs,
-} as const;
 
 /** Of this process: two who are hung up on at once must not leave it at none. */
 const STACK_LIMIT = Error.stackTraceLimit;
@@ -62,42 +60,56 @@ export class Door {
   }
 
   #serve(): Server {
-    const { api, who, connections } = this.#o;
-    /** Of each connection, as long as they have no answer. */
-    const waiting = new WeakMap<Socket, number>();
-    const server = createServer(SERVER, (request, response) => {
-      const { socket } = request;
-      const ahead = waiting.get(socket) ?? 0;
-      if (socket.destroyed) return;
-      // Nobody sends so many by mistake.
-      if (ahead >= LIMITS.requestsPipelined && connections !== undefined) return this.#deafen(server);
-      waiting.set(socket, ahead + 1);
-      response.once('close', () => waiting.set(socket, (waiting.get(socket) ?? 1) - 1));
-      const principal = who();
-      if (principal) api.handle(request, response, principal);
-      else request.socket.destroy();
-    });
-    server.on('upgrade', (request, socket, head) => {
-      const principal = who();
-      if (principal) api.upgrade(request, socket, head, principal);
-      else socket.destroy();
+    const { api, connections } = this.#o;
+    const server = createServer(SERVER);
+    serve(server, {
+      pipelined: (socket) => (connections === undefined ? socket.destroy() : this.#deafen(server)),
+      request: (request, response) => {
+        const principal = this.#admit(request.socket);
+        if (principal) api.handle(request, response, principal);
+      },
+      upgrade: (request, socket, head) => {
+        const principal = this.#admit(socket);
+        if (principal) api.upgrade(request, socket, head, principal);
+      },
+      unreadable: (_, error) => this.#refuse(error),
     });
     server.on('connection', (socket) => {
       this.#inside.add(socket);
       socket.once('close', () => this.#inside.delete(socket));
     });
-    if (connections !== undefined) {
-      server.maxConnections = connections;
-      let dropped = 0;
-      server.on('drop', () => ++dropped > LIMITS.connectionsDropped && this.#deafen(server));
-    }
+    if (connections !== undefined) this.#bound(server, connections);
     return server;
+  }
+
+  /** So many at once, and no more of them in a row than anybody needs. */
+  #bound(server: Server, connections: number): void {
+    const now = (): number => performance.now();
+    const pace = new Pace(LIMITS.connectionsPerSecond, LIMITS.connectionsBurst, now());
+    const count = (): void => {
+      if (!pace.take(1, now())) this.#deafen(server);
+    };
+    server.maxConnections = connections;
+    server.on('connection', count).on('drop', count);
+  }
+
+  #refuse(error: BrigError): void {
+    this.#o.refused(this.#o.who() ?? { id: 'nobody', from: 'unix' }, error);
+  }
+
+  #admit(socket: Duplex): Principal | undefined {
+    const principal = this.#o.who();
+    if (principal) return principal;
+    this.#refuse(new BrigError('acl.denied', `answer uid ${this.#o.uid}: denied: it is nobody any more`));
+    socket.destroy();
+    return undefined;
   }
 
   /** Nobody listens for a while: the kernel refuses who comes, at no cost of brigd's. Consoles and screens go on. */
   #deafen(server: Server): void {
     if (this.#isDeaf) return;
     this.#isDeaf = true;
+    this.#refuse(new BrigError('api.busy', `not heard for ${LIMITS.deafMs / 1_000} s: too much came`));
     for (const each of this.#servers) each.close();
     hangUp(server);
     setTimeout(() => {

@@ -4,7 +4,7 @@ import { LIMITS } from '../base/limits.ts';
 import { makeDirectory } from '../io/files.ts';
 import type { Layout } from '../platform/layout.ts';
 import type { Account, Accounts } from './accounts.ts';
-import { Door, type DoorApi } from './door.ts';
+import { Door, type DoorApi, type DoorOptions } from './door.ts';
 
 export interface DoorsOptions {
   readonly api: DoorApi;
@@ -13,6 +13,7 @@ export interface DoorsOptions {
   /** Of whom something is said: only they get a socket. */
   readonly principals: () => ReadonlySet<string>;
   readonly principal: (id: string) => Principal;
+  readonly refused: DoorOptions['refused'];
   /** Users or their groups are others than before. */
   readonly onChange: () => void;
 }
@@ -36,7 +37,8 @@ export class Doors {
   constructor(options: DoorsOptions) {
     this.#o = options;
     const uid = process.getuid?.() ?? 0;
-    this.#root = new Door({ api: options.api, path: options.layout.socket, uid, who: () => ROOT });
+    const { api, refused } = options;
+    this.#root = new Door({ api, path: options.layout.socket, uid, who: () => ROOT, refused });
   }
 
   get isLost(): boolean {
@@ -88,9 +90,10 @@ export class Doors {
   }
 
   async #admit(account: Account): Promise<void> {
-    const { api, layout, accounts, principal } = this.#o;
+    const { api, layout, accounts, principal, refused } = this.#o;
     const door = new Door({
-      ...{ api, uid: account.uid, path: layout.userSocket(account.uid), connections: LIMITS.connectionsPerUser },
+      ...{ api, uid: account.uid, path: layout.userSocket(account.uid) },
+      ...{ refused, connections: LIMITS.connectionsPerUser },
       who: () => (accounts.find(account.name)?.uid === account.uid ? principal(`user:${account.name}`) : undefined),
     });
     await door.open();

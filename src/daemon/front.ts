@@ -1,10 +1,7 @@
 import { Api } from '../api/server.ts';
 import type { Ledger } from '../api/ledger.ts';
 import { Sessions } from '../api/sessions.ts';
-import { Tally } from '../api/tally.ts';
-import { toErrorBody } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
-import { escapeControls } from '../base/units.ts';
 import { Access } from '../engine/access.ts';
 import type { Boot } from '../engine/boot.ts';
 import type { Consoles } from '../engine/consoles.ts';
@@ -22,6 +19,7 @@ import { auditFinding } from './audit-finding.ts';
 import type { DoorApi } from './door.ts';
 import { Doors } from './doors.ts';
 import { figuresOf } from './figures.ts';
+import { Refusals } from './refusals.ts';
 import type { RemoteDoor } from './remote-door.ts';
 import { terminalsOf } from './terminals.ts';
 
@@ -71,9 +69,10 @@ const OF_ACCESS = /^(access\.|vm\.created$|vm\.destroyed$)/;
 
 /** The door for requests from elsewhere, where the configuration wants one. Errors: config.invalid, acl.denied, host.failed. */
 const remoteDoorOf = async <Seen>(
-  { config, host, places, ledger }: FrontOptions<Seen>,
+  { config, host, places }: FrontOptions<Seen>,
   keys: Keys,
   api: DoorApi,
+  refusals: Refusals,
 ): Promise<RemoteDoor | undefined> => {
   const { listen } = config;
   if (!listen) return undefined;
@@ -83,18 +82,12 @@ const remoteDoorOf = async <Seen>(
     import('./certificate.ts'),
     import('./remote-door.ts'),
   ]);
-  const tally = new Tally(ledger);
   const authenticator = new Authenticator({ find: keys.find, now: () => host.now() });
   return new RemoteDoor({
     ...{ address: listen.address, port: listen.port },
     certificate: await openCertificate(realHost, listen, places.tlsDir),
     admit: (...asked) => authenticator.admit(...asked),
-    refused: ({ method, target }, from, error) => {
-      const { code, message } = toErrorBody(error);
-      const verb = `${method} ${escapeControls((target.split('?')[0] ?? '').slice(0, 100))}`;
-      const what = { who: 'nobody', from, verb, object: 'node', rule: message, result: code } as const;
-      tally.add(from, { ...what, phase: 'told', decision: 'deny' });
-    },
+    refused: refusals.tell,
     inside: {
       handle: (request, response, { principal, body }) => api.handle(request, response, principal, body),
       upgrade: (request, socket, head, { principal }) => api.upgrade(request, socket, head, principal),
@@ -113,11 +106,11 @@ const doctor = async <Seen>(
   ...(remote ? [remote.finding(host.now())] : []),
 ];
 
-/** Everything between a socket and the engine: who calls, what he may, what he is answered. */
-export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front> => {
-  const { engine, store, events, host, platform, places } = options;
-  const accounts = accountsOf(host);
-  const keys = new Keys({ store, now: () => host.now() });
+const accessOf = <Seen>(
+  { engine, store, events, host }: FrontOptions<Seen>,
+  accounts: Accounts,
+  keys: Keys,
+): Access => {
   const access = new Access({
     ...{ store, events, now: () => host.now(), isKnown: knows(accounts, keys) },
     hasNetwork: (name) => engine.networks.names().includes(name),
@@ -125,6 +118,15 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
     keyPrincipal: (id) => keys.principal(id, 'elsewhere'),
   });
   access.open();
+  return access;
+};
+
+/** Everything between a socket and the engine: who calls, what he may, what he is answered. */
+export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front> => {
+  const { store, events, host, platform, places } = options;
+  const accounts = accountsOf(host);
+  const keys = new Keys({ store, now: () => host.now() });
+  const access = accessOf(options, accounts, keys);
   const sessions = new Sessions(({ id, from }) =>
     id.startsWith('key:') ? keys.principal(id, from) : access.principal(id),
   );
@@ -143,12 +145,14 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
     ...{ counters, figures: figuresOf(store, places.store, options.config.stateDir) },
     doctor: () => doctor(answers.doctor, options, remote),
   });
+  const refusals = new Refusals(options.ledger);
   const doors = new Doors({
     ...{ api, layout: places, accounts, onChange: review },
+    refused: refusals.tell,
     principals: () => access.principals(),
     principal: (id) => access.principal(id),
   });
-  const remote = await remoteDoorOf(options, keys, api);
+  const remote = await remoteDoorOf(options, keys, api, refusals);
   const unlisten = events.listen(({ kind }) => {
     if (!OF_ACCESS.test(kind)) return;
     review();

@@ -1,19 +1,21 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import { isIPv6, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Admitted } from '../acl/authenticator.ts';
 import { StartUnknown } from '../acl/authenticator.ts';
 import type { Principal } from '../acl/principal.ts';
 import { START_HEADER, unauthenticated, type Head } from '../acl/signatures.ts';
+import { sendError } from '../api/answer.ts';
 import { signedBody } from '../api/body.ts';
-import { endRefused } from '../api/upgrade.ts';
-import { BrigError, toErrorBody } from '../base/errors.ts';
+import { refuseOn } from '../api/upgrade.ts';
 import { LIMITS } from '../base/limits.ts';
 import { bind } from '../io/listen.ts';
 import type { Finding } from '../platform/platform.ts';
+import { Addresses, addressOf } from './addresses.ts';
 import type { Certificate } from './certificate.ts';
-import { SERVER } from './door.ts';
+import { serve, SERVER } from './http.ts';
+import type { Refused } from './refusals.ts';
 
 /** Who calls, and his request's body: read from here alone, it is the one that was signed. */
 export interface Caller {
@@ -35,8 +37,8 @@ export interface RemoteDoorOptions {
   /** Who signed this. Errors: acl.denied, api.busy. */
   readonly admit: (head: Head, node: string, from: string) => Admitted;
   readonly inside: Inside;
-  /** Told of each request that nobody signed. */
-  readonly refused: (head: Head, from: string, error: unknown) => void;
+  /** Told of each request that nobody signed, and of what is none. */
+  readonly refused: (who: Refused, error: unknown, what?: string) => void;
   /** Those of LIMITS by default. */
   readonly bounds?: Partial<Bounds>;
 }
@@ -57,61 +59,38 @@ const BOUNDS: Bounds = {
   checkMs: LIMITS.headersCheckMs,
 };
 
-/** An IPv4 peer of a socket for both families is an IPv4 peer. */
-const addressOf = (socket: { readonly remoteAddress?: string | undefined }): string =>
-  (socket.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/, '');
-
-/** Whoever has a /64 has all its addresses. */
-const blockOf = (address: string): string => {
-  if (!isIPv6(address)) return address;
-  const [before = '', after = ''] = (address.split('%')[0] ?? '').split('::');
-  const [first, last] = [before, after].map((part) => (part === '' ? [] : part.split(':')));
-  const zeros = Array.from({ length: Math.max(0, 8 - (first?.length ?? 0) - (last?.length ?? 0)) }, () => '0');
-  return [...(first ?? []), ...zeros, ...(last ?? [])].slice(0, 4).join(':');
-};
-
-const statusOf = (error: unknown): number => {
-  if (!(error instanceof BrigError)) return 500;
-  return error.code === 'api.busy' ? 429 : 401;
-};
-
-/** Headers and text of a refusal, after which the connection ends. */
-const refusalOf = (error: unknown): { status: number; headers: Record<string, string | number>; text: string } => {
-  const text = `${JSON.stringify({ error: toErrorBody(error) })}\n`;
-  const start = error instanceof StartUnknown ? { [START_HEADER]: error.start } : {};
-  const headers = {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(text),
-    connection: 'close',
-  };
-  return { status: statusOf(error), headers: { ...headers, ...start }, text };
-};
+/** For who does not know which brigd he speaks to. */
+const headersOf = (error: unknown): Record<string, string> =>
+  error instanceof StartUnknown ? { [START_HEADER]: error.start } : {};
 
 /** Where clients from elsewhere come in: TLS, and nobody whose request no known key signed. */
 export class RemoteDoor {
   readonly #o: RemoteDoorOptions;
   readonly #bounds: Bounds;
   readonly #server: Server;
-  /** Connections by the address that they come from. */
-  readonly #addresses = new Map<string, number>();
+  readonly #addresses: Addresses;
   /** Connections by who sent a request on them. */
   readonly #callers = new Map<string, Set<Duplex>>();
 
   constructor(options: RemoteDoorOptions) {
     this.#o = options;
     this.#bounds = { ...BOUNDS, ...options.bounds };
+    this.#addresses = new Addresses(this.#bounds.perAddress);
     const { certificate } = options;
     this.#server = createServer({
       ...{ cert: certificate.cert, key: certificate.key, minVersion: 'TLSv1.2', honorCipherOrder: true },
       ...{ ...SERVER, handshakeTimeout: this.#bounds.handshakeMs, keepAliveTimeout: LIMITS.remoteIdleMs },
       ...{ headersTimeout: this.#bounds.headMs, connectionsCheckingInterval: this.#bounds.checkMs },
-      ...{ insecureHTTPParser: false, requireHostHeader: true },
       ...{ keepAlive: true, keepAliveInitialDelay: LIMITS.remoteProbeMs },
     });
     this.#server.maxConnections = this.#bounds.connections;
-    this.#server.on('connection', (socket: Socket) => this.#count(socket));
-    this.#server.on('request', (request, response) => this.#request(request, response));
-    this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
+    this.#server.on('connection', (socket: Socket) => this.#addresses.enter(socket) || socket.destroy());
+    serve(this.#server, {
+      pipelined: (socket) => socket.destroy(),
+      request: (request, response) => this.#request(request, response),
+      upgrade: (request, socket, head) => this.#upgrade(request, socket, head),
+      unreadable: (socket, error) => this.#o.refused({ id: 'nobody', from: addressOf(socket) }, error),
+    });
   }
 
   async open(): Promise<void> {
@@ -130,7 +109,7 @@ export class RemoteDoor {
   }
 
   get connections(): number {
-    return [...this.#addresses.values()].reduce((sum, count) => sum + count, 0);
+    return this.#addresses.open;
   }
 
   /** For doctor. */
@@ -163,18 +142,6 @@ export class RemoteDoor {
     for (const sockets of this.#callers.values()) for (const socket of sockets) socket.destroy();
   }
 
-  #count(socket: Socket): void {
-    const block = blockOf(addressOf(socket));
-    const count = (this.#addresses.get(block) ?? 0) + 1;
-    this.#addresses.set(block, count);
-    socket.once('close', () => {
-      const left = (this.#addresses.get(block) ?? 1) - 1;
-      if (left === 0) this.#addresses.delete(block);
-      else this.#addresses.set(block, left);
-    });
-    if (count > this.#bounds.perAddress) socket.destroy();
-  }
-
   #admit(request: IncomingMessage, socket: Duplex): Caller {
     const { method = '', url = '', rawHeaders, httpVersion } = request;
     const head: Head = { method, target: url, rawHeaders };
@@ -185,7 +152,7 @@ export class RemoteDoor {
       this.#remember(principal.id, socket);
       return { principal, body: digest === undefined ? request : signedBody(request, digest) };
     } catch (error) {
-      this.#o.refused(head, from, error);
+      this.#o.refused({ id: 'nobody', from }, error, `${method} ${url}`);
       throw error;
     }
   }
@@ -205,10 +172,9 @@ export class RemoteDoor {
     try {
       caller = this.#admit(request, request.socket);
     } catch (error) {
-      const { status, headers, text } = refusalOf(error);
-      response.writeHead(status, headers);
-      response.end(text);
-      return;
+      for (const [name, value] of Object.entries(headersOf(error))) response.setHeader(name, value);
+      response.setHeader('connection', 'close');
+      return sendError(response, error);
     }
     this.#o.inside.handle(request, response, caller);
   }
@@ -219,10 +185,7 @@ export class RemoteDoor {
     try {
       caller = this.#admit(request, socket);
     } catch (error) {
-      const { status, headers, text } = refusalOf(error);
-      const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-      endRefused(socket, `HTTP/1.1 ${status} Refused\r\n${lines.join('')}\r\n${text}`);
-      return;
+      return refuseOn(socket, error, { headers: headersOf(error) });
     }
     this.#o.inside.upgrade(request, socket, head, caller);
   }

@@ -1,4 +1,4 @@
-/** A token bucket. Units: bytes, milliseconds. */
+/** A token bucket. Units: of whatever is spent, such as bytes; milliseconds. */
 export class Pace {
   readonly #perSecond: number;
   readonly #burst: number;
@@ -12,12 +12,25 @@ export class Pace {
     this.#atMs = nowMs;
   }
 
-  /** Answers how long to wait before more is spent; 0: not at all. Who waits comes back to a quarter of the burst. */
-  spend(cost: number, nowMs: number): number {
+  /** Whether there is that much; who is refused spends nothing. */
+  take(cost: number, nowMs: number): boolean {
+    this.#fill(nowMs);
+    if (this.#tokens < cost) return false;
+    this.#tokens -= cost;
+    return true;
+  }
+
+  #fill(nowMs: number): void {
     // A clock that was set back gives nothing, and takes nothing.
     const came = (Math.max(0, nowMs - this.#atMs) * this.#perSecond) / 1000;
     this.#atMs = nowMs;
-    this.#tokens = Math.min(this.#burst, this.#tokens + came) - cost;
+    this.#tokens = Math.min(this.#burst, this.#tokens + came);
+  }
+
+  /** Answers how long to wait before more is spent; 0: not at all. Who waits comes back to a quarter of the burst. */
+  spend(cost: number, nowMs: number): number {
+    this.#fill(nowMs);
+    this.#tokens -= cost;
     return this.#tokens >= 0 ? 0 : Math.ceil(((this.#burst / 4 - this.#tokens) * 1000) / this.#perSecond);
   }
 }

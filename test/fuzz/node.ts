@@ -86,15 +86,12 @@ export class Target {
 
 type Paths = Record<string, Record<string, { parameters?: { in?: string; name?: string }[] }>>;
 
-/** Of a parser of HTTP, which has no body. */
-const BARE = new Set([400, 408, 413, 417, 431]);
-
 /** What is wrong with an answer; undefined: nothing. */
 export const judge = ({ status, head, body, end }: Answered): string | undefined => {
   if (end === 'hangs') return 'no answer';
   if (status === 0) return end === 'closed' ? undefined : 'no HTTP';
   if (status >= 500) return `status ${status}`;
-  if (status < 400 || (body === '' && BARE.has(status))) return undefined;
+  if (status < 400) return undefined;
   if (head.startsWith('HTTP/1.1 404') && body === '') return undefined;
   try {
     const { error } = JSON.parse(Buffer.from(body, 'latin1').toString('utf8')) as {

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { NewEntry } from '../../../src/acl/chain.ts';
 import { Tally } from '../../../src/api/tally.ts';
+import { BrigError } from '../../../src/base/errors.ts';
 import { LIMITS } from '../../../src/base/limits.ts';
+import { Refusals } from '../../../src/daemon/refusals.ts';
 import { Node } from './remote.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
@@ -29,6 +31,27 @@ test('refusals of one peer are one line, then how many more there were', () => {
     '192.0.2.2 GET /v1/vms one',
     '192.0.2.1 GET /999 999',
     '192.0.2.1 GET /v1/vms one',
+  ]);
+});
+
+test('one reason hides no other, and all addresses of a block are one', () => {
+  const told: string[] = [];
+  const { tell } = new Refusals({
+    append: ({ from, rule, data }) => Promise.resolve(told.push(`${from} ${rule} ${data?.more ?? ''}`)),
+  });
+  const say = (from: string, message: string): void =>
+    tell({ id: 'nobody', from }, new BrigError('acl.denied', message));
+  say('2001:db8::1', 'check signature: expected a, got b');
+  say('2001:db8::2', 'check signature: expected c, got d');
+  say('2001:db8::3', 'check signature: key laptop was revoked');
+  say('2001:db8:0:1::1', 'check signature: expected a, got b');
+  say('2001:db8::4', 'check signature: expected e, got f');
+  vi.advanceTimersByTime(LIMITS.refusedToldMs);
+  expect(told).toEqual([
+    '2001:db8::1 check signature: expected a, got b ',
+    '2001:db8::3 check signature: key laptop was revoked ',
+    '2001:db8:0:1::1 check signature: expected a, got b ',
+    '2001:db8::4 check signature: expected e, got f 2',
   ]);
 });
 

@@ -59,7 +59,7 @@ export class Node {
       ...{ address: '127.0.0.1', port: 0, certificate: this.certificate, bounds },
       admit: (head, node, from): Admitted => this.authenticator.admit(head, node, from),
       inside: inside ?? this.#inside(),
-      refused: (_, from, error) => void this.refused.push(`${from} ${(error as Error).message}`),
+      refused: ({ from }, error) => void this.refused.push(`${from} ${(error as Error).message}`),
     });
     this.keys.onRevoked((principal) => this.door.drop(principal));
     await this.door.open();

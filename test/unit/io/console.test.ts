@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { attachConsole, sendHistory } from '../../../src/api/console.ts';
 import { Client } from '../../../src/api/client.ts';
-import { refuseUpgrade } from '../../../src/api/upgrade.ts';
+import { refuseOn } from '../../../src/api/upgrade.ts';
 import { LIMITS } from '../../../src/base/limits.ts';
 import { ConsoleSockets, type Access } from '../../../src/daemon/console-sockets.ts';
 import { Consoles } from '../../../src/engine/consoles.ts';
@@ -50,7 +50,7 @@ beforeEach(async () => {
       ...(query.has('replay') ? { replay: Number(query.get('replay')) } : {}),
     };
     const call = { consoles, name: 'web', who: 'user:ann', mayWrite: true, how, socket };
-    void attachConsole(call).catch((error: unknown) => refuseUpgrade(socket, error));
+    void attachConsole(call).catch((error: unknown) => refuseOn(socket, error));
   });
   await new Promise<void>((resolve) => server.listen(join(dir, 'api'), resolve));
 });

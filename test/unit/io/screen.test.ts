@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { Client } from '../../../src/api/client.ts';
-import { refuseUpgrade } from '../../../src/api/upgrade.ts';
+import { refuseOn } from '../../../src/api/upgrade.ts';
 import { Screens } from '../../../src/api/vnc.ts';
 import { webDoor } from '../../../src/api/websocket.ts';
 import { listenLoopback } from '../../../src/io/listen.ts';
@@ -136,7 +136,7 @@ describe('a screen over the API', () => {
       const name = request.url?.split('/')[3] ?? '';
       screens
         .attach({ name, who: 'user:ann', request, socket, head })
-        .catch((error: unknown) => refuseUpgrade(socket, error));
+        .catch((error: unknown) => refuseOn(socket, error));
     });
     servers.push(server);
     await new Promise<void>((resolve) => server.listen(join(dir, 'api'), resolve));
