@@ -1,6 +1,6 @@
 import type { Host } from '../base/host.ts';
 import { BrigError } from '../base/errors.ts';
-import type { Command } from '../base/host.ts';
+import type { Command, Tolerance } from '../base/host.ts';
 import { stampOf } from '../net/pf.ts';
 import type { Depth, Vm } from '../platform/platform.ts';
 import { listRulesets, parseRulesets, showRules } from './programs/devfs.ts';
@@ -73,20 +73,24 @@ export interface Focus {
   readonly snapshotDirs?: ReadonlySet<string>;
 }
 
-const ask = async (host: Host, command: Command, absent?: { status: number; stderr?: string }): Promise<string> => {
+const ask = async (host: Host, command: Command, ...absent: readonly Tolerance[]): Promise<string> => {
   const result = await host.run(command);
   if (result.timedOut)
     throw new BrigError('host.timeout', `observe ${command.program}: no answer within ${command.timeoutMs / 1000} s`, {
       retry: 'operator',
       hint: 'the host may be wedged: run brig doctor',
     });
-  if (result.status === 0 || (absent && result.status === absent.status && result.stderr.includes(absent.stderr ?? '')))
-    return result.stdout;
+  const isAbsent = ({ status, stderr = '' }: Tolerance): boolean =>
+    result.status === status && result.stderr.includes(stderr);
+  if (result.status === 0 || absent.some(isAbsent)) return result.stdout;
   throw new BrigError('host.failed', `observe ${command.program}: status ${result.status}: ${result.stderr.trim()}`);
 };
 
-/** It went away since the look at the whole host. Source: jail_getid(3) */
-const NO_JAIL = { status: 1, stderr: 'not found' };
+/** It went away since the look at the whole host, or is about to. Source: sbin/ifconfig/ifconfig.c, args_parse */
+const NO_JAIL: readonly Tolerance[] = [
+  { status: 1, stderr: 'jail not found' },
+  { status: 1, stderr: 'cannot attach to jail' },
+];
 
 const byName = <T extends { name: string }>(items: readonly T[]): ReadonlyMap<string, T> =>
   new Map(items.map((item) => [item.name, item]));
@@ -236,7 +240,7 @@ export const look = async (host: Host, node: Node, vm: Vm, seen: Seen, withSnaps
   const files = node.layout.vm(vm.spec.name);
   const routed = vm.place.nics.some((nic) => (nic.link?.routes.length ?? 0) > 0);
   const [inside, rules, runFiles, configFiles, diskFiles, routes, anchors] = await Promise.all([
-    alive ? ask(host, listInterfaces(jail), NO_JAIL).then(parseInterfaces) : [],
+    alive ? ask(host, listInterfaces(jail), ...NO_JAIL).then(parseInterfaces) : [],
     seen.rulesets.has(vm.place.uid) ? ask(host, showRules(vm.place.uid)) : '',
     names(host, files.run),
     names(host, files.config),

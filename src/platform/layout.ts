@@ -1,6 +1,6 @@
 import type { Paths } from '../base/placed.ts';
 
-/** Every path of brig on a node, in one place. `runDir` is gone after a reboot, `stateDir` stays. */
+/** Every path of brig on a node, in one place. Of `runDir` a boot removes files and sockets, `stateDir` stays. */
 export const layout = (paths: Paths) => ({
   socket: `${paths.runDir}/brigd.sock`,
   /** A socket for each user of whom a rule speaks. */

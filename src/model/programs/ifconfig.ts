@@ -25,8 +25,8 @@ const inVnet = (world: World, args: readonly string[]): Outcome => {
   if (args[0] !== '-j') return dispatch(world, args, 0);
   const name = must(PROGRAM, args, 1, 'jail');
   const jail = findJail(world, name);
-  // unrecorded: the words are those of jls(8) and jexec(8)
-  if (!jail) return failed(`jail "${name}" not found`);
+  // Source: sbin/ifconfig/ifconfig.c, args_parse
+  if (!jail) return failed('jail not found: No such file or directory');
   const rest = args.slice(2);
   return dispatch(world, rest.length === 0 ? ['-a'] : rest, jail.vnet ? jail.jid : 0);
 };
