@@ -199,6 +199,8 @@ export class Boot<Seen> {
     const other = engine.operations.find(name);
     if (other?.verb === 'start' || other?.verb === 'restart') other.abort.abort();
     if (other) await Promise.race([other.done, host.sleep(Math.max(leftMs(), LIMITS.stopStageMs))]);
-    if (store.findVm(name)) await engine.stop(name, { cause: 'operator', graceMs: leftMs() });
+    // Who is still at it had his time.
+    const isLate = other !== undefined && engine.operations.find(name) === other;
+    if (store.findVm(name)) await engine.stop(name, { cause: 'operator', graceMs: isLate ? 0 : leftMs() });
   }
 }

@@ -5,7 +5,7 @@ import { LIMITS } from '../base/limits.ts';
 import type { Reveal } from '../base/secret.ts';
 import type { Platform, Vm } from '../platform/platform.ts';
 import { renderEffect } from '../saga/render.ts';
-import { definitionOf, effectsOf, planUndo, runActions, type Progress } from '../saga/run.ts';
+import { definitionOf, effectsOf, planUndo, runActions, type Progress, type RunOptions } from '../saga/run.ts';
 import type { Store } from '../store/store.ts';
 import type { Pending, SagaRow, Trouble } from '../store/rows.ts';
 import type { EventLog } from './events.ts';
@@ -115,7 +115,13 @@ export class Changes<Seen> {
   }
 
   /** Errors: the first step that fails; saga.cancelled. */
-  run(actions: readonly Action[], of: Subject, seen: Seen, cause: Cause, signal?: AbortSignal): Promise<void> {
+  run(
+    actions: readonly Action[],
+    of: Subject,
+    seen: Seen,
+    cause: Cause,
+    ends: Pick<RunOptions<Seen>, 'signal' | 'hurry'> = {},
+  ): Promise<void> {
     const { host, platform, reveal } = this.#o;
     const options = {
       host,
@@ -125,26 +131,38 @@ export class Changes<Seen> {
       progress: this.#progress(of, cause),
       shared: this.#shared.for(nameOf(of)),
     };
-    return runActions(actions, signal ? { ...options, signal } : options);
+    return runActions(actions, { ...options, ...ends });
   }
 
   /**
    * Takes back whatever of the steps is there, asks the host again, and says what is left: undefined when nothing is.
    * It stops at the first undo that fails: what comes after may be unsafe (a tap that bhyve still has open).
    */
-  async undo(of: Subject, steps: readonly Step[], cause: Cause, look?: Seen): Promise<Trouble | undefined> {
-    const left = await this.takeBack(of, steps, cause, look);
+  async undo(
+    of: Subject,
+    steps: readonly Step[],
+    cause: Cause,
+    look?: Seen,
+    hurry?: AbortSignal,
+  ): Promise<Trouble | undefined> {
+    const left = await this.takeBack(of, steps, cause, look, hurry);
     if (!left) this.letGo(of);
     return left;
   }
 
   /** The same of a VM that may run on, and goes on using what it shares. */
-  async takeBack(of: Subject, steps: readonly Step[], cause: Cause, look?: Seen): Promise<Trouble | undefined> {
+  async takeBack(
+    of: Subject,
+    steps: readonly Step[],
+    cause: Cause,
+    look?: Seen,
+    hurry?: AbortSignal,
+  ): Promise<Trouble | undefined> {
     const { platform, host } = this.#o;
     let seen = look;
     try {
       seen ??= await this.observe(of, steps);
-      await this.run(planUndo(platform.catalogue, steps, seen), of, seen, cause);
+      await this.run(planUndo(platform.catalogue, steps, seen), of, seen, cause, { hurry });
       seen = await this.observe(of, steps);
       // What a dying jail held comes to light when it is gone: once more for that.
       const more = this.#own(planUndo(platform.catalogue, steps, seen));

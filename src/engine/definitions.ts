@@ -7,6 +7,7 @@ import { planApply } from '../saga/run.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { VmRow } from '../store/rows.ts';
+import { nameTaken } from '../store/store.ts';
 import type { Cause, Changes, ChangeOptions } from './changes.ts';
 import type { Operation } from './operation.ts';
 import { checkNetworks, place, type Places } from './place.ts';
@@ -29,6 +30,11 @@ export class Definitions<Seen> {
     this.#o = options;
   }
 
+  /** Before it has its turn: a VM that is there is nobody's to keep busy by asking for its name. Errors: vm.exists. */
+  refuseTaken(name: string): void {
+    if (this.#o.store.findVm(name)) throw nameTaken(name);
+  }
+
   /** Errors: vm.exists; vm.blocked when this node lacks what the document asks for; the step that failed. */
   async create(spec: VmSpec, operation: Operation, { cause }: Request): Promise<void> {
     const { store, platform, host, config, changes, events } = this.#o;
@@ -45,7 +51,9 @@ export class Definitions<Seen> {
     try {
       const seen = await changes.look(vm, steps);
       changes.refuse(vm, 'create', await platform.precheck(host, seen, vm));
-      await changes.run(planApply(platform.catalogue, steps, seen), vm, seen, cause, operation.abort.signal);
+      await changes.run(planApply(platform.catalogue, steps, seen), vm, seen, cause, {
+        signal: operation.abort.signal,
+      });
     } catch (error) {
       await this.uncreate(vm, operation.id, cause);
       throw error;
@@ -85,7 +93,7 @@ export class Definitions<Seen> {
     const seen = await changes.look(vm, steps);
     changes.journal(operation, vm, steps, run);
     store.setIntent(name, 'stopped', run);
-    const left = await changes.undo(vm, steps, request.cause, seen);
+    const left = await changes.undo(vm, steps, request.cause, seen, operation.hurry.signal);
     if (left) changes.trouble(vm, 'destroy', left, request.cause);
     else await this.#forget(name);
     store.endSaga(operation.id, true);

@@ -136,12 +136,13 @@ export class Engine<Seen> {
     verb: Operation['verb'],
     request: Request,
     work: (operation: Operation) => Promise<T>,
+    owner = this.#o.store.findVm(name)?.spec.owner,
   ): Promise<T> {
     const onBegin = (operation: Operation, ahead: number | undefined): void => {
       request.onBegin?.(operation);
       if (ahead !== undefined) this.#o.events.add('vm.queued', request.cause, name, { verb, ahead });
     };
-    return this.operations.run({ id: this.#o.newId(), vm: name, verb, onBegin }, async (operation) => {
+    return this.operations.run({ id: this.#o.newId(), vm: name, verb, owner, onBegin }, async (operation) => {
       try {
         return await work(operation);
       } catch (error) {
@@ -153,11 +154,13 @@ export class Engine<Seen> {
   }
 
   /** Errors: vm.exists; vm.blocked when this node lacks what the document asks for; the step that failed. */
-  create(spec: VmSpec, request: Request): Promise<VmView> {
-    return this.#operate(spec.name, 'create', request, async (operation) => {
+  async create(spec: VmSpec, request: Request): Promise<VmView> {
+    this.#definitions.refuseTaken(spec.name);
+    const work = async (operation: Operation): Promise<VmView> => {
       await this.#definitions.create(spec, operation, request);
       return this.#views.of(this.row(spec.name), await this.observe());
-    });
+    };
+    return await this.#operate(spec.name, 'create', request, work, spec.owner);
   }
 
   /** Success that does nothing when it runs. Errors: vm.blocked, or the step that failed after all is undone. */
@@ -187,7 +190,7 @@ export class Engine<Seen> {
     }
     store.setIntent(name, 'running', operation.id);
     try {
-      await this.#changes.run(actions, vm, seen, request.cause, operation.abort.signal);
+      await this.#changes.run(actions, vm, seen, request.cause, { signal: operation.abort.signal });
     } catch (error) {
       throw await this.#unstart(vm, steps, operation.id, request.cause, error);
     }
@@ -242,6 +245,7 @@ export class Engine<Seen> {
   /** Success that does nothing when nothing is there. Errors: saga.stuck with what is left. */
   async stop(name: string, request: Request): Promise<Outcome> {
     this.row(name);
+    if (request.graceMs === 0) await this.operations.hasten(name);
     return await this.#operate(name, request.graceMs === 0 ? 'kill' : 'stop', request, (operation) =>
       this.#stop(name, operation, request),
     );
@@ -261,7 +265,7 @@ export class Engine<Seen> {
     this.#changes.journal(operation, vm, steps, row.run);
     // After a crash the intent stays: whoever cleans up decides what follows.
     if (operation.verb !== 'clean') store.setIntent(name, 'stopped', row.run);
-    const left = await this.#changes.undo(vm, steps, request.cause, seen);
+    const left = await this.#changes.undo(vm, steps, request.cause, seen, operation.hurry.signal);
     if (left) this.#changes.trouble(vm, 'stop', left, request.cause);
     else store.setTrouble(name, undefined);
     store.endSaga(operation.id);

@@ -27,6 +27,8 @@ export interface Operation {
   readonly vm: string;
   readonly verb: Verb;
   readonly abort: AbortController;
+  /** Its guest gets no more time to shut down. */
+  readonly hurry: AbortController;
   readonly done: Promise<undefined>;
   /** It waits for its turn: nothing is touched yet. */
   queued: boolean;
@@ -37,6 +39,8 @@ export interface Asked {
   readonly id: string;
   readonly vm: string;
   readonly verb: Verb;
+  /** Whose VM it is, with whom he shares his turns. */
+  readonly owner?: string | undefined;
   /** Told once, before it waits or works; `ahead`: how many wait before it, undefined when it need not wait. */
   readonly onBegin: (operation: Operation, ahead: number | undefined) => void;
 }
@@ -75,7 +79,7 @@ const LANE: Record<Verb, keyof typeof LANES> = {
   edit: 'work',
   start: 'work',
   stop: 'wait',
-  kill: 'wait',
+  kill: 'own',
   restart: 'wait',
   destroy: 'wait',
   clean: 'own',
@@ -87,6 +91,12 @@ const LANE: Record<Verb, keyof typeof LANES> = {
   promote: 'work',
   read: 'wait',
 };
+
+/** What takes things away goes on to its end. */
+const ENDING: readonly Verb[] = ['stop', 'kill', 'destroy', 'clean'];
+
+/** These ask a guest to shut down, and wait for it. */
+const GIVING_TIME: readonly Verb[] = ['stop', 'restart', 'destroy'];
 
 const alreadyBusy = (verb: Verb, vm: string, other: Operation): BrigError =>
   new BrigError('vm.blocked', `${verb} ${vm}: blocked: already ${GERUND[other.verb]}`, {
@@ -121,8 +131,23 @@ export class Operations {
     return [...this.#running.values()];
   }
 
+  /** Undone as soon as it can be, or not begun; false: it goes on to its end. */
+  cancel({ verb, queued, abort }: Operation): boolean {
+    if (!queued && ENDING.includes(verb)) return false;
+    abort.abort();
+    return true;
+  }
+
+  /** Whoever gives a guest time to shut down gives it none any more; resolves when that is over. */
+  async hasten(vm: string): Promise<void> {
+    const other = this.#running.get(vm);
+    if (!other || !GIVING_TIME.includes(other.verb)) return;
+    (other.queued ? other.abort : other.hurry).abort();
+    await other.done;
+  }
+
   /** Errors: vm.blocked when another operation of this VM is under way, or too many wait; saga.cancelled while it waits. */
-  async run<T>({ id, vm, verb, onBegin }: Asked, work: (operation: Operation) => Promise<T>): Promise<T> {
+  async run<T>({ id, vm, verb, owner, onBegin }: Asked, work: (operation: Operation) => Promise<T>): Promise<T> {
     let other = this.#running.get(vm);
     for (; other && WAITED_FOR.includes(other.verb) && !OWN.includes(verb); other = this.#running.get(vm))
       await other.done;
@@ -131,19 +156,21 @@ export class Operations {
       throw new BrigError('vm.blocked', `${verb} ${vm}: blocked: brigd is going down`, { retry: 'later' });
     const { promise: done, resolve } = Promise.withResolvers<undefined>();
     const lane = this.#lanes[LANE[verb]];
-    const { ahead } = lane;
+    const ahead = lane.ahead(owner);
     if ((ahead ?? 0) >= LIMITS.operationsWaiting)
       throw new BrigError('vm.blocked', `${verb} ${vm}: blocked: ${ahead} operations wait already`, { retry: 'later' });
-    const operation: Operation = { id, vm, verb, abort: new AbortController(), done, queued: ahead !== undefined };
+    const [abort, hurry] = [new AbortController(), new AbortController()];
+    const operation: Operation = { id, vm, verb, abort, hurry, done, queued: ahead !== undefined };
     this.#running.set(vm, operation);
     this.version++;
     try {
       onBegin(operation, ahead);
-      return await lane.run(operation.abort.signal, () => {
+      const begin = (): Promise<T> => {
         operation.queued = false;
         this.version++;
         return work(operation);
-      });
+      };
+      return await lane.run(abort.signal, begin, owner);
     } finally {
       this.#running.delete(vm);
       this.version++;

@@ -68,7 +68,9 @@ export class Upkeep<Seen> {
     });
     const saga = changes.journal(operation, of, steps, '');
     try {
-      await changes.run(planApply(platform.catalogue, steps, seen), of, seen, cause, operation.abort.signal);
+      await changes.run(planApply(platform.catalogue, steps, seen), of, seen, cause, {
+        signal: operation.abort.signal,
+      });
     } catch (error) {
       const left = await changes.undo(of, steps, cause);
       if (left) throw stuck('up', holder, left);

@@ -5,9 +5,13 @@ import { LIMITS } from '../base/limits.ts';
 import { checkUse, fillPlaces, renderRef, type Reveal, type Unsealed } from '../base/secret.ts';
 import { escapeControls } from '../base/units.ts';
 
-/** What a run of effects is told, and tells: a wait ends early when the signal is set; each harder stage is named; secrets are told here alone. */
+/**
+ * What a run of effects is told, and tells: a wait ends early when the signal is set, and what an end waits for at its
+ * stages when `hurry` is; each harder stage is named; secrets are told here alone.
+ */
 export interface Watch {
   readonly signal?: AbortSignal | undefined;
+  readonly hurry?: AbortSignal | undefined;
   readonly onStage?: ((name: string) => void) | undefined;
   readonly reveal?: Reveal | undefined;
 }
@@ -22,7 +26,7 @@ export const perform = async (host: Host, effect: Effect, watch: Watch = {}): Pr
     case 'absent':
       return await performAbsent(host, effect);
     case 'escalate':
-      return await performEscalate(host, effect, watch.onStage);
+      return await performEscalate(host, effect, watch);
     case 'write':
       return await performWrite(host, effect, watch.reveal);
     case 'copy':
@@ -181,22 +185,33 @@ const endOf = async (host: Host, path: string | undefined): Promise<string> => {
 const performEscalate = async (
   host: Host,
   effect: Effect & { do: 'escalate' },
-  onStage?: (name: string) => void,
+  { onStage, hurry }: Watch,
 ): Promise<void> => {
-  const gone = (waitMs: number) => look(host, { ...effect.gone, timeoutMs: waitMs });
-  if (await gone(0)) return;
+  const last = effect.stages.at(-1);
+  if (await look(host, { ...effect.gone, timeoutMs: 0 })) return;
   for (const stage of effect.stages) {
     onStage?.(stage.name);
-    if (await askAndWait(host, stage, gone)) return;
+    // After the last there is nothing to hurry to.
+    if (await askAndWait(host, stage, effect.gone, stage === last ? undefined : hurry)) return;
   }
-  const last = effect.stages.at(-1)?.name ?? 'nothing';
-  throw new BrigError('host.timeout', `end the process: still there after ${last}`, { retry: 'operator' });
+  const name = last?.name ?? 'nothing';
+  throw new BrigError('host.timeout', `end the process: still there after ${name}`, { retry: 'operator' });
 };
 
-const askAndWait = async (host: Host, stage: Stage, gone: (waitMs: number) => Promise<boolean>): Promise<boolean> => {
+const askAndWait = async (
+  host: Host,
+  stage: Stage,
+  gone: Pick<Await, 'probe' | 'until'>,
+  hurry: AbortSignal | undefined,
+): Promise<boolean> => {
   // A stage that cannot be delivered (the process just went) is answered by the probe, not by its status.
   await perform(host, stage.effect).catch(() => undefined);
-  return await gone(stage.waitMs);
+  try {
+    return await look(host, { ...gone, timeoutMs: stage.waitMs }, hurry);
+  } catch (error) {
+    if (hurry?.aborted && error instanceof BrigError && error.code === 'saga.cancelled') return false;
+    throw error;
+  }
 };
 
 const failure = (command: Command, result: Result): BrigError => {

@@ -76,7 +76,9 @@ export interface RunOptions<Seen> {
   /** Absent: what holds a secret cannot be made. */
   readonly reveal?: Reveal;
   /** Looked at between effects. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
+  /** A guest that is being stopped gets no more time. */
+  readonly hurry?: AbortSignal | undefined;
 }
 
 /**
@@ -98,11 +100,12 @@ export const runActions = async <Seen>(actions: readonly Action[], options: RunO
 };
 
 const runAction = async <Seen>(action: Action, options: RunOptions<Seen>): Promise<void> => {
-  const { catalogue, seen, host, signal, shared, reveal } = options;
+  const { catalogue, seen, host, signal, hurry, shared, reveal } = options;
   const work = async (): Promise<void> => {
     for (const effect of effectsOf(catalogue, action, seen)) {
       if (signal?.aborted) throw new BrigError('saga.cancelled', 'cancelled');
-      await perform(host, effect, { signal, reveal, onStage: (stage) => options.progress.stage(action, stage) });
+      const onStage = (stage: string): void => options.progress.stage(action, stage);
+      await perform(host, effect, { signal, hurry, reveal, onStage });
     }
   };
   const key = definitionOf(catalogue, action.step).shared?.(action.step.args);

@@ -28,6 +28,10 @@ import {
 import { SecretRows } from './secrets.ts';
 import { Snapshots } from './snapshots.ts';
 
+/** For whoever may make VMs: names are the node's. */
+export const nameTaken = (name: string): BrigError =>
+  new BrigError('vm.exists', `create ${name}: a VM of this name exists`, { hint: `brig show ${name}` });
+
 /** The one file that remembers: specs, leases, journal, events. Errors: store.busy when another brigd has it. */
 export class Store {
   readonly #db: DatabaseSync;
@@ -192,10 +196,7 @@ export class Store {
   addVm(spec: VmSpec, nowMs: number, begin?: (row: VmRow) => void): VmRow {
     const add = (): void =>
       this.#transaction(() => {
-        if (this.findVm(spec.name))
-          throw new BrigError('vm.exists', `create ${spec.name}: a VM of this name exists`, {
-            hint: `brig show ${spec.name}`,
-          });
+        if (this.findVm(spec.name)) throw nameTaken(spec.name);
         this.#leases.lease(spec);
         this.#leaseAddresses(spec, nowMs);
         this.#sql('insert into vms values (?, ?, ?, ?, null, null, ?, lower(hex(randomblob(16))))').run(

@@ -354,15 +354,6 @@ describe('stuck', () => {
   });
 });
 
-test('each harder stage of a stop is an event', async () => {
-  await world.create();
-  await world.engine.start('web01', operator);
-  world.model.guest('web01').ignoreAcpi = true;
-  await world.engine.stop('web01', { ...operator, graceMs: 5_000 });
-  const stages = world.events.list(0, 1_000, 'web01').filter(({ kind }) => kind === 'step.stage');
-  expect(stages.map(({ data }) => data.stage)).toEqual(['ACPI power button', 'forced power-off']);
-});
-
 test('two VMs on one network that stop at the same moment take its bridge along', async () => {
   world = await new World().prepare('shared');
   const before = await world.inventory();

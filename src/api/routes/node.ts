@@ -136,8 +136,7 @@ const cancel = <Seen>({ engine, access, findVm }: ApiOptions<Seen>, { who, param
   const row = findVm(operation.vm);
   const target = row ? access.targetOf(row) : NODE;
   if (!access.can(who, row ? 'power' : 'admin', target)) return false;
-  operation.abort.abort();
-  return true;
+  return engine.operations.cancel(operation);
 };
 
 /** Streams what happens to all VMs; it goes on when its caller goes away. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { LIMITS } from '../../base/limits.ts';
 
 /** Values of a query come as text. */
 const number = (what: string) =>
@@ -7,7 +8,11 @@ const number = (what: string) =>
     .regex(/^\d{1,12}$/, { error: `expected ${what}` })
     .transform(Number);
 
-export const milliseconds = number('milliseconds').describe('milliseconds').optional();
+/** What a guest may be given for its shutdown. */
+export const milliseconds = number('milliseconds')
+  .refine((ms) => ms <= LIMITS.graceMostMs, { error: `expected at most ${LIMITS.graceMostMs} milliseconds` })
+  .describe('milliseconds')
+  .optional();
 export const whole = number('a whole number');
 export const flag = z.enum(['0', '1'], { error: 'expected 0 or 1' }).transform((text) => text === '1');
 export const text = z.string().max(512);

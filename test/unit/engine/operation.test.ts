@@ -90,6 +90,48 @@ describe('operations of many VMs', () => {
   });
 });
 
+describe('operations of one owner', () => {
+  const of = (owner: string) => (vm: string, verb?: Verb) => ({ ...asked(vm, verb), owner });
+  const [alice, bob] = [of('alice'), of('bob')];
+
+  test('take half of the turns, and the others find theirs', async () => {
+    const [operations, job] = [new Operations(2), new Job()];
+    const half = LIMITS.workPerCore;
+    for (const vm of names(50, 'a')) void operations.run(alice(vm), job.work);
+    void operations.run(bob('b0'), job.work);
+    void operations.run(asked('nobody'), job.work);
+    await settle();
+    expect(job.began).toEqual([...names(half, 'a'), 'b0', 'nobody']);
+    await job.end('a0');
+    expect(job.began.at(-1)).toBe(`a${half}`);
+  });
+
+  test('are told to come later as anybody is, and a kill waits for no guest', async () => {
+    const [operations, job] = [new Operations(1), new Job()];
+    for (const vm of names(50, 'a')) void operations.run(alice(vm, 'stop'), job.work);
+    void operations.run(alice('now', 'kill'), job.work);
+    await settle();
+    expect(job.began.at(-1)).toBe('now');
+  });
+});
+
+describe('what gives its guest time', () => {
+  test('gives it none any more, is not begun, or goes on, whichever it is', async () => {
+    const [operations, job] = [new Operations(1), new Job()];
+    for (const vm of names(2 * LIMITS.waitsPerCore)) operations.run(asked(vm, 'stop'), job.work).catch(() => undefined);
+    void operations.run(asked('up', 'start'), job.work);
+    await settle();
+    const [running, queued] = [operations.find('vm0'), operations.find(`vm${2 * LIMITS.waitsPerCore - 1}`)];
+    void operations.hasten('vm0');
+    await operations.hasten(`vm${2 * LIMITS.waitsPerCore - 1}`);
+    await operations.hasten('up');
+    expect([running?.hurry.signal.aborted, running?.abort.signal.aborted]).toEqual([true, false]);
+    expect([queued?.hurry.signal.aborted, queued?.abort.signal.aborted]).toEqual([false, true]);
+    expect(operations.find('up')?.abort.signal.aborted).toBe(false);
+    expect([running, operations.find('up')].map((each) => each && operations.cancel(each))).toEqual([false, true]);
+  });
+});
+
 describe('two operations of one VM', () => {
   test('exclude each other, even while the first only waits', async () => {
     const [operations, job] = [new Operations(1), new Job()];

@@ -153,6 +153,19 @@ describe('escalate', () => {
     expect(ran.map((each) => each.args[0])).toEqual(['-J', 'TERM', '-J']);
   });
 
+  test('gives no more time when somebody is in a hurry, but asks the last stage to its end', async () => {
+    const hurry = new AbortController();
+    const long = { ...escalate, stages: [{ ...stage('TERM'), waitMs: 1e12 }, stage('QUIT'), stage('KILL')] } as const;
+    const { host, ran } = scripted(answer(0));
+    const done = perform(host, long, { hurry: hurry.signal });
+    hurry.abort();
+    await expect(done).rejects.toThrow('still there after KILL');
+    expect(ran.map((each) => each.args[0]).filter((each) => each !== '-J')).toEqual(['TERM', 'QUIT', 'KILL']);
+    expect(ran.map((each) => each.args[0]).lastIndexOf('-J')).toBeGreaterThan(
+      ran.findLastIndex((each) => each.args[0] === 'KILL'),
+    );
+  });
+
   test('says when nothing helped', async () => {
     const { host } = scripted(answer(0));
     await expect(perform(host, escalate)).rejects.toThrow('still there after KILL');
