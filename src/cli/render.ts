@@ -68,18 +68,20 @@ export const renderList = (vms: readonly VmView[], nowMs: number): string => {
 const amount = (used: number, most: number | undefined, render: (amount: number) => string): string =>
   most === undefined ? render(used) : `${render(used)} of ${render(most)}`;
 
-/** VMs, CPUs, memory, disks and addresses. */
+/** VMs, CPUs, memory, disks, addresses and snapshots. */
 export const amountsOf = ({ used, most }: QuotaView): string[] => [
   amount(used.vms, most.vms, String),
   amount(used.cpus, most.cpus, String),
   amount(used.memory, most.memory, renderBytes),
   amount(used.disk, most.disk, renderBytes),
   amount(used.addresses, most.addresses, String),
+  amount(used.snapshots, most.snapshots, String),
 ];
 
 const renderQuota = (quota: QuotaView): [string, string][] => {
-  const [vms, cpus, memory, disk, addresses] = amountsOf(quota);
-  return [['quota', `VMs ${vms}, CPUs ${cpus}, memory ${memory}, disks ${disk}, addresses ${addresses}`]];
+  const [vms, cpus, memory, disk, addresses, snapshots] = amountsOf(quota);
+  const rest = `disks ${disk}, addresses ${addresses}, snapshots ${snapshots}`;
+  return [['quota', `VMs ${vms}, CPUs ${cpus}, memory ${memory}, ${rest}`]];
 };
 
 export const renderShow = (vm: VmView, nowMs: number): string => {

@@ -3,7 +3,7 @@ import { renderBytes } from '../base/units.ts';
 import type { Config } from '../spec/config.ts';
 import type { VmSpec } from '../spec/vm.ts';
 import type { Store } from '../store/store.ts';
-import type { VmRow } from '../store/rows.ts';
+import type { Pending, VmRow } from '../store/rows.ts';
 
 /** Sizes of a VM's own disks. Units: bytes. */
 export const diskBytes = ({ disks }: Pick<VmSpec, 'disks'>): number[] =>
@@ -16,6 +16,7 @@ const KINDS = {
   memory: { what: 'of memory', render: renderBytes },
   disk: { what: 'of disks', render: renderBytes },
   addresses: { what: 'addresses', render: String },
+  snapshots: { what: 'snapshots', render: String },
 } as const;
 type Kind = keyof typeof KINDS;
 const ORDER = Object.keys(KINDS) as Kind[];
@@ -30,9 +31,11 @@ export interface QuotaView {
   readonly most: Partial<Amounts>;
 }
 
-const NOTHING: Amounts = { vms: 0, cpus: 0, memory: 0, disk: 0, addresses: 0 };
+const NOTHING: Amounts = { vms: 0, cpus: 0, memory: 0, disk: 0, addresses: 0, snapshots: 0 };
 
+/** Of a VM without its snapshots. */
 const amountsOf = (spec: VmSpec, addresses: number): Amounts => ({
+  ...NOTHING,
   vms: 1,
   cpus: spec.cpus,
   memory: spec.memory,
@@ -40,23 +43,33 @@ const amountsOf = (spec: VmSpec, addresses: number): Amounts => ({
   addresses,
 });
 
-const combine = (a: Amounts, b: Amounts, how: (a: number, b: number) => number): Amounts => ({
-  vms: how(a.vms, b.vms),
-  cpus: how(a.cpus, b.cpus),
-  memory: how(a.memory, b.memory),
-  disk: how(a.disk, b.disk),
-  addresses: how(a.addresses, b.addresses),
-});
+const combine = (a: Amounts, b: Amounts, how: (a: number, b: number) => number): Amounts =>
+  Object.fromEntries(ORDER.map((kind) => [kind, how(a[kind], b[kind])])) as unknown as Amounts;
+
+const add = (a: Amounts, b: Amounts): Amounts => combine(a, b, (x, y) => x + y);
 
 /** As it is, or as what is under way makes it: whichever is more. */
-const amountsOfRow = ({ spec, addresses }: VmRow, pending: VmSpec | undefined): Amounts =>
-  combine(amountsOf(spec, addresses.length), amountsOf(pending ?? spec, addresses.length), Math.max);
+const amountsOfRow = ({ spec, addresses }: VmRow, { spec: pending = spec }: Pending): Amounts =>
+  combine(amountsOf(spec, addresses.length), amountsOf(pending, addresses.length), Math.max);
 
+/** What is under way of each VM, all of it together. */
+const underWay = (store: Store): ReadonlyMap<string, Pending> => {
+  const all = new Map<string, Pending>();
+  for (const { vm, pending } of store.listSagas()) all.set(vm, { ...all.get(vm), ...pending });
+  return all;
+};
+
+/** `except`: a VM of which only the snapshots count. */
 const usedBy = (owner: string, store: Store, except?: string): Amounts => {
-  const pending = new Map(store.listSagas().flatMap(({ vm, pending: each }) => (each?.spec ? [[vm, each.spec]] : [])));
+  const all = underWay(store);
   return [...store.vmsOf(owner)]
-    .flatMap((name) => (name === except ? [] : (store.findVm(name) ?? [])))
-    .reduce((all, row) => combine(all, amountsOfRow(row, pending.get(row.name)), (a, b) => a + b), NOTHING);
+    .flatMap((name) => store.findVm(name) ?? [])
+    .map((row) => {
+      const pending = all.get(row.name) ?? {};
+      const snapshots = store.snapshots.count(row.name) + (pending.add ? 1 : 0);
+      return { ...(row.name === except ? NOTHING : amountsOfRow(row, pending)), snapshots };
+    })
+    .reduce(add, NOTHING);
 };
 
 type Quotas = Pick<Config, 'quotas'>;
@@ -75,21 +88,36 @@ export const quotaOf = (owner: string, store: Store, config: Quotas): QuotaView 
 
 const renderAmount = (kind: Kind, amount: number): string => `${KINDS[kind].render(amount)} ${KINDS[kind].what}`;
 
+/** Who asks for what. */
+interface Wanted {
+  readonly verb: string;
+  readonly spec: VmSpec;
+  readonly own: Amounts;
+}
+
+const check = ({ verb, spec: { name, owner }, own }: Wanted, used: () => Amounts, config: Quotas): void => {
+  const most = owner === undefined ? {} : mostOf(owner, config);
+  if (owner === undefined || Object.keys(most).length === 0) return;
+  const all = add(used(), own);
+  const over = ORDER.find((kind) => own[kind] > 0 && all[kind] > (most[kind] ?? Infinity));
+  if (!over) return;
+  throw new BrigError(
+    'vm.blocked',
+    `${verb} ${name}: blocked: expected at most ${renderAmount(over, most[over] ?? 0)} for ${owner}, got ${renderAmount(over, all[over])} with this`,
+    { retry: 'operator', hint: 'destroy what is not needed, or raise quotas in brig.yaml' },
+  );
+};
+
 /**
  * Refuses a VM that would give its owner more than this node allows; what is under way counts as if it were done.
  * Nothing may be waited for between this and what the store is told. Errors: vm.blocked.
  */
 export const checkQuota = (verb: string, spec: VmSpec, addresses: number, store: Store, config: Quotas): void => {
-  const { owner } = spec;
-  const most = owner === undefined ? {} : mostOf(owner, config);
-  if (owner === undefined || Object.keys(most).length === 0) return;
   const own = amountsOf(spec, addresses);
-  const all = combine(usedBy(owner, store, spec.name), own, (a, b) => a + b);
-  const over = ORDER.find((kind) => own[kind] > 0 && all[kind] > (most[kind] ?? Infinity));
-  if (!over) return;
-  throw new BrigError(
-    'vm.blocked',
-    `${verb} ${spec.name}: blocked: expected at most ${renderAmount(over, most[over] ?? 0)} for ${owner}, got ${renderAmount(over, all[over])} with this`,
-    { retry: 'operator', hint: 'destroy what is not needed, or raise quotas in brig.yaml' },
-  );
+  check({ verb, spec, own }, () => usedBy(spec.owner ?? '', store, spec.name), config);
+};
+
+/** The same of one more snapshot: what its VM is counts already. */
+export const checkSnapshotQuota = (spec: VmSpec, store: Store, config: Quotas): void => {
+  check({ verb: 'snapshot', spec, own: { ...NOTHING, snapshots: 1 } }, () => usedBy(spec.owner ?? '', store), config);
 };

@@ -1,6 +1,7 @@
 import type { DiskPort } from '../base/host.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import { escapeControls } from '../base/units.ts';
 import type { Action } from '../base/step.ts';
 import type { Vm } from '../platform/platform.ts';
 import type { SnapshotView } from '../platform/snapshots.ts';
@@ -10,7 +11,7 @@ import type { VmSpec } from '../spec/vm.ts';
 import type { SagaRow } from '../store/rows.ts';
 import type { SnapshotRow } from '../store/snapshots.ts';
 import type { Cause, Changes, ChangeOptions } from './changes.ts';
-import { checkQuota, diskBytes } from './quota.ts';
+import { checkQuota, checkSnapshotQuota, diskBytes } from './quota.ts';
 import { nearest } from './nearest.ts';
 import type { Operation } from './operation.ts';
 import { stuck } from './request.ts';
@@ -45,7 +46,7 @@ export class SnapshotChanges<Seen> {
     if (row) return row;
     const names = snapshots.of(vm).map((each) => each.name);
     const near = nearest(name, names);
-    throw new BrigError('vm.unknown', `find snapshot ${name} of ${vm}: no such snapshot`, {
+    throw new BrigError('vm.unknown', `find snapshot ${escapeControls(name.slice(0, 64))} of ${vm}: no such snapshot`, {
       hint: near === undefined ? `brig snapshot list ${vm}` : `did you mean ${near}?`,
     });
   }
@@ -107,9 +108,12 @@ export class SnapshotChanges<Seen> {
     const taken = steps.find((step) => holdsOf(platform.catalogue, step, seen) !== 'no');
     if (taken)
       throw new BrigError('vm.exists', `snapshot ${spec.name}: ${taken.kind} of ${name} is there, and not brig's`);
+    checkSnapshotQuota(spec, store, this.#o.config);
     const saga = changes.journal(operation, vm, steps, '', { add: row });
     try {
-      await changes.run(planApply(platform.catalogue, steps, seen), vm, seen, cause, operation.abort.signal);
+      await changes.run(planApply(platform.catalogue, steps, seen), vm, seen, cause, {
+        signal: operation.abort.signal,
+      });
     } catch (error) {
       await this.unmake(vm, saga, cause);
       throw error;

@@ -28,6 +28,7 @@ const config = z.strictObject({
         memory: bytes(0, 'a size such as 64G').optional(),
         disk: bytes(0, 'a size such as 200G').optional(),
         addresses: z.int().min(0).max(1_000_000).optional(),
+        snapshots: z.int().min(0).max(1_000_000).optional(),
       }),
     )
     .default({}),

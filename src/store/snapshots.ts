@@ -39,6 +39,10 @@ export class Snapshots {
     return this.#all('select * from snapshots where vm = ? order by seq', vm);
   }
 
+  count(vm: string): number {
+    return Number((this.#sql('select count(*) as n from snapshots where vm = ?').get(vm) as Row).n);
+  }
+
   find(vm: string, name: string): SnapshotRow | undefined {
     return this.#all('select * from snapshots where vm = ? and name = ?', vm, name)[0];
   }

@@ -250,6 +250,23 @@ test('a quota holds for all VMs of an owner, at once too, and for nobody else', 
   expect(await onHost()).toEqual([]);
 });
 
+test('a quota counts the snapshots of all VMs of an owner, at once too, and only when one is to be made', async () => {
+  world = await new World({}, 'tank/brig', { quotas: { alice: { snapshots: 3 } } }).prepare('shared');
+  for (const name of ['web01', 'web02', 'web03', 'web04'])
+    await world.create({ name, disks: [{ zvol: { size: '96M' } }], owner: 'alice' });
+  const make = (name: string, snapshot: string) => snapshots().make(name, snapshot, operator);
+  await make('web01', 'first');
+  const ends = await Promise.allSettled(['web01', 'web02', 'web03', 'web04'].map((name) => make(name, 'second')));
+  expect(ends.map(({ status }) => status).sort()).toEqual(['fulfilled', 'fulfilled', 'rejected', 'rejected']);
+  await expect(make('web01', 'third')).rejects.toThrow(
+    'snapshot web01: blocked: expected at most 3 snapshots for alice, got 4 snapshots with this',
+  );
+  await snapshots().resize('web01', 0, 104 * MIB, operator);
+  await snapshots().remove('web01', 'first', operator);
+  await make('web01', 'third');
+  expect(await onHost()).toHaveLength(3);
+});
+
 describe('a schedule', () => {
   const HOUR = 3_600_000;
   const kinds = async (): Promise<string[]> => (await snapshots().list('web01')).map(({ kind }) => kind);

@@ -8,7 +8,9 @@ export const labels = z.record(z.string(), z.string());
 /** A time, and a count. */
 export { ms, whole };
 
-const amounts = z.strictObject({ vms: whole, cpus: whole, memory: whole, disk: whole, addresses: whole });
+const amounts = z.strictObject({
+  ...{ vms: whole, cpus: whole, memory: whole, disk: whole, addresses: whole, snapshots: whole },
+});
 
 export const quotaView = z.strictObject({ owner: z.string(), used: amounts, most: amounts.partial() });
 

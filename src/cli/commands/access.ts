@@ -96,7 +96,7 @@ const quota: CliCommand = {
     const [owner] = call.operands;
     const quotas = (await call.client.access.quotas()).filter((each) => owner === undefined || each.owner === owner);
     if (call.json) return printJson(quotas);
-    const head = ['OWNER', 'VMS', 'CPUS', 'MEMORY', 'DISK', 'ADDRESSES'];
+    const head = ['OWNER', 'VMS', 'CPUS', 'MEMORY', 'DISK', 'ADDRESSES', 'SNAPSHOTS'];
     const rows = quotas.map((each) => [each.owner, ...amountsOf(each)]);
     print(render(head, rows));
   },
