@@ -60,7 +60,6 @@ const isChange = ({ method, run, isSecret }: Route): boolean =>
   method !== 'GET' && !isSecret && ('json' in run || 'change' in run);
 
 const headerParameters = (route: Route): Json[] => [
-  ...(route.tag && route.method === 'GET' ? [header('If-None-Match', 'the ETag of what is known already')] : []),
   ...(route.tag && route.method !== 'GET'
     ? [header('If-Match', 'the ETag of what was read: refused when it is another by now, or *')]
     : []),
@@ -128,7 +127,6 @@ const answered = (route: Route): Json => {
       ...(Object.keys(headers).length === 0 ? {} : { headers }),
       content: contentOf(route),
     },
-    ...(isTagged ? { 304: { description: 'it is what is known already' } } : {}),
   };
 };
 
@@ -144,14 +142,8 @@ const ERRORS = {
 } as const;
 
 const failures = (route: Route): Json => {
-  const isNamed = route.path.includes('{');
-  const applies = (status: string): boolean => {
-    if (status === '404') return isNamed || route.path === '/vms';
-    if (status === '409') return route.method !== 'GET' || 'upgrade' in route.run;
-    if (status === '412') return route.tag !== undefined && route.method !== 'GET';
-    return true;
-  };
-  const statuses = Object.keys(ERRORS).filter(applies);
+  const mayClash = route.tag !== undefined && route.method !== 'GET';
+  const statuses = Object.keys(ERRORS).filter((status) => status !== '412' || mayClash);
   return Object.fromEntries(statuses.map((status) => [status, { $ref: `#/components/responses/E${status}` }]));
 };
 

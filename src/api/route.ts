@@ -66,7 +66,7 @@ export interface Route {
   readonly isSecret?: true;
   /** What it costs, in requests: for the rate of its caller. Absent: one. */
   readonly cost?: number;
-  /** A text that is another whenever what the answer describes is another: for ETag and If-Match. */
+  /** A text that is another whenever the document is another: for ETag and If-Match. What runs is not in it. */
   readonly tag?: (call: Pick<Call, 'params' | 'who'>) => string | undefined;
   readonly run: Run;
 }

@@ -8,7 +8,8 @@ import { escapeControls } from '../base/units.ts';
 import type { Request } from '../engine/request.ts';
 import { parseWith } from '../spec/document.ts';
 import { Admittance } from './admittance.ts';
-import { bodyReader, lineWriter, onClosed, sendError, sendText } from './answer.ts';
+import { lineWriter, onClosed, sendError, sendText } from './answer.ts';
+import { bodyReader } from './body.ts';
 import { entryOf, type Note } from './ledger.ts';
 import type { ApiOptions } from './options.ts';
 import { httpStatus, PREFIX, type Line } from './protocol.ts';
@@ -18,7 +19,7 @@ import { routesOf } from './routes/table.ts';
 import { Tally } from './tally.ts';
 import { Throttle } from './throttle.ts';
 import { Traffic } from './traffic.ts';
-import { refuseUpgrade } from './upgrade.ts';
+import { refuseOn } from './upgrade.ts';
 
 /** A request as it comes in. */
 interface Came {
@@ -60,14 +61,17 @@ const objectOf = ({ route, params }: Matched): string => {
   return escapeControls(name === '' ? 'node' : `${KINDS[kind] ?? kind}:${name}`.slice(0, 200));
 };
 
-/** What it answers, or nothing: its error is another's to tell. */
-const attempt = <T>(work: () => T): T | undefined => {
+/** Its error is told when its turn has come. */
+const attempt = <T>(work: () => T): { readonly found: T } | { readonly error: unknown } => {
   try {
-    return work();
-  } catch {
-    return undefined;
+    return { found: work() };
+  } catch (error) {
+    return { error };
   }
 };
+
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
 
 const isChange = ({ method }: Route): boolean => method !== 'GET';
 
@@ -76,7 +80,8 @@ const etagOf = (text: string): string => `"${createHash('sha256').update(text).d
 
 const queryOf = (route: Route, query: URLSearchParams): Record<string, unknown> => {
   const keys = [...query.keys()];
-  const twice = keys.find((key, i) => keys.indexOf(key) !== i);
+  const seen = new Set<string>();
+  const twice = keys.find((key) => seen.size === seen.add(key).size);
   const strange = twice ?? (route.query ? undefined : keys[0]);
   if (strange !== undefined)
     throw new BrigError(
@@ -147,14 +152,12 @@ export class Api<Seen> {
   async #begin({ request, response, who, body }: Came): Promise<[Passage, () => void]> {
     let end = (): void => undefined;
     try {
-      if (!who.isRoot)
-        end = await this.#throttle.enter(
-          who.id,
-          attempt(() => this.#find(request).route.cost),
-        );
-      const found = this.#find(request);
+      const sought = attempt(() => this.#find(request));
+      if (!who.isRoot) end = await this.#throttle.enter(who.id, 'found' in sought ? sought.found.route.cost : 1);
+      if ('error' in sought) throw sought.error;
+      const { found } = sought;
       const { route, params, query } = found;
-      const call: Call = { who, params, query, ...bodyReader(body, request), request, response };
+      const call: Call = { who, params, query, ...bodyReader(body), request, response };
       const note: Note = { object: objectOf(found), rule: '' };
       return [{ call, route, note, verb: `${route.method} ${route.path}` }, end];
     } catch (error) {
@@ -194,30 +197,21 @@ export class Api<Seen> {
 
   async #run({ call, route, note }: Passage): Promise<void> {
     const { run } = route;
+    // A body may take its time, and what its sender may do be less by then; nor is one that nobody asked for left unread.
+    if (route.takes === undefined && hasBody(call.request)) await call.bytes();
     if ('raw' in run) return await run.raw(call);
     if ('upgrade' in run)
       throw new BrigError('api.invalid', `${note.object}: expected Upgrade: ${Object.keys(run.upgrade).join(' or ')}`);
-    const tag = route.tag?.(call);
-    if (route.method === 'GET' && tag !== undefined && this.#isKnown(call, tag)) return;
+    const tag = route.method === 'GET' ? route.tag?.(call) : undefined;
+    if (tag !== undefined) call.response.setHeader('etag', etagOf(tag));
     await this.#repeats.once(call, route, async (remember) => {
       if ('change' in run) return await this.#operate(call, route, note, remember);
-      // A body may take its time, and what its sender may do be less by then.
-      if (route.body !== undefined) await call.bytes();
       this.admittance.checkAgain(call, route);
       this.#checkTag(call, route);
       const text = `${JSON.stringify(await run.json(call))}\n`;
       remember(200, text);
       sendText(call.response, 200, text);
     });
-  }
-
-  /** Whoever has it already is told that it is still so. */
-  #isKnown({ request, response }: Call, tag: string): boolean {
-    const etag = etagOf(tag);
-    response.setHeader('etag', etag);
-    if (request.headers['if-none-match'] !== etag) return false;
-    response.writeHead(304).end();
-    return true;
   }
 
   /** Errors: api.changed when somebody else changed it since its caller read it. */
@@ -271,7 +265,7 @@ export class Api<Seen> {
     socket.on('error', () => socket.destroy());
     void this.#attach(request, socket, head, who).catch((error: unknown) => {
       this.#traffic.count(request.method, httpStatus(toErrorBody(error)));
-      refuseUpgrade(socket, error);
+      refuseOn(socket, error);
     });
   };
 

@@ -39,7 +39,7 @@ export const LIMITS = {
   workPerCore: 2,
   /** Stops, restarts and destroys at once for each core: a guest that shuts down is waited for, not worked for. */
   waitsPerCore: 8,
-  /** Clean-ups and repairs at once for each core: nobody asked for them, and nobody else waits for them. */
+  /** Clean-ups, repairs and kills at once for each core: each is short. */
   ownPerCore: 2,
   /** Operations that wait for their turn: whoever comes then is told to come later. */
   operationsWaiting: 4_000,
@@ -57,6 +57,8 @@ export const LIMITS = {
   shutdownRounds: 3,
   /** How long a guest gets for its own shutdown unless --timeout says otherwise. */
   stopTimeoutMs: 30_000,
+  /** ... at most: it holds a turn meanwhile. Windows takes some minutes for its updates. */
+  graceMostMs: 3_600_000,
   /** After each harder stage of a stop. */
   stopStageMs: 5_000,
   /** Output kept of one command: error texts are short, listings of 1,000 VMs are not. */
@@ -122,8 +124,9 @@ export const LIMITS = {
   requestRefusedMs: 1_000,
   /** Of one connection without an answer: clients send one after the other. */
   requestsPipelined: 2,
-  /** Connections above those that a user's socket takes, since it was opened: a mistake makes a few. */
-  connectionsDropped: 1_000,
+  /** Connections to a user's socket, and from one address elsewhere: a command makes one. */
+  connectionsPerSecond: 200,
+  connectionsBurst: 1_000,
   /** A user whose clients send more is not heard for so long. */
   deafMs: 2_000,
   /** Connections of one user's socket at once. */
@@ -141,6 +144,10 @@ export const LIMITS = {
   pageMost: 10_000,
   /** Groups and users of this host are looked up again after this time, or when their files change. */
   accountsMaxAgeMs: 60_000,
+  /** Values in a VM's document: ten times what the largest say. */
+  documentParts: 5_000,
+  /** Values in a request's body: a network may reserve thousands of addresses. */
+  requestParts: 100_000,
   /** A VM document's file. */
   documentBytes: 2 ** 20,
   /** Console history kept on disk per VM, in two files of half this size. */

@@ -17,19 +17,23 @@ const distance = (a: string, b: string): number => {
   return row[b.length] ?? 0;
 };
 
+/** Of more or longer names nobody looks for the one that was meant: a guess is not worth the time of others. */
+const NAMES_LOOKED_AT = 200;
+const CHARACTERS = 64;
+
 /** The name that was probably meant: at most a third of it wrong. */
 export const nearest = (name: string, names: readonly string[]): string | undefined => {
-  const best = names.map((each) => ({ each, far: distance(name, each) })).sort((a, b) => a.far - b.far)[0];
+  if (name.length > CHARACTERS || names.length > NAMES_LOOKED_AT) return undefined;
+  const best = names
+    .map((each) => ({ each, far: distance(name, each.slice(0, CHARACTERS)) }))
+    .sort((a, b) => a.far - b.far)[0];
   return best && best.far <= Math.ceil(name.length / 3) ? best.each : undefined;
 };
 
-/** Of more names nobody looks for the one that was meant: a guess is not worth the time of others. */
-const NAMES_LOOKED_AT = 1_000;
-
 /** For whoever may know these names, there is no other. `cause`: for the log alone. */
 export const unknownVm = (name: string, names: readonly string[], cause?: unknown): BrigError => {
-  const near = names.length > NAMES_LOOKED_AT ? undefined : nearest(name.slice(0, 64), names);
-  return new BrigError('vm.unknown', `find ${escapeControls(name.slice(0, 64))}: no such VM`, {
+  const near = nearest(name, names);
+  return new BrigError('vm.unknown', `find ${escapeControls(name.slice(0, CHARACTERS))}: no such VM`, {
     ...(near === undefined ? {} : { hint: `did you mean ${near}?` }),
     ...(cause === undefined ? {} : { cause }),
   });

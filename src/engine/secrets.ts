@@ -5,9 +5,10 @@ import type { Host } from '../base/host.ts';
 import { LIMITS } from '../base/limits.ts';
 import { checkUse, renderRef, SECRET_NAME, type SecretRef, type Unsealed } from '../base/secret.ts';
 import type { Config } from '../spec/config.ts';
-import { NAME } from '../spec/fields.ts';
+import { OWNER } from '../spec/fields.ts';
 import { secretsOf } from '../spec/secret.ts';
 import type { VmSpec } from '../spec/vm.ts';
+import type { VmRow } from '../store/rows.ts';
 import type { SecretRow } from '../store/secrets.ts';
 import type { Store } from '../store/store.ts';
 import { Lane } from './lane.ts';
@@ -81,7 +82,7 @@ export class Secrets {
       throw new BrigError('spec.invalid', `set secret: expected ${expected}, got ${got}`);
     };
     if (!SECRET_NAME.test(name)) refuse('a name of [a-z0-9._-], at most 63 characters', 'another');
-    if (owner !== '' && !NAME.test(owner)) refuse('an owner of [a-z0-9-], at most 31 characters', 'another');
+    if (owner !== '' && !OWNER.test(owner)) refuse('an owner of [A-Za-z0-9_.-], at most 32 characters', 'another');
     if (value.length < 1 || value.length > LIMITS.secretBytes)
       refuse(`a value of 1 to ${LIMITS.secretBytes} bytes`, `${value.length}`);
   }
@@ -97,16 +98,30 @@ export class Secrets {
   /** Names, never values; of one owner or of all. */
   list(owner?: string): SecretView[] {
     const rows = this.#rows.list().filter((row) => owner === undefined || row.owner === owner);
-    return rows.map((row) => this.#view(row));
+    const users = new Map([...new Set(rows.map((row) => row.owner))].map((each) => [each, this.#usersOf(each)]));
+    return rows.map((row) => this.#view(row, users.get(row.owner)));
   }
 
-  #view({ owner, name, createdMs }: Omit<SecretRow, 'box' | 'master'>): SecretView {
-    return { owner, name, createdMs, usedBy: this.#usersOf(owner, name) };
+  #view({ owner, name, createdMs }: Omit<SecretRow, 'box' | 'master'>, users = this.#usersOf(owner)): SecretView {
+    return { owner, name, createdMs, usedBy: users.get(name) ?? [] };
   }
 
-  #usersOf(owner: string, name: string): string[] {
-    const uses = (ref: SecretRef): boolean => ref.owner === owner && ref.name === name;
-    return this.#o.store.listVms().flatMap((row) => (secretsOf(row.spec).some(uses) ? [row.name] : []));
+  /** VMs by the names of the secrets that they refer to: each document of the owner is looked through once. */
+  #usersOf(owner: string): ReadonlyMap<string, readonly string[]> {
+    const users = new Map<string, string[]>();
+    for (const { name: vm, spec } of this.#rowsOf(owner))
+      for (const { name } of secretsOf(spec)) {
+        const known = users.get(name);
+        if (known) known.push(vm);
+        else users.set(name, [vm]);
+      }
+    return users;
+  }
+
+  #rowsOf(owner: string): VmRow[] {
+    const { store } = this.#o;
+    if (owner === '') return store.listVms().filter(({ spec }) => spec.owner === undefined);
+    return [...store.vmsOf(owner)].sort().flatMap((name) => store.findVm(name) ?? []);
   }
 
   #row(ref: SecretRef): SecretRow {

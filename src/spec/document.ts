@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isScalar, LineCounter, parseDocument, stringify, visit, type Document } from 'yaml';
 import { BrigError, messageOf, type ErrorCode } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
 import { escapeControls } from '../base/units.ts';
 
 /** One thing wrong with a document: where, what was expected, what came. */
@@ -62,6 +63,24 @@ const twiceIn = (
     },
   });
   return found === undefined ? undefined : { pos: [found, found], message: 'Map keys must be unique' };
+};
+
+/**
+ * The very value, unless it has more parts than a document of a VM ever has: each is looked at, and whoever sends very
+ * many keeps everybody waiting. Errors: spec.invalid.
+ */
+export const few = (value: unknown, source: string): unknown => {
+  const rest = [value];
+  for (let count = 1; rest.length > 0;) {
+    const each = rest.pop();
+    if (typeof each !== 'object' || each === null) continue;
+    const parts = Object.values(each);
+    count += parts.length;
+    if (count > LIMITS.documentParts)
+      throw new BrigError('spec.invalid', `check ${source}: expected at most ${LIMITS.documentParts} values, got more`);
+    for (const part of parts) rest.push(part);
+  }
+  return value;
 };
 
 /** Whether there is no end to what it holds. */

@@ -4,7 +4,7 @@ import { SECRET_REF } from '../base/secret.ts';
 import { parseBytes } from '../base/units.ts';
 import { schedule } from './snapshot.ts';
 import { addressing, cloudInit, isIpv6 } from './cloud-init.ts';
-import { parseText, parseWith } from './document.ts';
+import { few, parseText, parseWith } from './document.ts';
 import { filtering } from './filtering.ts';
 import { count, expected, labels, name, mac, owner } from './fields.ts';
 
@@ -29,7 +29,7 @@ const path = z
 const dataset = z
   .string(expected('a dataset or snapshot name'))
   .max(120)
-  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]+)*@?[A-Za-z0-9_.-]*$/, expected('a dataset or snapshot name'));
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]+)*(@[A-Za-z0-9_.-]+)?$/, expected('a dataset or snapshot name'));
 
 const firmwareExpected = expected('uefi, or one of {builtin: test}, {rom: PATH}, {uefi: {code: PATH, vars: PATH}}');
 const firmware = z.union(
@@ -245,10 +245,10 @@ export type DocumentDisk = VmDocument['disks'][number];
 
 /** A VM with everything said. Errors: spec.invalid with every problem at once. */
 export const parseVm = (value: unknown, source = 'document'): VmSpec =>
-  parseWith(vmSpec, value, source, 'spec.invalid');
+  parseWith(vmSpec, few(value, source), source, 'spec.invalid');
 
 /** A document that may leave things to its image and to the node. Errors: as above. */
 export const parseVmDocument = (value: unknown, source = 'document'): VmDocument =>
-  parseWith(vmDocument, value, source, 'spec.invalid');
+  parseWith(vmDocument, few(value, source), source, 'spec.invalid');
 
 export const parseVmText = (text: string, source: string): VmSpec => parseVm(parseText(text, source), source);

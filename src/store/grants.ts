@@ -20,6 +20,7 @@ export class Grants {
   readonly #sql: Sql;
   readonly #durably: (work: () => void) => void;
   version = 0;
+  #read: { readonly version: number; readonly rows: readonly GrantRow[] } | undefined;
 
   constructor(sql: Sql, durably: (work: () => void) => void) {
     this.#sql = sql;
@@ -56,7 +57,13 @@ export class Grants {
     return Number(this.#sql('select count(*) as count from grants where by = ?').get(by)?.count);
   }
 
-  list(): GrantRow[] {
+  /** Nobody else writes them: they are read again only after a change. */
+  list(): readonly GrantRow[] {
+    if (this.#read?.version !== this.version) this.#read = { version: this.version, rows: this.#rows() };
+    return this.#read.rows;
+  }
+
+  #rows(): GrantRow[] {
     const rows = this.#sql('select * from grants order by principal, object, role').all() as Row[];
     return rows.map((row) => ({
       principal: String(row.principal),

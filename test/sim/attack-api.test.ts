@@ -1,3 +1,4 @@
+import { readdirSync, statSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -117,10 +118,67 @@ describe('a body', () => {
     expect(answer.body.length).toBeLessThan(40_000);
   });
 
+  test('that has no end is not read to it, whoever asks for something that has none', async () => {
+    const { socket, closed, text } = await open(user);
+    let written = 0;
+    const chunk = Buffer.alloc(2 ** 16, 'x');
+    socket.write(`GET /v1/whoami HTTP/1.1\r\nHost: x\r\nContent-Length: ${10 ** 14}\r\n\r\n`);
+    const push = (): void => {
+      while (!socket.destroyed && socket.write(chunk)) written += chunk.length;
+    };
+    socket.on('drain', push);
+    push();
+    await closed;
+    expect(written).toBeLessThan(4 * LIMITS.requestBytes);
+    expect(text()).toMatch(/^$|^HTTP\/1\.1 400 /);
+  });
+
+  test('of very many values is refused before each is looked at', async () => {
+    for (const body of [`[${'1,'.repeat(300_000)}1]`, `{"name":"a","disks":[${'{},'.repeat(90_000)}{}]}`]) {
+      const answer = await ask(target.root, 'POST', '/v1/vms', {}, body);
+      expect([answer.status, answer.body]).toEqual([400, expect.stringMatching(/at most .* values/)]);
+    }
+  });
+
   test('that ends before its length is nobody’s fault but its sender’s, in the log too', async () => {
     await raw(target.root, 'POST /v1/access/grants HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{"pri', true);
     const { body } = await ask(target.root, 'GET', '/v1/audit-log?follow=0');
     expect(body).not.toContain('store.failed');
+  });
+});
+
+describe('a question that takes long', () => {
+  test('is not: for a snapshot of a long name, or keys of a query without end', async () => {
+    const long = 'a'.repeat(8_000);
+    const keys = Array.from({ length: 2_000 }, (_, i) => `${String.fromCharCode(97 + (i % 26))}${i}`).join('&');
+    const begunMs = performance.now();
+    for (let i = 0; i < 20; i++) {
+      expect((await ask(target.root, 'DELETE', `/v1/vms/web/snapshots/${long}`)).status).toBe(404);
+      expect((await ask(target.root, 'GET', `/v1/whoami?${keys}`)).status).toBe(400);
+    }
+    expect(performance.now() - begunMs).toBeLessThan(5_000);
+  });
+
+  test('of who uses a secret looks through each document once', async () => {
+    const userData = `x ${'{{secret:a}}'.repeat(20_000)}`;
+    for (const name of ['s1', 's2'])
+      await target.client.create({ name, firmware: { builtin: 'test' }, memory: '64M', cloudInit: { userData } });
+    for (let i = 0; i < 100; i++) await target.client.secrets.set(`n${i}`, Buffer.from('x'));
+    await target.client.secrets.set('a', Buffer.from('x'));
+    const begunMs = performance.now();
+    const all = await target.client.secrets.list();
+    expect(performance.now() - begunMs).toBeLessThan(2_000);
+    expect(all.filter(({ usedBy }) => usedBy.length > 0)).toMatchObject([{ name: 'a', usedBy: ['s1', 's2'] }]);
+  });
+
+  test('of a VM that is there is answered before it has its turn, and keeps nobody from it', async ({ skip }) => {
+    if (!target.hasUsers) skip();
+    await target.client.access.grant({ principal: 'user:daemon', role: 'create', object: 'node' });
+    const body = JSON.stringify({ name: 'web', firmware: { builtin: 'test' } });
+    const asked = Array.from({ length: 20 }, () => ask(user, 'POST', '/v1/vms', {}, body));
+    await target.client.operate('restart', 'web');
+    for (const answer of await Promise.all(asked)) expect(answer.body).toContain('vm.exists');
+    await target.client.access.revoke({ principal: 'user:daemon', role: 'create', object: 'node' });
   });
 });
 
@@ -243,6 +301,14 @@ describe('what another may not know', () => {
     );
     expect(answer.body).not.toMatch(/games/);
   });
+});
+
+test('the store is nobody else’s to read, from its first moment and whatever SQLite keeps beside it', () => {
+  const { stateDir } = target.config;
+  const modes = readdirSync(stateDir)
+    .filter((name) => name.startsWith('brig.db'))
+    .map((name) => [name, (statSync(`${stateDir}/${name}`).mode & 0o777).toString(8)]);
+  expect(Object.fromEntries(modes)).toEqual({ 'brig.db': '600', 'brig.db-wal': '600' });
 });
 
 test('an answer that nobody reads costs brigd no more than its bound', async () => {

@@ -121,7 +121,7 @@ export const accessRoutes = <Seen>({ access, settle }: ApiOptions<Seen>): Route[
   },
   {
     ...{ method: 'GET', path: '/access/grants', summary: 'the rules that concern the caller', answer: 'Grant[]' },
-    ...{ needs: { within: 'about him, by him, or about what is his' } },
+    ...{ needs: { within: 'about him, by him, or about what is his' }, cost: 10 },
     run: { json: ({ who }) => Promise.resolve(access.list(who)) },
   },
   {
@@ -137,7 +137,7 @@ export const accessRoutes = <Seen>({ access, settle }: ApiOptions<Seen>): Route[
   },
   {
     ...{ method: 'POST', path: '/access/revoke', summary: 'take a rule back', body: 'AskedGrant', answer: 'Outcome' },
-    needs: { within: 'his own rules, and those about what he owns or administers' },
+    ...{ needs: { within: 'his own rules, and those about what he owns or administers' }, cost: 10 },
     run: {
       json: async (call) => {
         const outcome = access.revoke(call.who, await askedOf(call));

@@ -51,7 +51,7 @@ export const vmRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
     {
       ...{ method: 'POST', path: '/vms', summary: 'define a VM, and make its disks', answer: 'VmView' },
       ...{ needs: { within: 'create on the node, or on the template that is named; then what its document asks for' } },
-      ...{ query: z.strictObject({ template: text.optional() }), body: 'VmDocument' },
+      ...{ query: z.strictObject({ template: text.optional() }), body: 'VmDocument', cost: 10 },
       run: {
         holder: async (call) => (await o.specOf(call)).name,
         change: async (call, request) => engine.create(await o.specOf(call), request),
@@ -147,7 +147,7 @@ const toldRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
 const snapshotRoutes = <Seen>({ engine: { snapshots } }: ApiOptions<Seen>, tag: Tag): Route[] => [
   {
     ...{ method: 'GET', path: '/vms/{name}/snapshots', summary: 'snapshots of a VM', answer: 'SnapshotView[]' },
-    ...{ needs: { verb: 'view', on: 'vm' }, run: { json: (call) => snapshots.list(nameOf(call)) } },
+    ...{ needs: { verb: 'view', on: 'vm' }, cost: 10, run: { json: (call) => snapshots.list(nameOf(call)) } },
   },
   {
     ...{ method: 'POST', path: '/vms/{name}/snapshots', summary: 'all disks at one moment', answer: 'SnapshotView' },

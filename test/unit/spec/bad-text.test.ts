@@ -4,6 +4,7 @@ import { BrigError } from '../../../src/base/errors.ts';
 import { parseConfig } from '../../../src/spec/config.ts';
 import { parseText } from '../../../src/spec/document.ts';
 import { parseNetwork } from '../../../src/spec/network.ts';
+import { parseTemplate, renderTemplate } from '../../../src/spec/template.ts';
 import { parseVmDocument, parseVmText } from '../../../src/spec/vm.ts';
 import { times } from '../../property.ts';
 
@@ -19,9 +20,11 @@ const attempt = (work: () => unknown): string => {
   }
 };
 const parseAll = (text: string): string =>
-  [parseVmText, parseConfig, (source: string) => parseNetwork(parseText(source, 'x'))]
+  [parseVmText, parseConfig, parseTemplate, (source: string) => parseNetwork(parseText(source, 'x'))]
     .map((parse) => attempt(() => parse(text, 'x')))
     .join('\n');
+
+const bigints = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? String(value) : value);
 
 const many = (count: number, line: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => line(i)).join('\n');
@@ -72,6 +75,16 @@ describe('a document that is made to do harm', () => {
     ['keys', many(30_000, (i) => `k${i}: 1`)],
     ['keys of an object', JSON.stringify(Object.fromEntries(Array.from({ length: 30_000 }, (_, i) => [`k${i}`, 1])))],
     ['anchors', '&a '.repeat(30_000)],
+    ['disks', JSON.stringify({ name: 'web', disks: Array(200_000).fill({}) })],
+    ['rules', JSON.stringify({ name: 'web', nics: [{ allow: Array(200_000).fill({ from: 1 }) }] })],
+    [
+      'characters of a dataset',
+      JSON.stringify({ name: 'web', disks: [{ zvol: { size: '1G', from: `${'a'.repeat(2 ** 20)}!` } }] }),
+    ],
+    [
+      'parts of a dataset',
+      JSON.stringify({ name: 'web', disks: [{ zvol: { size: '1G', from: `${'a/'.repeat(2 ** 19)}@!` } }] }),
+    ],
   ])('of very many %s is refused before anybody has waited long, in few words', (_, text) => {
     const said = attempt(() => parseVmText(text, 'x'));
     expect(said).toMatch(/./);
@@ -157,6 +170,11 @@ const keys = fc.constantFrom(
     'stateDir',
     'zvol',
     'network',
+    'template',
+    'parameters',
+    'vm',
+    'type',
+    'default',
   ],
 );
 const lines = fc
@@ -181,6 +199,24 @@ describe('whatever text comes', () => {
       fc.property(fc.dictionary(keys, value, { maxKeys: 8 }), (document) => {
         attempt(() => parseVmDocument({ name: 'web', ...document }));
         attempt(() => parseNetwork({ name: 'lan', ...document }));
+        attempt(() => parseTemplate(`template: x\nsummary: x\nvm: ${JSON.stringify(document, bigints)}`, 'x'));
+      }),
+      times(400),
+    );
+  });
+
+  test('as a value for a template is refused, or is that value in its place and nothing else', () => {
+    const template = parseTemplate(
+      'template: x\nsummary: x\nparameters: {a: {type: string}}\nvm: {labels: {whole: "${a}", part: "<${a}>"}, cpus: 1}',
+      'x',
+    );
+    const texts = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('${name}', '$$', '$&', '${a}', 'x: y', '*a'));
+    fc.assert(
+      fc.property(texts, (text) => {
+        attempt(() => {
+          const labels = { whole: text, part: `<${text}>` };
+          expect(renderTemplate(template, 'web', new Map([['a', text]]))).toEqual({ name: 'web', labels, cpus: 1 });
+        });
       }),
       times(400),
     );
