@@ -2,10 +2,10 @@ import type { LockView, SecretView } from '../engine/secrets.ts';
 
 type Ask = <T>(method: string, path: string, body?: unknown) => Promise<T>;
 
-const pathOf = (name: string, owner: string | undefined): string =>
-  `/secrets/${encodeURIComponent(name)}${owner === undefined ? '' : `?owner=${encodeURIComponent(owner)}`}`;
+const pathOf = (name: string, owner: string | undefined, verb = ''): string =>
+  `/secrets/${encodeURIComponent(name)}${verb}${owner === undefined ? '' : `?owner=${encodeURIComponent(owner)}`}`;
 
-/** Secrets of a brigd: names come back, and never a value. */
+/** Secrets of a brigd: names come back; a value to root of its host alone. */
 export class SecretClient {
   readonly #ask: Ask;
 
@@ -22,6 +22,12 @@ export class SecretClient {
   set(name: string, value: Uint8Array, owner?: string): Promise<SecretView> {
     const base64 = Buffer.from(value).toString('base64');
     return this.#ask('PUT', pathOf(name, owner), { base64 });
+  }
+
+  /** For whoever uses it at once, and wipes it. Errors: acl.denied for everybody but root; secret.unknown; secret.locked. */
+  async open(name: string, owner?: string): Promise<Buffer> {
+    const { base64 } = await this.#ask<{ base64: string }>('POST', pathOf(name, owner, '/open'));
+    return Buffer.from(base64, 'base64');
   }
 
   remove(name: string, owner?: string): Promise<{ removed: string }> {

@@ -58,6 +58,7 @@ export interface Answers {
   QuotaView: QuotaView;
   Removed: { readonly removed: string };
   Rotated: { readonly secrets: number; readonly master: string };
+  SecretBytes: { readonly base64: string };
   SecretView: SecretView;
   ShutdownEnd: ShutdownEnd;
   SignedImage: SignedImage;

@@ -24,8 +24,19 @@ const tagOf = (response: Response): string | undefined => {
   return tag !== null && !tag.startsWith('W/') ? tag : (response.headers.get('last-modified') ?? undefined);
 };
 
-const ask = async (url: string, from: number, tag: string | undefined): Promise<Response> => {
+/** Where a server is asked for a URL, and what its owner wants to see first. */
+export interface Wanted {
+  readonly url: string;
+  /** A token, or what the header says whole. Sent to the URL's own host alone. Shape: `ghp_...`, `Basic YTpi` */
+  readonly token?: string;
+}
+
+/** Source: RFC 6750, 2.1; of other schemes somebody writes the name himself. */
+const authorizationOf = (token: string): string => (/^[A-Za-z]+ /.test(token) ? token : `Bearer ${token}`);
+
+const ask = async ({ url, token }: Wanted, from: number, tag: string | undefined): Promise<Response> => {
   const headers: Record<string, string> = { 'accept-encoding': 'identity' };
+  if (token !== undefined) headers.authorization = authorizationOf(token);
   if (from > 0 && tag !== undefined) Object.assign(headers, { range: `bytes=${from}-`, 'if-range': tag });
   const response = await fetch(url, { headers, redirect: 'follow' });
   // A redirect must not lead out of TLS.
@@ -38,9 +49,10 @@ const ask = async (url: string, from: number, tag: string | undefined): Promise<
 };
 
 /** Goes on where a connection broke. Errors: host.failed with the server's or the system's reason. */
-export const download = async (url: string): Promise<Download> => {
+export const download = async (wanted: Wanted): Promise<Download> => {
+  const { url } = wanted;
   if (!URL.canParse(url) || new URL(url).protocol !== 'https:') throw failed(url, 'expected an https URL, got another');
-  const first = await ask(url, 0, undefined).catch((error: unknown) => {
+  const first = await ask(wanted, 0, undefined).catch((error: unknown) => {
     throw error instanceof BrigError ? error : failed(url, reasonOf(error));
   });
   const length = first.headers.get('content-length');
@@ -64,7 +76,7 @@ export const download = async (url: string): Promise<Download> => {
         if (error instanceof BrigError || attempt >= ATTEMPTS || tag === undefined)
           throw error instanceof BrigError ? error : failed(url, reasonOf(error));
         await sleep(PAUSE_MS * attempt);
-        response = await ask(url, done, tag).catch((again: unknown) => {
+        response = await ask(wanted, done, tag).catch((again: unknown) => {
           if (again instanceof BrigError) throw again;
           return Response.error();
         });

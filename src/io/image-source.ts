@@ -30,6 +30,8 @@ export interface Opened {
 export interface OpenOptions {
   /** `-` for stdin, an https URL, a file or a directory. */
   readonly from: string;
+  /** What the URL's server wants to see. */
+  readonly token?: string | undefined;
   /** A disk that is larger is refused. Units: bytes. */
   readonly maxBytes: number;
   /** Told what was read so far, of how much. */
@@ -116,9 +118,14 @@ const bounded = async function* (source: AsyncIterable<Buffer>, name: string, mo
   }
 };
 
-const openStream = async (from: string): Promise<{ name: string; bytes?: number; data: AsyncIterable<Uint8Array> }> => {
+const isUrl = (from: string): boolean => /^[a-z]+:\/\//i.test(from);
+
+const openStream = async (
+  from: string,
+  token: string | undefined,
+): Promise<{ name: string; bytes?: number; data: AsyncIterable<Uint8Array> }> => {
   if (from === '-') return { name: 'stdin', data: process.stdin };
-  if (/^[a-z]+:\/\//i.test(from)) return { name: from, ...(await download(from)) };
+  if (isUrl(from)) return { name: from, ...(await download({ url: from, ...(token === undefined ? {} : { token }) })) };
   const found = await stat(from).catch((error: unknown) => {
     throw bad(from, messageOf(error).split(', ')[0] ?? '');
   });
@@ -245,10 +252,10 @@ const openDirectory = async (directory: string, onRead: OpenOptions['onRead']): 
 };
 
 /** Opens what there is to import. Errors: image.invalid, host.missing with the package, host.failed. */
-export const openSource = async ({ from, maxBytes, onRead }: OpenOptions): Promise<Opened> => {
+export const openSource = async ({ from, token, maxBytes, onRead }: OpenOptions): Promise<Opened> => {
   if (from !== '-' && (await stat(from).catch(() => undefined))?.isDirectory())
     return await openDirectory(from, onRead);
-  const { name, bytes, data } = await openStream(from);
+  const { name, bytes, data } = await openStream(from, token);
   const hash = createHash('sha256');
   const inboxes = [new Inbox(counted(data, hash, (done) => onRead(done, bytes)))];
   const last = (): Inbox => inboxes.at(-1) as Inbox;

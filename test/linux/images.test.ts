@@ -296,54 +296,49 @@ describe('refused, and nothing is left', () => {
   });
 });
 
+const TOKEN = 'ghp_canary0123456789';
+
 describe('from https', () => {
-  let server: Server;
-  let url: string;
+  let servers: Server[];
+  let [url, other] = ['', ''];
   let requests: (string | undefined)[] = [];
+  let shown: (string | undefined)[] = [];
   /** Bytes after which the connection breaks, once each. */
   let breaks: number[] = [];
 
   beforeAll(async () => {
-    must(
-      '/usr/bin/openssl',
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:prime256v1',
-      '-nodes',
-      '-days',
-      '1',
-      '-subj',
-      '/CN=localhost',
-      '-addext',
-      'subjectAltName=DNS:localhost',
-      '-keyout',
-      file('key.pem'),
-      '-out',
-      file('cert.pem'),
-    );
+    const asked = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost';
+    const names = ['-addext', 'subjectAltName=DNS:localhost', '-keyout', file('key.pem'), '-out', file('cert.pem')];
+    must('/usr/bin/openssl', ...asked.split(' '), ...names);
     const data = readFileSync(file('a.tar.zst'));
-    server = createServer(
-      { key: readFileSync(file('key.pem')), cert: readFileSync(file('cert.pem')) },
-      (request, response) => {
-        requests.push(request.headers.range);
-        if (request.url === '/away') return response.writeHead(302, { location: 'http://localhost:1/' }).end();
-        if (request.url !== '/a.tar.zst') return response.writeHead(404).end();
-        const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
-        response.writeHead(from > 0 ? 206 : 200, { etag: '"one"', 'content-length': data.length - from });
-        const end = breaks.shift();
-        response.write(data.subarray(from, end), () =>
-          end === undefined ? response.end() : setTimeout(() => request.destroy(), 50),
-        );
-      },
+    servers = [0, 1].map(() =>
+      createServer(
+        { key: readFileSync(file('key.pem')), cert: readFileSync(file('cert.pem')) },
+        (request, response) => {
+          requests.push(request.headers.range);
+          shown.push(request.headers.authorization);
+          if (request.url === '/closed/a.tar.zst' && request.headers.authorization !== `Bearer ${TOKEN}`)
+            return response.writeHead(401).end();
+          if (request.url === '/elsewhere') return response.writeHead(302, { location: `${other}/nothing` }).end();
+          if (request.url === '/away') return response.writeHead(302, { location: 'http://localhost:1/' }).end();
+          if (!request.url?.endsWith('/a.tar.zst')) return response.writeHead(404).end();
+          const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
+          response.writeHead(from > 0 ? 206 : 200, { etag: '"one"', 'content-length': data.length - from });
+          const end = breaks.shift();
+          response.write(data.subarray(from, end), () =>
+            end === undefined ? response.end() : setTimeout(() => request.destroy(), 50),
+          );
+        },
+      ),
     );
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
-    const address = server.address();
-    url = `https://localhost:${typeof address === 'object' ? address?.port : 0}`;
+    const listen = async (server: Server): Promise<string> => {
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
+      const address = server.address();
+      return `https://localhost:${typeof address === 'object' ? address?.port : 0}`;
+    };
+    [url = '', other = ''] = await Promise.all(servers.map(listen));
   });
-  afterAll(() => server.close());
+  afterAll(() => servers.forEach((server) => server.close()));
 
   const brig = async (...args: string[]): Promise<{ status: number | null; stderr: string }> => {
     const env = { ...process.env, NODE_EXTRA_CA_CERTS: file('cert.pem') };
@@ -358,6 +353,28 @@ describe('from https', () => {
     breaks = [1_000_000, 2_000_000];
     expect(await brig(`${url}/a.tar.zst`)).toEqual({ status: 0, stderr: '' });
     expect(requests).toEqual([undefined, 'bytes=1000000-', 'bytes=2000000-']);
+    ok('image', 'rm', 'raw');
+  });
+
+  test('shows a server the token that is a secret here, and no other', async () => {
+    writeFileSync(file('token'), TOKEN);
+    ok('secret', 'set', 'registry', '--file', file('token'));
+    const closed = `${url}/closed/a.tar.zst`;
+    expect(await brig(closed)).toEqual({ status: 71, stderr: expect.stringContaining('answered 401') as string });
+    [requests, breaks, shown] = [[], [1_000_000], []];
+    expect(await brig(closed, '--token', 'secret:registry')).toEqual({ status: 0, stderr: '' });
+    expect(shown).toEqual([`Bearer ${TOKEN}`, `Bearer ${TOKEN}`]);
+    shown = [];
+    const { stderr } = await brig(`${url}/elsewhere`, '--token', 'secret:registry', '--insecure');
+    expect([shown, stderr]).toEqual([[`Bearer ${TOKEN}`, undefined], expect.not.stringContaining(TOKEN)]);
+    for (const [from, given, reason] of [
+      [closed, TOKEN, 'expected --token secret:NAME, got something else'],
+      [closed, 'secret:other', 'no such secret'],
+      [file('a.tar.zst'), 'secret:registry', 'expected an https URL with --token'],
+    ] as const)
+      expect((await brig(from, '--token', given)).stderr).toContain(reason);
+    expect(ok('audit-log').match(/POST \/secrets\/\{secret\}\/open/g)?.length).toBeGreaterThanOrEqual(4);
+    expect(must('/bin/grep', '-rl', TOKEN, stage.dir)).toBe(`${file('token')}\n`);
     ok('image', 'rm', 'raw');
   });
 

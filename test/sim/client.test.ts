@@ -101,6 +101,7 @@ describe('the client', () => {
       () => client.access.revokeKey(no),
       () => client.secrets.list(),
       () => client.secrets.set('x', Buffer.from('y')),
+      () => client.secrets.open('x'),
       () => client.secrets.remove('x'),
       () => client.secrets.rotate(),
       () => client.secrets.lock(),

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { NODE } from '../../acl/policy.ts';
 import { BrigError } from '../../base/errors.ts';
+import type { Secrets } from '../../engine/secrets.ts';
 import type { ApiOptions } from '../options.ts';
 import type { Call, Need, Route } from '../route.ts';
 import { text } from './queries.ts';
@@ -29,7 +30,23 @@ const query = z.strictObject({ owner: text.optional() });
 const adminNode: Need = { verb: 'admin', on: 'node' };
 const own: Need = { within: 'his own; all for admin on the node' };
 
-/** Secrets: a value comes in, and none goes out. Bodies of these are in no log, and no digest of them is kept. */
+/** What is in a secret, for a use that no effect of brigd's has. Errors: acl.denied; secret.unknown; secret.locked. */
+const tell = async (call: Call, owner: string, secrets: Secrets): Promise<{ readonly base64: string }> => {
+  if (!call.who.isRoot)
+    throw new BrigError('acl.denied', `open secret: denied: only root of this host may`, { retry: 'operator' });
+  const { value } = await secrets.reveal({ owner, name: call.params.secret ?? '' });
+  call.response.setHeader('cache-control', 'no-store');
+  try {
+    return { base64: Buffer.from(value).toString('base64') };
+  } finally {
+    value.fill(0);
+  }
+};
+
+/**
+ * Secrets: a value comes in, and goes out to nobody but root of this host, who has the master key. Bodies of these are in
+ * no log, and no digest of them is kept.
+ */
 export const secretRoutes = <Seen>({ engine: { secrets }, access }: ApiOptions<Seen>): Route[] => {
   const isAdmin = ({ who }: Call): boolean => access.can(who, 'admin', NODE);
   /** Whose it is: the caller's, or for an administrator whose he says. Errors: acl.denied. */
@@ -45,7 +62,7 @@ export const secretRoutes = <Seen>({ engine: { secrets }, access }: ApiOptions<S
   return [
     {
       ...{ method: 'GET', path: '/secrets', summary: 'names of secrets, and who uses them', answer: 'SecretView[]' },
-      ...{ needs: own, query },
+      ...{ needs: own, query, cost: 10 },
       run: {
         json: (call) =>
           Promise.resolve(
@@ -80,6 +97,11 @@ export const secretRoutes = <Seen>({ engine: { secrets }, access }: ApiOptions<S
           }
         },
       },
+    },
+    {
+      ...{ method: 'POST', path: '/secrets/{secret}/open', summary: 'tell root of this host what is in it' },
+      ...{ needs: { within: 'root of this host alone' }, query, answer: 'SecretBytes', isSecret: true },
+      run: { json: (call) => tell(call, ownerOf(call), secrets) },
     },
     {
       ...{ method: 'DELETE', path: '/secrets/{secret}', summary: 'remove a secret', answer: 'Removed' },

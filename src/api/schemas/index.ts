@@ -57,6 +57,7 @@ export const ANSWERS = held<Answers>()({
   QuotaView: vms.quotaView,
   Removed: z.strictObject({ removed: z.string() }),
   Rotated: z.strictObject({ secrets: z.int().min(0), master: z.string() }),
+  SecretBytes: z.strictObject({ base64: z.base64() }),
   SecretView: node.secretView,
   ShutdownEnd: node.shutdownEnd,
   SignedImage: signedImage,

@@ -4,6 +4,7 @@ import type { Frame } from '../../api/frames.ts';
 import { BrigError, messageOf } from '../../base/errors.ts';
 import { Inbox, Rooms } from '../../base/inbox.ts';
 import { IMAGE } from '../../base/limits.ts';
+import { referredName } from '../../base/secret.ts';
 import { parseBytes } from '../../base/units.ts';
 import { openSource, type Opened } from '../../io/image-source.ts';
 import type { ImageView } from '../../platform/images.ts';
@@ -105,10 +106,33 @@ const interruptible = async <T>(what: string, work: (signal: AbortSignal) => Pro
   }
 };
 
-export const importImage = async ({ client, values }: Call, from: string): Promise<ImageView> => {
+/** A header's value, and no more than one. */
+const TOKEN = /^[\x21-\x7e]([\x20-\x7e]{0,4094}[\x21-\x7e])?$/;
+
+/** What the secret of --token says. Errors: usage.invalid, without anything of a value. */
+const tokenOf = async ({ client, values }: Call, from: string): Promise<string | undefined> => {
+  const given = text(values, 'token');
+  if (given === undefined) return undefined;
+  const name = referredName(given);
+  if (name === undefined)
+    throw usage(
+      'expected --token secret:NAME, got something else',
+      'what is among the arguments, everybody on the host sees; brig secret set NAME',
+    );
+  if (!/^https:/i.test(from)) throw usage('expected an https URL with --token, got another source', '');
+  const value = await client.secrets.open(name);
+  const token = value.toString('latin1').trimEnd();
+  value.fill(0);
+  if (TOKEN.test(token)) return token;
+  throw usage(`expected one line of printable ASCII in ${given}, got something else`, `brig secret set ${name}`);
+};
+
+export const importImage = async (call: Call, from: string): Promise<ImageView> => {
+  const { client, values } = call;
   const transfer = new Transfer(`import ${from}`);
   const onRead = (done: number, total: number | undefined): void => transfer.tell(done, total);
-  const opened = await openSource({ from, maxBytes: maxBytesOf(values), onRead });
+  const maxBytes = maxBytesOf(values);
+  const opened = await openSource({ from, token: await tokenOf(call, from), maxBytes, onRead });
   try {
     return await interruptible(`import ${from}`, (signal) => client.takeImage(framesOf(opened, values), signal));
   } finally {

@@ -129,10 +129,11 @@ const MAX_SIZE: Options = { 'max-size': text('SIZE', 'refuse a disk of more than
 
 const importOne: CliVerb = {
   usage:
-    'import FILE|DIRECTORY|URL|- [--sha256 DIGEST | --insecure] [--name N --version V [--arch ARCH] [--os TEXT] [--firmware uefi|test|none] [--cloud-init]] [--max-size 1T]',
+    'import FILE|DIRECTORY|URL|- [--token secret:NAME] [--sha256 DIGEST | --insecure] [--name N --version V [--arch ARCH] [--os TEXT] [--firmware uefi|test|none] [--cloud-init]] [--max-size 1T]',
   summary: 'bring in an archive that image export made, or a disk, packed or not',
   options: {
     sha256: text('DIGEST', 'the digest of the file as it comes'),
+    token: text('secret:NAME', 'a secret that the server of the URL wants to see'),
     insecure: { type: 'boolean', about: 'take what nobody vouches for; the image says so for ever' },
     ...CALLED,
     ...MAX_SIZE,
@@ -141,6 +142,7 @@ const importOne: CliVerb = {
   complete: ['file'],
   examples: [
     'brig image import debian-13.tar.zst',
+    'brig image import https://images.example.org/web-3.tar.zst --token secret:registry',
     'brig image import disk.qcow2 --insecure --name debian --version 13 --firmware uefi --cloud-init',
   ],
   run: async (call, from: string) => came(call, await (await import('./image-import.ts')).importImage(call, from)),
