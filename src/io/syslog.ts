@@ -12,7 +12,7 @@ export interface SyslogOptions {
 }
 
 const LOGGER = '/usr/bin/logger';
-const ARGS = ['-t', 'brigd', '-p', 'auth.notice'];
+const ARGS = ['-t', 'brigd', '-p', 'auth.info'];
 
 type Child = ChildProcess & { readonly stdin: NonNullable<ChildProcess['stdin']> };
 

@@ -24,8 +24,24 @@ const ask = async (socket: string, count: number): Promise<Latency> => {
   return { p50: at(0.5), p95: at(0.95) };
 };
 
-/** Of a tenant, and of root, without and with a flood of another tenant. Needs root of this host. Units: milliseconds. */
+/** How tenants flood, and how many of them: see flooder.ts. */
+export const FLOODS = {
+  'requests in pipelines': ['pipeline', 1],
+  'two tenants of those': ['pipeline', 2],
+  'connections without a request': ['knock', 1],
+  '10,000 connections at once': ['hold', 1],
+  'answers that nobody reads': ['ignore', 1],
+} as const;
+
+/** Users that every Linux has, beside the one who asks. */
+const FLOODERS = [
+  ['daemon', 1],
+  ['bin', 2],
+] as const;
+
+/** Of a tenant, and of root, without and with a flood of others. Needs root of this host. Units: milliseconds. */
 export const floodCost = async (
+  kind: keyof typeof FLOODS,
   count: number,
 ): Promise<{
   readonly alone: Latency;
@@ -36,10 +52,16 @@ export const floodCost = async (
   const target = await new Target().open();
   try {
     const { client, user, root } = target;
-    await client.access.grant({ principal: 'user:games', role: 'viewer', object: 'vm:web' });
-    const other = user.replace(/\d+\.sock$/, '5.sock');
+    const socketOf = (uid: number): string => user.replace(/\d+\.sock$/, `${uid}.sock`);
+    for (const name of ['games', ...FLOODERS.map(([each]) => each)])
+      await client.access.grant({ principal: `user:${name}`, role: 'viewer', object: 'vm:web' });
+    const [how, tenants] = FLOODS[kind];
+    const other = socketOf(5);
     const [alone, rootAlone] = [await ask(other, count), await ask(root, count)];
-    const floods = [start('flood', user), start('flood', user)];
+    const floods = FLOODERS.slice(0, tenants).flatMap(([, uid]) => [
+      start(how, socketOf(uid)),
+      start(how, socketOf(uid)),
+    ]);
     await sleep(1_500);
     const [flooded, rootFlooded] = [await ask(other, count), await ask(root, count)];
     for (const child of floods) child.kill('SIGKILL');
