@@ -191,3 +191,9 @@ export const toJson = (value: unknown, indent?: number): string =>
   );
 
 export const printJson = (value: unknown): void => print(toJson(value, 2));
+
+/** The answer as JSON, or as a person reads it. */
+export const show = <T>(call: Pick<Call, 'json'>, value: T, render: (value: T) => string): void => {
+  if (call.json) printJson(value);
+  else print(render(value));
+};

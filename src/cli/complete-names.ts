@@ -2,11 +2,9 @@ import type { Client } from '../api/client.ts';
 import { renderAge } from '../base/units.ts';
 import type { Live } from './command.ts';
 import type { Candidate } from './complete.ts';
+import { short } from './render.ts';
 
 type Labelled = { readonly labels: Readonly<Record<string, string>> };
-
-/** Enough of a digest to type. */
-const short = (digest: string): string => digest.slice(0, 12);
 
 /** Each once. */
 const labelsOf = (all: readonly Labelled[]): Candidate[] =>

@@ -2,6 +2,7 @@ import type { Client } from '../api/client.ts';
 import { BrigError } from '../base/errors.ts';
 import { JSON_OPTION, type Options } from './command.ts';
 import { openClient } from './connection.ts';
+import { asText } from './document.ts';
 
 /** What may stand before the command. */
 export const GLOBALS: Options = {
@@ -38,12 +39,9 @@ export const takeGlobals = (args: readonly string[]): { readonly given: Given; r
   return { given, rest };
 };
 
-const textOf = (value: string | true | undefined): string | undefined =>
-  typeof value === 'string' ? value : undefined;
-
 /** The brigd that is meant. Errors: usage.invalid, config.invalid, acl.*. */
 export const connectTo = ({ socket, context }: Given): Promise<Client> => {
-  const [path, name] = [textOf(socket), textOf(context)];
+  const [path, name] = [asText(socket), asText(context)];
   return openClient({
     ...(path === undefined ? {} : { socket: path }),
     ...(name === undefined ? {} : { context: name }),

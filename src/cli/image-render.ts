@@ -1,10 +1,7 @@
 import { escapeControls, renderAge, renderBytes } from '../base/units.ts';
 import type { GcLine, ImageReport, ImageView } from '../platform/images.ts';
 import type { SignedImage } from '../spec/image.ts';
-import { firstLine, paint, table } from './render.ts';
-
-/** Enough of a digest to type. */
-export const short = (digest: string): string => digest.slice(0, 12);
+import { firstLine, paint, renderRows, renderTable, short } from './render.ts';
 
 const VERIFIED = { sha256: 'digest', signature: 'signature', built: 'built here', none: 'INSECURE' } as const;
 
@@ -23,11 +20,11 @@ const HEAD = ['IMAGE', 'DIGEST', 'ARCH', 'DISKS', 'VERIFIED', 'KEY', 'CAME', 'VM
 
 /** One line for each image, then why some may not be used. Units: milliseconds in. */
 export const renderImages = (images: readonly ImageView[], nowMs: number): string => {
-  const [heading = [], ...lines] = table([HEAD, ...images.map((image) => rowOf(image, nowMs))]);
   const reasons = images.flatMap(({ digest, problem }) =>
-    problem === undefined ? [] : [paint('red', `${short(digest)}: ${escapeControls(firstLine(problem))}`)],
+    problem === undefined ? [] : [paint('red', `${short(digest)}: ${firstLine(problem)}`)],
   );
-  return [paint('bold', heading.join('  ')), ...lines.map((line) => line.join('  ').trimEnd()), ...reasons].join('\n');
+  const rows = images.map((image) => rowOf(image, nowMs));
+  return [renderTable(HEAD, rows), ...reasons].join('\n');
 };
 
 export const renderImage = ({ manifest, signature }: SignedImage, digest: string): string => {
@@ -66,11 +63,7 @@ export const renderGc = (lines: readonly GcLine[], isDry: boolean): string => {
     keep ? 'kept' : free,
     name === '-' ? short(digest) : name,
     bytes === 0 ? '-' : renderBytes(bytes),
-    escapeControls(firstLine(why)),
+    firstLine(why),
   ]);
-  return rows.length === 0
-    ? 'there are no images'
-    : table(rows)
-        .map((row) => row.join('  ').trimEnd())
-        .join('\n');
+  return rows.length === 0 ? 'there are no images' : renderRows(rows).join('\n');
 };

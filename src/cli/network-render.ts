@@ -1,7 +1,6 @@
-import { escapeControls, renderAge } from '../base/units.ts';
-
+import { renderAge } from '../base/units.ts';
 import type { LeaseView, NetworkDetail, NetworkView } from '../platform/networks.ts';
-import { paint, table } from './render.ts';
+import { renderRows, renderTable } from './render.ts';
 
 export const renderNetworks = (networks: readonly NetworkView[]): string => {
   const head = ['NAME', 'KIND', 'STATE', 'INTERFACE', 'GROUP', 'SUBNETS', 'VMS'];
@@ -10,8 +9,7 @@ export const renderNetworks = (networks: readonly NetworkView[]): string => {
     each.subnets.map(({ cidr }) => cidr).join(',') || '-',
     String(each.vms.length),
   ]);
-  const [heading = [], ...lines] = table([head, ...rows]);
-  return [paint('bold', heading.join('  ')), ...lines.map((line) => line.join('  ').trimEnd())].join('\n');
+  return renderTable(head, rows);
 };
 
 export const renderNetwork = (network: NetworkDetail): string => {
@@ -31,24 +29,17 @@ export const renderNetwork = (network: NetworkDetail): string => {
     ['VMs', network.vms.join(', ') || 'none'],
     ...network.jails.map(({ jail, state, addresses, reason }): [string, string] => [
       `jail ${jail}`,
-      escapeControls([state, ...addresses, ...(reason === undefined ? [] : [`(${reason})`])].join(' ')),
+      [state, ...addresses, ...(reason === undefined ? [] : [`(${reason})`])].join(' '),
     ]),
-    ...Object.entries(network.labels).map(([key, value]): [string, string] => [`label ${key}`, escapeControls(value)]),
-    ...network.faults.map(({ because, reason }): [string, string] => [
-      'fault',
-      escapeControls(`${because}: ${reason}`),
-    ]),
+    ...Object.entries(network.labels).map(([key, value]): [string, string] => [`label ${key}`, value]),
+    ...network.faults.map(({ because, reason }): [string, string] => ['fault', `${because}: ${reason}`]),
   ];
-  return table(lines)
-    .map((line) => line.join('  '))
-    .join('\n');
+  return renderRows(lines).join('\n');
 };
 
 export const renderLeases = (leases: readonly LeaseView[], nowMs: number): string => {
   const rows = leases.map(({ address, holder, nic, mac = '-', kind, sinceMs }) => [
     ...[address, holder, String(nic), mac, kind, renderAge(nowMs - sinceMs)],
   ]);
-  return table([['ADDRESS', 'HOLDER', 'NIC', 'MAC', 'KIND', 'AGE'], ...rows])
-    .map((row) => row.join('  ').trimEnd())
-    .join('\n');
+  return renderTable(['ADDRESS', 'HOLDER', 'NIC', 'MAC', 'KIND', 'AGE'], rows);
 };

@@ -1,4 +1,3 @@
-import { escapeControls } from '../base/units.ts';
 import type { Audit, Exposure, Property } from '../platform/audit.ts';
 import { paint, table, type Style } from './render.ts';
 
@@ -7,9 +6,7 @@ const VERDICT: Record<Property['verdict'], Style> = { holds: 'green', broken: 'r
 const renderProperty = (each: Property): string[] => [
   each.verdict,
   each.id,
-  each.verdict === 'holds'
-    ? escapeControls(each.measured)
-    : `expected ${escapeControls(each.expected)}, measured ${escapeControls(each.measured)} (${each.how})`,
+  each.verdict === 'holds' ? each.measured : `expected ${each.expected}, measured ${each.measured} (${each.how})`,
 ];
 
 const contained = ({ fixed, fixedIn, containedBy }: Exposure): string => {

@@ -36,6 +36,19 @@ export const table = (cells: readonly (readonly string[])[]): string[][] => {
   return rows.map((row) => row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0))));
 };
 
+/** A line for each row. */
+export const renderRows = (rows: readonly (readonly string[])[]): string[] =>
+  table(rows).map((row) => row.join('  ').trimEnd());
+
+/** A line for each row under its heading. */
+export const renderTable = (head: readonly string[], rows: readonly (readonly string[])[]): string => {
+  const [heading = '', ...lines] = renderRows([head, ...rows]);
+  return [paint('bold', heading), ...lines].join('\n');
+};
+
+/** Enough of a digest to type. */
+export const short = (digest: string): string => digest.slice(0, 12);
+
 export const firstLine = (text: string): string => escapeControls(text.split('\n')[0] ?? '');
 
 /** What nobody may overlook. */

@@ -1,8 +1,9 @@
 import { ROLES, VERBS } from '../../acl/roles.ts';
 import { escapeControls, renderAge } from '../../base/units.ts';
 import type { GrantView } from '../../engine/access.ts';
-import { print, printJson, withVerbs, type Call, type CliCommand, type CliVerb } from '../command.ts';
-import { amountsOf, paint, table } from '../render.ts';
+import type { QuotaView } from '../../engine/quota.ts';
+import { printJson, show, withVerbs, type Call, type CliCommand, type CliVerb } from '../command.ts';
+import { amountsOf, renderTable } from '../render.ts';
 
 const asked = ({ operands: [principal = '', role = '', object = ''] }: Call) => ({ principal, role, object });
 
@@ -39,17 +40,10 @@ const revoke: CliCommand = {
   },
 };
 
-const render = (head: readonly string[], rows: readonly (readonly string[])[]): string => {
-  const [heading = [], ...lines] = table([head, ...rows]);
-  return [paint('bold', heading.join('  ')), ...lines.map((line) => line.join('  ').trimEnd())].join('\n');
-};
-
 const renderGrants = (grants: readonly GrantView[], nowMs: number): string =>
-  render(
+  renderTable(
     ['PRINCIPAL', 'ROLE', 'OBJECT', 'BY', 'AGE'],
-    grants.map((each) => [
-      ...[each.principal, each.role, escapeControls(each.object), each.by, renderAge(nowMs - each.createdMs)],
-    ]),
+    grants.map((each) => [...[each.principal, each.role, each.object, each.by, renderAge(nowMs - each.createdMs)]]),
   );
 
 const list: CliVerb = {
@@ -63,8 +57,7 @@ const list: CliVerb = {
     const grants = (await call.client.access.grants()).filter(
       (each) => principal === undefined || [principal, `user:${principal}`].includes(each.principal),
     );
-    if (call.json) printJson(grants);
-    else print(renderGrants(grants, Date.now()));
+    show(call, grants, (all) => renderGrants(all, Date.now()));
   },
 };
 
@@ -77,13 +70,18 @@ const test: CliVerb = {
   examples: ['brig acl test user:alice power vm:web01', 'brig acl test key:ci console web01'],
   run: async (call, principal: string, verb: string, object: string) => {
     const answer = await call.client.access.test(principal, verb, object);
-    if (call.json) printJson(answer);
-    else print(`${answer.allow ? 'allowed' : 'denied'}: ${escapeControls(answer.rule)}`);
+    show(call, answer, ({ allow, rule }) => `${allow ? 'allowed' : 'denied'}: ${escapeControls(rule)}`);
     if (!answer.allow) process.exitCode = 1;
   },
 };
 
 const acl = withVerbs('acl', 'the rules, and what follows from them', { list, test });
+
+const renderQuotas = (quotas: readonly QuotaView[]): string =>
+  renderTable(
+    ['OWNER', 'VMS', 'CPUS', 'MEMORY', 'DISK', 'ADDRESSES', 'SNAPSHOTS'],
+    quotas.map((each) => [each.owner, ...amountsOf(each)]),
+  );
 
 const quota: CliCommand = {
   usage: 'brig quota [OWNER] [--json]',
@@ -95,10 +93,7 @@ const quota: CliCommand = {
   run: async (call) => {
     const [owner] = call.operands;
     const quotas = (await call.client.access.quotas()).filter((each) => owner === undefined || each.owner === owner);
-    if (call.json) return printJson(quotas);
-    const head = ['OWNER', 'VMS', 'CPUS', 'MEMORY', 'DISK', 'ADDRESSES', 'SNAPSHOTS'];
-    const rows = quotas.map((each) => [each.owner, ...amountsOf(each)]);
-    print(render(head, rows));
+    show(call, quotas, renderQuotas);
   },
 };
 

@@ -3,11 +3,8 @@ import { BrigError } from '../../base/errors.ts';
 import { escapeControls, renderAge } from '../../base/units.ts';
 import type { BaseReport, BaseView } from '../../platform/bases.ts';
 import type { SignedManifest } from '../../spec/manifest.ts';
-import { print, printJson, withVerbs, type Call } from '../command.ts';
-import { firstLine, paint, table } from '../render.ts';
-
-/** Enough of a digest to type. */
-const short = (digest: string): string => digest.slice(0, 12);
+import { printJson, show, withVerbs, type Call } from '../command.ts';
+import { firstLine, paint, renderTable, short } from '../render.ts';
 
 const mebibytes = (bytes: number | undefined): string =>
   bytes === undefined ? '-' : `${(bytes / 2 ** 20).toFixed(1)}M`;
@@ -26,11 +23,10 @@ export const renderBases = (bases: readonly BaseView[], nowMs: number): string =
     base.verified ? 'yes' : 'no',
     base.usedBy.join(',') || '-',
   ]);
-  const [heading = [], ...lines] = table([head, ...rows]);
   const reasons = bases.flatMap(({ digest, problem }) =>
     problem === undefined ? [] : [paint('red', `${short(digest)}: ${firstLine(problem)}`)],
   );
-  return [paint('bold', heading.join('  ')), ...lines.map((line) => line.join('  ').trimEnd()), ...reasons].join('\n');
+  return [renderTable(head, rows), ...reasons].join('\n');
 };
 
 export const renderManifest = ({ manifest, signature }: SignedManifest): string => {
@@ -47,22 +43,17 @@ export const renderManifest = ({ manifest, signature }: SignedManifest): string 
     ...manifest.directories.map(({ path, mode }) => ({ path, cells: [mode, '-', '-'] })),
     ...manifest.files.map(({ path, mode, bytes, sha256 }) => ({ path, cells: [mode, String(bytes), sha256] })),
   ].sort((a, b) => (a.path < b.path ? -1 : 1));
-  const rows = table([['MODE', 'BYTES', 'SHA-256', 'PATH'], ...entries.map(({ path, cells }) => [...cells, path])]);
-  return [...words.map(([key, value]) => `${key.padEnd(width)}  ${value}`), ...rows.map((row) => row.join('  '))].join(
-    '\n',
-  );
+  const rows = entries.map(({ path, cells }) => [...cells, path]);
+  return [
+    ...words.map(([key, value]) => `${key.padEnd(width)}  ${value}`),
+    renderTable(['MODE', 'BYTES', 'SHA-256', 'PATH'], rows),
+  ].join('\n');
 };
 
 export const renderReport = ({ digest, files, problems }: BaseReport): string =>
   problems.length === 0
     ? `${short(digest)}: ${files} files, all as signed`
     : problems.map((problem) => `${short(digest)}: ${escapeControls(problem)}`).join('\n');
-
-/** The answer as JSON, or as a person reads it. */
-const show = <T>(call: Call, value: T, render: (value: T) => string): void => {
-  if (call.json) printJson(value);
-  else print(render(value));
-};
 
 const build = async (call: Call): Promise<void> => {
   const { key } = call.values;

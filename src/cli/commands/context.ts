@@ -1,10 +1,10 @@
 import { BrigError } from '../../base/errors.ts';
 import { escapeControls } from '../../base/units.ts';
 import type { Context, Contexts } from '../../spec/contexts.ts';
-import { print, printJson, withVerbs, type Call, type CliVerb } from '../command.ts';
+import { show, withVerbs, type Call, type CliVerb } from '../command.ts';
 import { LOCAL } from '../connection.ts';
 import { contextsPath, readContexts, writeContexts } from '../context-files.ts';
-import { table } from '../render.ts';
+import { renderRows, renderTable } from '../render.ts';
 
 const contextOf = (all: Contexts, name: string): Context => {
   const found = Object.hasOwn(all.contexts, name) ? all.contexts[name] : undefined;
@@ -25,20 +25,18 @@ const viewsOf = (all: Contexts): ContextView[] => [
 ];
 
 const renderList = (views: readonly ContextView[]): string =>
-  table([
+  renderTable(
     ['CURRENT', 'NAME', 'URL'],
-    ...views.map(({ name, current, url }) => [current ? '*' : '', name, url ?? 'this node']),
-  ])
-    .map((row) => row.join('  ').trimEnd())
-    .join('\n');
+    views.map(({ name, current, url }) => [current ? '*' : '', name, url ?? 'this node']),
+  );
 
 const toText = (value: string | boolean | undefined): string =>
-  typeof value === 'boolean' ? (value ? 'yes' : 'no') : escapeControls(value ?? '-');
+  typeof value === 'boolean' ? (value ? 'yes' : 'no') : (value ?? '-');
 
 const renderShow = (view: ContextView): string =>
-  table(Object.entries<string | boolean | undefined>({ ...view }).map(([key, value]) => [key, toText(value)]))
-    .map((row) => row.join('  '))
-    .join('\n');
+  renderRows(
+    Object.entries<string | boolean | undefined>({ ...view }).map(([key, value]) => [key, toText(value)]),
+  ).join('\n');
 
 const use = async (all: Contexts, name: string): Promise<void> => {
   const { contexts } = all;
@@ -58,8 +56,7 @@ const showOne = (call: Call, all: Contexts, name: string | undefined): void => {
   const wanted = name ?? all.current ?? LOCAL;
   const view = viewsOf(all).find((each) => each.name === wanted);
   if (!view) contextOf(all, wanted);
-  else if (call.json) printJson(view);
-  else print(renderShow(view));
+  else show(call, view, renderShow);
 };
 
 const read = async (): Promise<Contexts> => (await readContexts(contextsPath())) ?? { contexts: {} };
@@ -84,7 +81,7 @@ export const contextCommand = withVerbs(
   'nodes elsewhere, and which one is meant',
   {
     list: verb('list', [0, 0], 'the nodes that brig login made contexts for', (call, all) =>
-      call.json ? printJson(viewsOf(all)) : print(renderList(viewsOf(all))),
+      show(call, viewsOf(all), renderList),
     ),
     use: verb('use', [1, 1], 'mean this node from now on; local is this one', (_, all, name) => use(all, name)),
     rm: verb('rm', [1, 1], 'forget a node; its key stays', (_, all, name) => remove(all, name)),

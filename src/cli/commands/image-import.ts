@@ -10,12 +10,8 @@ import { openSource, type Opened } from '../../io/image-source.ts';
 import type { ImageView } from '../../platform/images.ts';
 import type { ImageOfferInput, Provenance } from '../../spec/image.ts';
 import type { Call, Values } from '../command.ts';
+import { asText, given } from '../document.ts';
 import { Transfer } from '../transfer.ts';
-
-const text = (values: Values, key: string): string | undefined => {
-  const value = values[key];
-  return typeof value === 'string' ? value : undefined;
-};
 
 const usage = (reason: string, hint: string): BrigError =>
   new BrigError('usage.invalid', `read arguments: ${reason}`, { hint });
@@ -39,16 +35,15 @@ const diskFrames = async function* (data: AsyncIterable<Buffer>): AsyncGenerator
 };
 
 const maxBytesOf = (values: Values): number => {
-  const given = text(values, 'max-size');
-  const bytes = given === undefined ? IMAGE.importBytes : parseBytes(given);
-  if (bytes === undefined || bytes > IMAGE.diskBytes)
-    throw usage(`expected --max-size of at most 1T, got ${given}`, '');
+  const size = asText(values['max-size']);
+  const bytes = size === undefined ? IMAGE.importBytes : parseBytes(size);
+  if (bytes === undefined || bytes > IMAGE.diskBytes) throw usage(`expected --max-size of at most 1T, got ${size}`, '');
   return bytes;
 };
 
 /** What the importer vouches for. */
 const provenanceOf = (values: Values, source: string): Provenance | undefined => {
-  const sha256 = text(values, 'sha256')?.toLowerCase();
+  const sha256 = asText(values.sha256)?.toLowerCase();
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/.test(sha256))
     throw usage(`expected --sha256 of 64 hexadecimal digits, got ${sha256}`, 'the digest of the file as it comes');
   const shown = source.replaceAll(/[^\x20-\x7e]/g, '?').slice(-300);
@@ -64,12 +59,11 @@ const checkDigest = (opened: Opened, provenance: Provenance | undefined): string
 };
 
 const about = (values: Values): { name: string; version: string } & Record<string, unknown> => {
-  const [name, version] = [text(values, 'name'), text(values, 'version')];
+  const [name, version] = [asText(values.name), asText(values.version)];
   if (name === undefined || version === undefined)
     throw usage('expected --name and --version for a disk, got neither or one', 'an archive brings its own');
-  const more = { arch: text(values, 'arch'), os: text(values, 'os'), firmware: text(values, 'firmware') };
-  const given = Object.fromEntries(Object.entries(more).filter(([, value]) => value !== undefined));
-  return { name, version, ...given, cloudInit: values['cloud-init'] === true };
+  const { arch, os, firmware } = values;
+  return { name, version, ...given({ arch, os, firmware }), cloudInit: values['cloud-init'] === true };
 };
 
 /** Frames of an archive or of one disk. */
@@ -111,9 +105,9 @@ const TOKEN = /^[\x21-\x7e]([\x20-\x7e]{0,4094}[\x21-\x7e])?$/;
 
 /** What the secret of --token says. Errors: usage.invalid, without anything of a value. */
 const tokenOf = async ({ client, values }: Call, from: string): Promise<string | undefined> => {
-  const given = text(values, 'token');
-  if (given === undefined) return undefined;
-  const name = referredName(given);
+  const token = asText(values.token);
+  if (token === undefined) return undefined;
+  const name = referredName(token);
   if (name === undefined)
     throw usage(
       'expected --token secret:NAME, got something else',
@@ -121,10 +115,10 @@ const tokenOf = async ({ client, values }: Call, from: string): Promise<string |
     );
   if (!/^https:/i.test(from)) throw usage('expected an https URL with --token, got another source', '');
   const value = await client.secrets.open(name);
-  const token = value.toString('latin1').trimEnd();
+  const said = value.toString('latin1').trimEnd();
   value.fill(0);
-  if (TOKEN.test(token)) return token;
-  throw usage(`expected one line of printable ASCII in ${given}, got something else`, `brig secret set ${name}`);
+  if (TOKEN.test(said)) return said;
+  throw usage(`expected one line of printable ASCII in ${token}, got something else`, `brig secret set ${name}`);
 };
 
 export const importImage = async (call: Call, from: string): Promise<ImageView> => {

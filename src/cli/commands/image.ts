@@ -5,15 +5,10 @@ import { pipeline } from 'node:stream/promises';
 import { BrigError, messageOf } from '../../base/errors.ts';
 import { IMAGE } from '../../base/limits.ts';
 import type { KeyView } from '../../platform/images.ts';
-import { print, printJson, withVerbs, type Call, type CliVerb, type Options } from '../command.ts';
-import { renderGc, renderImage, renderImageReport, renderImages, short } from '../image-render.ts';
-import { table } from '../render.ts';
+import { print, printJson, show, withVerbs, type Call, type CliVerb, type Options } from '../command.ts';
+import { renderGc, renderImage, renderImageReport, renderImages } from '../image-render.ts';
+import { renderTable, short } from '../render.ts';
 import { Transfer } from '../transfer.ts';
-
-const show = <T>(call: Call, value: T, render: (value: T) => string): void => {
-  if (call.json) printJson(value);
-  else print(render(value));
-};
 
 const came = (call: Call, view: { digest: string; name?: string; version?: string }): void =>
   show(call, view, ({ digest, name, version }) => `${name}:${version}  ${short(digest)}`);
@@ -70,9 +65,10 @@ const exportImage = async (call: Call, ref: string, to: string): Promise<void> =
 };
 
 const renderKeys = (keys: readonly KeyView[]): string =>
-  table([['NAME', 'KEY', 'MAY SIGN'], ...keys.map(({ name, id, rights }) => [name, id, rights.join(', ')])])
-    .map((row) => row.join('  ').trimEnd())
-    .join('\n');
+  renderTable(
+    ['NAME', 'KEY', 'MAY SIGN'],
+    keys.map(({ name, id, rights }) => [name, id, rights.join(', ')]),
+  );
 
 const trustKey = async (call: Call, name: string | undefined, file: string | undefined): Promise<void> => {
   if (name === undefined) return show(call, await call.client.keys(), renderKeys);

@@ -1,26 +1,22 @@
 import { BrigError } from '../../base/errors.ts';
 import { escapeControls, parseDurationMs } from '../../base/units.ts';
 import type { AccessKeyView } from '../../engine/keys.ts';
-import { print, printJson, withVerbs, type Call, type CliCommand, type CliVerb } from '../command.ts';
+import { print, printJson, show, withVerbs, type Call, type CliCommand, type CliVerb } from '../command.ts';
 import { asText } from '../document.ts';
-import { table } from '../render.ts';
+import { renderTable } from '../render.ts';
 
 const day = (ms: number | undefined): string => (ms === undefined ? '-' : new Date(ms).toISOString().slice(0, 10));
 
 const render = (keys: readonly AccessKeyView[]): string =>
-  table([
+  renderTable(
     ['NAME', 'KEY', 'OWNER', 'BY', 'ADDED', 'EXPIRES', 'STATE'],
-    ...keys.map(({ name, id, owner = '-', by, createdMs, expiresMs, state }) => [
-      ...[name, id, owner, by, day(createdMs), day(expiresMs), state].map(escapeControls),
+    keys.map(({ name, id, owner = '-', by, createdMs, expiresMs, state }) => [
+      ...[name, id, owner, by, day(createdMs), day(expiresMs), state],
     ]),
-  ])
-    .map((row) => row.join('  ').trimEnd())
-    .join('\n');
+  );
 
-const came = (call: Call, view: AccessKeyView): void => {
-  if (call.json) printJson(view);
-  else print(`${view.name}  ${view.id}  ${view.state}`);
-};
+const came = (call: Call, view: AccessKeyView): void =>
+  show(call, view, ({ name, id, state }) => `${name}  ${id}  ${state}`);
 
 /** From now. Errors: usage.invalid. */
 const expiryOf = (call: Call): number | undefined => {
@@ -39,11 +35,7 @@ const list: CliVerb = {
   operands: [0, 0],
   complete: [],
   examples: ['brig key list', 'brig key list --json'],
-  run: async (call) => {
-    const keys = await call.client.access.keys();
-    if (call.json) printJson(keys);
-    else print(render(keys));
-  },
+  run: async (call) => show(call, await call.client.access.keys(), render),
 };
 
 const add: CliVerb = {

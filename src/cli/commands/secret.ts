@@ -3,8 +3,9 @@ import { BrigError, messageOf } from '../../base/errors.ts';
 import { renderAge } from '../../base/units.ts';
 import type { SecretView } from '../../engine/secrets.ts';
 import { askSecret } from '../ask.ts';
-import { print, printJson, withVerbs, type Call, type CliVerb } from '../command.ts';
-import { paint, table } from '../render.ts';
+import { printJson, show, withVerbs, type Call, type CliVerb } from '../command.ts';
+import { asText } from '../document.ts';
+import { renderTable } from '../render.ts';
 
 const usage = (expected: string): BrigError =>
   new BrigError('usage.invalid', `read arguments: expected ${expected}`, { hint: `usage: brig secret ${set.usage}` });
@@ -15,18 +16,12 @@ const render = (secrets: readonly SecretView[], nowMs: number): string => {
   const rows = secrets.map(({ name, owner, createdMs, usedBy }) => [
     ...[name, owner === '' ? '-' : owner, `${renderAge(nowMs - createdMs)} ago`, usedBy.join(',') || '-'],
   ]);
-  const [heading = [], ...lines] = table([head, ...rows]);
-  return [paint('bold', heading.join('  ')), ...lines.map((line) => line.join('  ').trimEnd())].join('\n');
-};
-
-const textOf = (call: Call, option: 'owner' | 'file'): string | undefined => {
-  const value = call.values[option];
-  return typeof value === 'string' ? value : undefined;
+  return renderTable(head, rows);
 };
 
 /** A file goes as it is, to the byte. */
 const valueOf = async (call: Call, name: string): Promise<Buffer> => {
-  const path = textOf(call, 'file');
+  const path = asText(call.values.file);
   if (path === undefined) return await askSecret(`Secret ${name}`, true);
   try {
     return await readFile(path);
@@ -55,7 +50,7 @@ const set: CliVerb = {
       throw usage(
         'no value among the arguments, where everybody on the host sees it; it is asked for, or read from the standard input',
       );
-    const view = await call.client.secrets.set(name, await valueOf(call, name), textOf(call, 'owner'));
+    const view = await call.client.secrets.set(name, await valueOf(call, name), asText(call.values.owner));
     if (call.json) printJson(view);
   },
 };
@@ -68,9 +63,8 @@ const list: CliVerb = {
   complete: [],
   examples: ['brig secret list', 'brig secret list --owner alice --json'],
   run: async (call) => {
-    const all = await call.client.secrets.list(textOf(call, 'owner'));
-    if (call.json) printJson(all);
-    else print(render(all, Date.now()));
+    const all = await call.client.secrets.list(asText(call.values.owner));
+    show(call, all, (secrets) => render(secrets, Date.now()));
   },
 };
 
@@ -82,7 +76,7 @@ const remove: CliVerb = {
   complete: ['secret'],
   examples: ['brig secret rm vnc-web01', 'brig secret rm seed --owner alice'],
   run: async (call, name: string) => {
-    const answer = await call.client.secrets.remove(name, textOf(call, 'owner'));
+    const answer = await call.client.secrets.remove(name, asText(call.values.owner));
     if (call.json) printJson(answer);
   },
 };
@@ -96,8 +90,7 @@ const rotate: CliVerb = {
   examples: ['brig secret rotate-master', 'brig secret rotate-master --json'],
   run: async (call) => {
     const answer = await call.client.secrets.rotate(await newPassphrase(call));
-    if (call.json) printJson(answer);
-    else print(`${answer.secrets} secret${answer.secrets === 1 ? '' : 's'} under master ${answer.master}`);
+    show(call, answer, ({ secrets, master }) => `${secrets} secret${secrets === 1 ? '' : 's'} under master ${master}`);
   },
 };
 

@@ -1,8 +1,8 @@
 import { renderAge, renderBytes } from '../../base/units.ts';
 import type { SnapshotView } from '../../platform/snapshots.ts';
-import { print, printJson, withVerbs, type CliVerb } from '../command.ts';
+import { printJson, show, withVerbs, type CliVerb } from '../command.ts';
 import { withProgress } from '../progress.ts';
-import { paint, table } from '../render.ts';
+import { renderTable } from '../render.ts';
 
 /** Units: milliseconds in. */
 const render = (snapshots: readonly SnapshotView[], nowMs: number): string => {
@@ -11,8 +11,7 @@ const render = (snapshots: readonly SnapshotView[], nowMs: number): string => {
     ...[name, `${renderAge(nowMs - createdMs)} ago`, kind, consistency],
     ...[disks.map(renderBytes).join(',') || '-', isWhole ? 'yes' : 'no: somebody removed some of it'],
   ]);
-  const [heading = [], ...lines] = table([head, ...rows]);
-  return [paint('bold', heading.join('  ')), ...lines.map((line) => line.join('  ').trimEnd())].join('\n');
+  return renderTable(head, rows);
 };
 
 const create: CliVerb = {
@@ -24,8 +23,7 @@ const create: CliVerb = {
   examples: ['brig snapshot create web01 before-upgrade', 'brig snapshot create web01'],
   run: async (call, vm: string, name?: string) => {
     const made = await withProgress(call.client, `snapshot ${vm}`, true, (on) => call.client.snapshot(vm, name, on));
-    if (call.json) printJson(made);
-    else print(`${made.name}  ${made.consistency === 'stopped' ? 'stopped' : 'crash-consistent'}`);
+    show(call, made, (each) => `${each.name}  ${each.consistency === 'stopped' ? 'stopped' : 'crash-consistent'}`);
   },
 };
 
@@ -38,8 +36,7 @@ const list: CliVerb = {
   examples: ['brig snapshot list web01', 'brig snapshot list web01 --json'],
   run: async (call, vm: string) => {
     const all = await call.client.snapshots(vm);
-    if (call.json) printJson(all);
-    else print(render(all, Date.now()));
+    show(call, all, (snapshots) => render(snapshots, Date.now()));
   },
 };
 

@@ -1,7 +1,7 @@
 import { escapeControls } from '../../base/units.ts';
 import type { Template } from '../../spec/template.ts';
 import { print, printJson, withVerbs, type Call, type CliVerb, type Options } from '../command.ts';
-import { table } from '../render.ts';
+import { renderRows, renderTable } from '../render.ts';
 
 const listAll = async (call: Call): Promise<void> => {
   const [{ listTemplates }, { parseTemplate }] = await Promise.all([
@@ -11,11 +11,7 @@ const listAll = async (call: Call): Promise<void> => {
   const all = [...(await listTemplates()).values()].map(({ text, path }) => ({ path, ...parseTemplate(text, path) }));
   if (call.json) return printJson(all);
   const rows = all.map(({ template, summary }) => [template, summary]);
-  print(
-    table([['TEMPLATE', 'WHAT'], ...rows])
-      .map((row) => row.join('  ').trimEnd())
-      .join('\n'),
-  );
+  print(renderTable(['TEMPLATE', 'WHAT'], rows));
 };
 
 const render = async (template: Template): Promise<string> => {
@@ -34,7 +30,7 @@ const render = async (template: Template): Promise<string> => {
     ...(template.source?.url === undefined ? [] : [`source: ${template.source.url}`]),
     ...(template.source === undefined ? [] : [`verify: ${template.source.verify}`]),
     ...(line === undefined ? [] : [`import: ${line}`]),
-    ...(rows.length === 0 ? [] : ['parameters:', ...table(rows).map((row) => row.join('  ').trimEnd())]),
+    ...(rows.length === 0 ? [] : ['parameters:', ...renderRows(rows)]),
   ]
     .map(escapeControls)
     .join('\n');
