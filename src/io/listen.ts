@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { chownSync } from 'node:fs';
-import { unlink } from 'node:fs/promises';
+import { lstat, unlink } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { BrigError, messageOf } from '../base/errors.ts';
 
@@ -56,9 +56,19 @@ const guestsOf = (server: Server): ReadonlySet<Socket> => {
   return sockets;
 };
 
+/** An old socket goes; what is anything else is somebody's. Errors: usage.invalid. */
+const clear = async (path: string): Promise<void> => {
+  const there = await lstat(path).catch(() => undefined);
+  if (there === undefined) return;
+  if (there.isSocket()) return await unlink(path).catch(() => undefined);
+  throw new BrigError('usage.invalid', `listen ${path}: expected nothing there or a socket, got something else`, {
+    hint: 'it is left as it is; name another path',
+  });
+};
+
 /**
  * A unix socket that one user alone connects to, besides root; an old one is replaced.
- * Errors: host.failed when it cannot be made, a path that is too long among it.
+ * Errors: host.failed when it cannot be made, a path that is too long among it; usage.invalid where something else is.
  */
 export const listenAt = async (
   path: string,
@@ -67,7 +77,7 @@ export const listenAt = async (
 ): Promise<Listening> => {
   const server = createServer({ allowHalfOpen: true }, onConnect);
   const guests = guestsOf(server);
-  await unlink(path).catch(() => undefined);
+  await clear(path);
   await bind(server, { path });
   if (uid !== undefined) chownSync(path, uid, 0);
   return toListening(server, guests);

@@ -3,7 +3,8 @@ import { tie } from '../../api/tie.ts';
 import { BrigError } from '../../base/errors.ts';
 import { parseDurationMs } from '../../base/units.ts';
 import { listenAt, listenLoopback, newToken, type Listening } from '../../io/listen.ts';
-import { nameOf, print, printJson, type Call, type CliCommand } from '../command.ts';
+import { nameOf, show, type Call, type CliCommand } from '../command.ts';
+import { onSignals } from '../terminal.ts';
 
 const EXPIRE = '60s';
 
@@ -39,9 +40,12 @@ const firstClient = (call: Call, screen: Duplex): Promise<{ client: Duplex; list
     const name = nameOf(call);
     let listening: Listening | undefined;
     let isOver = false;
+    // A socket is a file: it goes with whoever made it.
+    const stop = onSignals(() => listening?.end());
     const end = (work: () => void): void => {
       isOver = true;
       clearTimeout(timer);
+      stop();
       listening?.close();
       work();
     };
@@ -58,8 +62,7 @@ const firstClient = (call: Call, screen: Duplex): Promise<{ client: Duplex; list
       (door) => {
         listening = door.listening;
         if (isOver) return listening.close();
-        if (!call.json) return print(door.at);
-        printJson({ at: door.at });
+        show(call, { at: door.at }, ({ at }) => at);
       },
       (error: unknown) => end(() => reject(error instanceof Error ? error : new Error(String(error)))),
     );
