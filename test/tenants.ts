@@ -26,6 +26,7 @@ const accountOf = (name: string): { name: string; uid: number; gid: number } => 
 interface Later {
   text(): string;
   hasEnded(): boolean;
+  status(): number | null;
 }
 
 /** Where requests from elsewhere come in. */
@@ -88,7 +89,7 @@ export class Tenant {
     });
     let text = '';
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-    return { text: () => text, hasEnded: () => child.exitCode !== null };
+    return { text: () => text, hasEnded: () => child.exitCode !== null, status: () => child.exitCode };
   }
 
   /** By the API, one after the other. */
@@ -294,6 +295,9 @@ export const tellTenants = (config: Record<string, unknown> = {}): void => {
       const console = bob.remoteLater(home, 'console', 'bob-1', '--view');
       await stage.until('the console from elsewhere', () => console.text().includes('GUEST UP'));
       ok('key', 'revoke', 'laptop');
+      // Its standard input is open still.
+      await stage.until('the end of the console', () => console.hasEnded());
+      expect(console.status()).toBe(77);
       expect(bob.remote(home, 'list')).toMatchObject({ status: 77 });
       expect(ok('audit-log', '--who', 'key:laptop')).toMatch(/127\.0\.0\.1.*POST \/vms\/\{name\}\/start vm:bob-1/);
       ok('stop', 'bob-1');

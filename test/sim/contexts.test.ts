@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { chosen } from '../../src/cli/connection.ts';
 import { connectTo, takeGlobals } from '../../src/cli/globals.ts';
 import { parseContext, parseContexts } from '../../src/spec/contexts.ts';
@@ -41,6 +41,21 @@ const brig = (...args: string[]): Promise<Ran> =>
     child.stderr.on('data', (chunk: Buffer) => err.push(chunk.toString()));
     child.on('close', (status) => resolve({ status, stdout: out.join(''), stderr: err.join('') }));
   });
+
+/** The same of somebody who goes on typing: what he typed comes back. */
+const typing = (...args: string[]) => {
+  const env = { PATH: process.env.PATH, XDG_CONFIG_HOME: home };
+  const flags = ['--disable-warning=ExperimentalWarning', CLI, ...args];
+  const child = spawn(process.execPath, flags, { env, stdio: ['pipe', 'pipe', 'pipe'] });
+  let heard = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (heard += text));
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
+  const ended = new Promise<Ran>((resolve) =>
+    child.on('close', (status) => resolve({ status, stdout: heard, stderr: said })),
+  );
+  return { type: (text: string) => child.stdin.write(text), heard: () => heard, ended };
+};
 
 /** What the administrator is told to type. */
 const lineOf = ({ stderr }: Ran): [string, string] => {
@@ -201,4 +216,13 @@ describe('brig key', () => {
     expect((await brig('--context', 'two', 'key', 'add', 'tablet')).status).toBe(64);
     expect((await brig('--context', 'two', 'key', 'add', 'k', 'l', '--expires', 'soon')).status).toBe(64);
   });
+});
+
+test('a console ends when its key is revoked, though its input goes on', async () => {
+  const { type, heard, ended } = typing('--context', 'two', 'console', 'web');
+  type('hello');
+  await vi.waitFor(() => expect(heard()).toContain('hello'), 10_000);
+  other.keys.revoke('work');
+  const { status, stderr } = await ended;
+  expect([status, stderr.trim().split('\n')]).toEqual([77, [expect.stringMatching(/^brig: .*key/)]]);
 });

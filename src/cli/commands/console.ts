@@ -25,9 +25,12 @@ const attach = async (call: Call): Promise<void> => {
     tell: (line) => void stderr.write(`${stdin.isTTY ? '\r\n' : ''}${line}${lineEnd}`),
     size: () => ({ rows: stdout.isTTY ? stdout.rows : 24, columns: stdout.isTTY ? stdout.columns : 80 }),
   });
-  await withRawTerminal(() => attached.run());
-  stdin.pause();
-  stdin.unref();
+  try {
+    await withRawTerminal(() => attached.run());
+  } finally {
+    // However it ended: the other end of a pipe, or a terminal, keeps nobody here.
+    stdin.destroy();
+  }
 };
 
 /** `--history` alone is all that is kept; BYTES is the operand after NAME. */
