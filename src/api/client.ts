@@ -26,7 +26,7 @@ import { LocalTransport, type Transport } from './transport.ts';
 import { upgrade, UPGRADE_VNC } from './upgrade.ts';
 import { upload } from './upload.ts';
 import { SecretClient } from './secrets.ts';
-import { linesOf, readAll, Wire, type OperationListener } from './wire.ts';
+import { readAll, Wire, type OperationListener } from './wire.ts';
 
 /** brigd's API from another process. Errors: those of brigd; daemon.unreachable; host.denied. */
 export class Client {
@@ -294,18 +294,20 @@ export class Client {
     return this.#json('POST', `/operations/${encodeURIComponent(id)}/cancel`);
   }
 
-  /** Events after a cursor; with `follow` it ends only when the connection does. */
+  /**
+   * Events after a cursor; with `follow` it ends only when the connection does.
+   * Errors: daemon.unreachable when that was not the end of the answer.
+   */
   async *events(options: { after?: number; vm?: string; follow?: boolean }): AsyncGenerator<EventRow> {
     const query = new URLSearchParams({
       after: String(options.after ?? 0),
       ...(options.vm === undefined ? {} : { vm: options.vm }),
       ...(options.follow ? { follow: '1' } : {}),
     });
-    const response = await this.#wire.send('GET', `/events?${query.toString()}`);
-    for await (const text of linesOf(response)) yield JSON.parse(text) as EventRow;
+    yield* this.#wire.rows<EventRow>(`/events?${query.toString()}`);
   }
 
-  /** Entries of the audit log; with `follow` it ends only when the connection does. */
+  /** Entries of the audit log; ends as `events` does. */
   async *auditLog(options: {
     after?: number;
     who?: string;
@@ -316,12 +318,7 @@ export class Client {
     const { follow, ...rest } = options;
     const query = new URLSearchParams(follow ? { follow: '1' } : {});
     for (const [name, value] of Object.entries(rest)) query.set(name, String(value));
-    const response = await this.#wire.send('GET', `/audit-log?${query.toString()}`);
-    for await (const text of linesOf(response)) {
-      const line = JSON.parse(text) as AuditEntry & { error?: ErrorBody };
-      if (line.error) throw fromErrorBody(line.error);
-      yield line;
-    }
+    yield* this.#wire.rows<AuditEntry>(`/audit-log?${query.toString()}`);
   }
 
   /** `head`: the hash of an entry that must be there. */

@@ -31,7 +31,7 @@ export const readAll = async (response: IncomingMessage): Promise<string> => {
 };
 
 /** Ends when brigd goes away, too: whoever waits for an answer tells it by its absence. */
-export const linesOf = async function* (response: IncomingMessage): AsyncGenerator<string> {
+const linesOf = async function* (response: IncomingMessage): AsyncGenerator<string> {
   let rest = '';
   response.setEncoding('utf8');
   try {
@@ -96,6 +96,20 @@ export class Wire {
     const { etag, link } = response.headers;
     const next = /^<\/v1([^>]*)>; rel="next"$/.exec(String(link))?.[1];
     return { value, ...(etag === undefined ? {} : { etag }), ...(next === undefined ? {} : { next }) };
+  }
+
+  /** A list whose rows come one after the other. Errors: daemon.unreachable when it is cut off before its end. */
+  async *rows<T extends { readonly seq: number }>(path: string): AsyncGenerator<T> {
+    const response = await this.send('GET', path);
+    for await (const text of linesOf(response)) {
+      const line = JSON.parse(text) as T & { error?: ErrorBody };
+      if (line.error) throw fromErrorBody(line.error);
+      yield line;
+    }
+    if (response.complete) return;
+    throw new BrigError('daemon.unreachable', `GET ${path}: brigd went away before the end`, {
+      hint: 'what came is whole; what follows it comes with --after',
+    });
   }
 
   /** The result of an operation. */

@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Asked } from '../../src/engine/access.ts';
 import type { VmView } from '../../src/engine/view.ts';
@@ -213,6 +214,18 @@ describe('server-sent events', () => {
     const { text } = await stream({ 'last-event-id': 'x\u00e9' }, () => false, '?follow=0');
     expect(idsOf(text)[0]).toBe(all[0]);
   });
+});
+
+test('a long log comes whole, however slowly it is read', async () => {
+  const kind = 'test.long';
+  for (let i = 0; i < 900; i++) brigd.daemon.events.add(kind, 'brigd', undefined, { text: 'x'.repeat(4_000), i });
+  const seen: unknown[] = [];
+  for await (const event of client.events({})) {
+    if (event.kind !== kind) continue;
+    if (seen.length === 0) await sleep(200);
+    seen.push(event.data.i);
+  }
+  expect(seen).toEqual(Array.from({ length: 900 }, (_, i) => i));
 });
 
 test.runIf(process.getuid?.() === 0)(

@@ -59,7 +59,10 @@ test('a key may what rules give it, and sits at a console until it is revoked', 
 
   await client.access.revokeKey('laptop');
   await closed;
-  for (let next = await events.next(); next.done !== true; next = await events.next());
+  const toTheEnd = async (): Promise<void> => {
+    for (let next = await events.next(); next.done !== true; next = await events.next());
+  };
+  await expect(toTheEnd()).rejects.toMatchObject({ code: 'daemon.unreachable' });
   await expect(elsewhere.list()).rejects.toMatchObject({ code: 'acl.denied', details: { authenticate: true } });
   expect((await client.show('web')).state).toBe('running');
 });

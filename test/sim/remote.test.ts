@@ -83,7 +83,10 @@ test('a VM is made, started, watched and reached by its console from elsewhere, 
   socket.on('error', () => undefined);
   node.keys.revoke('laptop');
   await closed;
-  for (let next = await events.next(); next.done !== true;) next = await events.next();
+  const toTheEnd = async (): Promise<void> => {
+    for (let next = await events.next(); next.done !== true;) next = await events.next();
+  };
+  await expect(toTheEnd()).rejects.toMatchObject({ code: 'daemon.unreachable' });
   await expect(client.list()).rejects.toMatchObject({ code: 'acl.denied', details: { authenticate: true } });
   const [vm] = await new Client(socketPath).list();
   expect(vm?.state).toBe('running');

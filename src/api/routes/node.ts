@@ -163,6 +163,19 @@ const cursorOf = ({ query, request }: Call): number => {
   return typeof last === 'string' && /^\d{1,12}$/.test(last) ? Number(last) : 0;
 };
 
+/** No faster than they are read: who is slow is no reason to cut him off. */
+const sendPage = async (
+  response: Call['response'],
+  page: readonly EventRow[],
+  write: (event: EventRow) => void,
+): Promise<void> => {
+  for (const event of page) {
+    if (response.destroyed) return;
+    write(event);
+    await drained(response);
+  }
+};
+
 /** One that is not in the log is no cursor: whoever comes back goes on after the last that is. */
 const sentEvent = ({ seq, kind }: EventRow, text: string): string =>
   `${seq === 0 ? '' : `id: ${seq}\n`}event: ${kind}\ndata: ${text}\n\n`;
@@ -187,9 +200,8 @@ const sendEvents = async <Seen>(o: ApiOptions<Seen>, call: Call): Promise<void> 
   lines.begin();
   let after = cursorOf(call);
   for (let page = events.list(after, PAGE, vm); page.length > 0; page = events.list(after, PAGE, vm)) {
-    for (const event of page) write(event);
+    await sendPage(response, page, write);
     after = page.at(-1)?.seq ?? after;
-    await drained(response);
     // Others have their turn between two pages.
     await nextTurn();
     if (response.destroyed) return;

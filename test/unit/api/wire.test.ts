@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Client } from '../../../src/api/client.ts';
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -97,5 +97,38 @@ test('a node where no brigd is is told at once', async () => {
   await expect(new Client(join(dir, 'none')).operate('start', 'web')).rejects.toMatchObject({
     code: 'daemon.unreachable',
     hint: 'service brigd start, or brigd in the foreground',
+  });
+});
+
+/** Rows that came, and how it ended. */
+const read = async (rows: AsyncIterable<{ seq: number }>): Promise<{ seqs: number[]; error?: unknown }> => {
+  const seqs: number[] = [];
+  try {
+    for await (const { seq } of rows) seqs.push(seq);
+    return { seqs };
+  } catch (error) {
+    return { seqs, error };
+  }
+};
+
+describe.each([
+  ['events', () => client().events({})],
+  ['the audit log', () => client().auditLog({})],
+])('a list of %s', (_, rows) => {
+  test('ends with its answer', async () => {
+    handlers = [(_request, response) => response.end('{"seq":1}\n{"seq":2}\n')];
+    expect(await read(rows())).toEqual({ seqs: [1, 2] });
+  });
+
+  test('that is cut off is no success', async () => {
+    handlers = [(_request, response) => void response.write('{"seq":1}\n{"se', () => response.destroy())];
+    expect(await read(rows())).toMatchObject({ seqs: [1], error: { code: 'daemon.unreachable' } });
+  });
+
+  test('that brigd refuses is its error, and no row', async () => {
+    handlers = [
+      (_request, response) => response.writeHead(403).end('{"error":{"code":"acl.denied","message":"no"}}\n'),
+    ];
+    expect(await read(rows())).toMatchObject({ seqs: [], error: { code: 'acl.denied', message: 'no' } });
   });
 });
