@@ -3,6 +3,7 @@ import { BrigError, exitStatusOf, messageOf, toErrorBody } from '../base/errors.
 import { parseCall, print, printJson } from './command.ts';
 import { connectTo, takeGlobals } from './globals.ts';
 import { findCommand, renderHelp } from './help.ts';
+import { renderError } from './render.ts';
 import { COMMANDS, GROUPS } from './table.ts';
 
 /** EX_SOFTWARE of sysexits(3). */
@@ -43,9 +44,8 @@ const main = async (args: readonly string[]): Promise<void> => {
 
 /** One line and a hint; with --json the error's body on stdout too. */
 const fail = (error: unknown): void => {
-  if (process.argv.includes('--json')) print(JSON.stringify({ error: toErrorBody(error) }, null, 2));
-  const hint = error instanceof BrigError && error.hint !== undefined ? ` (${error.hint})` : '';
-  process.stderr.write(`brig: ${messageOf(error)}${hint}\n`);
+  if (process.argv.includes('--json')) printJson({ error: toErrorBody(error) });
+  process.stderr.write(`brig: ${renderError(error)}\n`);
   process.exitCode = exitStatusOf(error);
 };
 

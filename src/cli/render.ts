@@ -5,6 +5,7 @@ import type { QuotaView } from '../engine/quota.ts';
 import type { VmView } from '../engine/view.ts';
 import type { Finding } from '../platform/platform.ts';
 import type { EventRow, FindingRow } from '../store/rows.ts';
+import { BrigError, messageOf } from '../base/errors.ts';
 import { escapeControls, renderAge, renderBytes } from '../base/units.ts';
 
 export type Style = 'green' | 'red' | 'yellow' | 'dim' | 'bold';
@@ -48,6 +49,12 @@ export const renderTable = (head: readonly string[], rows: readonly (readonly st
 
 /** Enough of a digest to type. */
 export const short = (digest: string): string => digest.slice(0, 12);
+
+/** An error with what to do about it, as it may stand on a terminal: some have lines of their own. */
+export const renderError = (error: unknown): string => {
+  const hint = error instanceof BrigError && error.hint !== undefined ? ` (${error.hint})` : '';
+  return escapeControls(`${messageOf(error)}${hint}`);
+};
 
 export const firstLine = (text: string): string => escapeControls(text.split('\n')[0] ?? '');
 

@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
+import { BrigError } from '../../../src/base/errors.ts';
 import type { Explanation } from '../../../src/engine/explain.ts';
 import type { VmView } from '../../../src/engine/view.ts';
 import { toJson } from '../../../src/cli/command.ts';
 import {
+  renderError,
   renderEvent,
   renderExplanation,
   renderFindings,
@@ -43,6 +45,7 @@ test.each([
   ],
   ['plan', () => renderPlan([{ op: 'apply', step: 'a', because: EVIL, commands: [EVIL] }])],
   ['doctor', () => renderFindings([{ level: 'problem', what: EVIL, got: EVIL, mend: EVIL }])],
+  ['whose error it is', () => renderError(new BrigError('vm.blocked', EVIL, { hint: EVIL }))],
   ['--json', () => toJson({ [EVIL]: EVIL }, 2)],
 ])('nothing of what brig %s prints can steer a terminal', (_, print) => {
   expect(print()).toContain('2J');
@@ -52,4 +55,12 @@ test.each([
 test('an event is one line, and JSON says the same as before', () => {
   expect(renderEvent(event).split('\n')).toHaveLength(1);
   expect(JSON.parse(toJson({ a: EVIL }))).toEqual({ a: EVIL });
+});
+
+test('an error keeps its lines, and says what to do', () => {
+  const error = new BrigError('spec.invalid', 'check web.yaml: 1 problem\n  cpus: expected a number', {
+    hint: 'see there',
+  });
+  expect(renderError(error)).toBe('check web.yaml: 1 problem\n  cpus: expected a number (see there)');
+  expect(renderError(new Error('odd'))).toBe('odd');
 });
