@@ -6,8 +6,9 @@ import { findCommand, renderHelp } from './help.ts';
 import { renderError } from './render.ts';
 import { COMMANDS, GROUPS } from './table.ts';
 
-/** EX_SOFTWARE of sysexits(3). */
+/** EX_SOFTWARE and EX_IOERR of sysexits(3). */
 const BUG = 70;
+const NOT_WRITTEN = 74;
 
 const version = async (): Promise<string> => {
   const { readFile } = await import('node:fs/promises');
@@ -49,9 +50,16 @@ const fail = (error: unknown): void => {
   process.exitCode = exitStatusOf(error);
 };
 
-// A reader that went away (brig list | head) is no error.
-process.stdout.on('error', () => process.exit(0));
 let isOver = false;
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  isOver = true;
+  // A reader that went away (brig list | head) is no error; a disk that is full is one.
+  if (error.code === 'EPIPE') process.exit();
+  process.stderr.write(`brig: write the standard output: ${messageOf(error).split(', ')[0]}\n`);
+  process.exit(NOT_WRITTEN);
+});
+// Nobody is left who could be told.
+process.stderr.on('error', () => undefined);
 process.once('exit', (status) => {
   // Nothing was left to wait for, and nobody answered: never a success.
   if (status !== 0 || isOver) return;
