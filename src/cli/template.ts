@@ -29,15 +29,14 @@ export const importLine = ({ source }: Template): string | undefined =>
     : `brig image import ${source.url} ${source.options} --sha256 DIGEST`;
 
 /** A document, and what to say when its image is not here. */
-export const documentOf = async (
-  template: string,
+export const documentOf = (
+  template: Template,
   name: string,
   values: Values,
-): Promise<{ readonly document: unknown; readonly hint?: string }> => {
-  const opened = await openTemplate(template);
-  const hint = importLine(opened);
+): { readonly document: Record<string, unknown>; readonly hint?: string } => {
+  const hint = importLine(template);
   return {
-    document: renderTemplate(opened, name, settingsOf(values)),
-    ...(hint === undefined ? {} : { hint: `${hint}; brig template show ${opened.template} says how to verify it` }),
+    document: renderTemplate(template, name, settingsOf(values)),
+    ...(hint === undefined ? {} : { hint: `${hint}; brig template show ${template.template} says how to verify it` }),
   };
 };

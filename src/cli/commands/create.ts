@@ -46,26 +46,35 @@ export const toDocument = (name: string, values: Values): unknown =>
 const usage = (reason: string): BrigError =>
   new BrigError('usage.invalid', `read arguments: ${reason}`, { hint: `usage: ${createCommand.usage}` });
 
-/** A document, and what to say when its image is not here. */
+/** A template that the node fills in, with what anybody may choose of it. */
+interface Chosen {
+  readonly template: string;
+  readonly chosen: object;
+}
+
+/** What is asked of brigd: a document, or what it makes of a template. Each input is read once: it may be a pipe. */
 interface Asked {
   readonly document: unknown;
+  /** What to say when its image is not here. */
   readonly hint?: string;
+  /** For who may not say a document himself. */
+  readonly chosen?: Chosen | undefined;
 }
 
 /** A template as it stands makes a VM of its own name. */
 const fromFile = async (file: string, values: Values): Promise<Asked> => {
-  const [{ isTemplate }, { parseText }] = await Promise.all([
+  const [{ isTemplate, parseTemplate }, { parseText }] = await Promise.all([
     import('../../spec/template.ts'),
     import('../../spec/document.ts'),
   ]);
-  const document = parseText(await readDocument(file), file);
+  const text = await readDocument(file);
+  const document = parseText(text, file);
   if (!isTemplate(document)) {
     if (values.set !== undefined) throw usage('expected a template with --set, got a VM document');
     return { document };
   }
-  const { documentOf, openTemplate } = await import('../template.ts');
-  const path = resolve(file);
-  return await documentOf(path, (await openTemplate(path)).template, values);
+  const template = parseTemplate(text, file);
+  return (await import('../template.ts')).documentOf(template, template.template, values);
 };
 
 type Said = Readonly<Record<string, unknown>>;
@@ -77,17 +86,30 @@ const merge = (document: Said, flags: Said): Said => ({
   ...(document.cloudInit && flags.cloudInit ? { cloudInit: { ...document.cloudInit, ...flags.cloudInit } } : {}),
 });
 
+/** What may be said beside a template by whoever may create of that template alone. */
+const WITH_TEMPLATE = ['template', 'set', 'label', 'cloud-init', 'hostname', 'ssh-key', 'user-data', 'json'];
+
+const fromTemplate = async (template: string, flags: Said, values: Values): Promise<Asked> => {
+  const { documentOf, openTemplate, settingsOf } = await import('../template.ts');
+  const { name, cloudInit, labels } = flags;
+  const isOfNode = !template.includes('/') && Object.keys(values).every((key) => WITH_TEMPLATE.includes(key));
+  const set = Object.fromEntries(settingsOf(values));
+  const { document, hint } = documentOf(await openTemplate(template), String(name), values);
+  return {
+    document: merge(document, flags),
+    ...(hint === undefined ? {} : { hint }),
+    ...(isOfNode ? { chosen: { template, chosen: given({ name, set, cloudInit, labels }) } } : {}),
+  };
+};
+
 /** Flags say more than the template does. */
 const fromFlags = async (name: string, values: Values): Promise<Asked> => {
   const template = asText(values.template);
   const cloudInit = await (await import('../cloud-init.ts')).cloudInitOf(values);
-  const flags = { ...(toDocument(name, values) as object), ...(cloudInit ? { cloudInit } : {}) };
-  if (template === undefined) {
-    if (values.set !== undefined) throw usage('expected --template with --set, got none');
-    return { document: flags };
-  }
-  const { document, ...hint } = await (await import('../template.ts')).documentOf(template, name, values);
-  return { document: merge(document as Said, flags), ...hint };
+  const flags = { ...(toDocument(name, values) as Said), ...(cloudInit ? { cloudInit } : {}) };
+  if (template !== undefined) return await fromTemplate(template, flags, values);
+  if (values.set !== undefined) throw usage('expected --template with --set, got none');
+  return { document: flags };
 };
 
 /** Checked here as well as by brigd: problems show without a daemon, with the file's name. */
@@ -136,24 +158,13 @@ const OPTIONS: Options = {
   label: { type: 'string', multiple: true, about: 'a label, to select VMs by', value: 'K=V', is: 'label' },
 };
 
-/** What may be said beside a template by whoever may create of that template alone. */
-const WITH_TEMPLATE = ['template', 'set', 'label', 'cloud-init', 'hostname', 'ssh-key', 'user-data', 'json'];
-
 /** Whoever may not say a document himself may still choose of a template that is the node's. */
-const make = async (call: Call, document: unknown, on: OperationListener): Promise<VmView> => {
-  const { client, values } = call;
-  const template = asText(values.template);
+const make = async ({ client }: Call, { document, chosen }: Asked, on: OperationListener): Promise<VmView> => {
   try {
     return await client.create(document, on);
   } catch (error) {
-    const isDenied = error instanceof BrigError && error.code === 'acl.denied';
-    const isOfNode = template !== undefined && !template.includes('/');
-    if (!isDenied || !isOfNode || !Object.keys(values).every((key) => WITH_TEMPLATE.includes(key))) throw error;
-    const [{ settingsOf }, { cloudInitOf }] = await Promise.all([import('../template.ts'), import('../cloud-init.ts')]);
-    const cloudInit = await cloudInitOf(values);
-    const labels = values.label === undefined ? undefined : Object.fromEntries(asList(values.label).map(toLabel));
-    const set = Object.fromEntries(settingsOf(values));
-    return await client.createOf(template, given({ name: call.operands[0], set, cloudInit, labels }), on);
+    if (!chosen || !(error instanceof BrigError) || error.code !== 'acl.denied') throw error;
+    return await client.createOf(chosen.template, chosen.chosen, on);
   }
 };
 
@@ -171,9 +182,10 @@ export const createCommand: CliCommand = {
     'brig create db02 --image debian:13 --cpus 4 --memory 8G --disk 100G --label tier=db',
   ],
   run: async (call) => {
-    const { document, hint } = await parse(call);
+    const asked = await parse(call);
+    const { document, hint } = asked;
     const what = `create ${(document as { name: string }).name}`;
-    const made = withProgress(call.client, what, true, (on) => make(call, document, on));
+    const made = withProgress(call.client, what, true, (on) => make(call, asked, on));
     const vm = await made.catch((error: unknown) => {
       if (hint === undefined || !(error instanceof BrigError) || error.code !== 'image.unknown') throw error;
       throw new BrigError(error.code, error.message, { hint });
