@@ -39,6 +39,11 @@ export class Client {
     this.#wire = new Wire(typeof where === 'string' ? new LocalTransport(where) : where);
   }
 
+  /** Whether it is another node that is asked. */
+  get isElsewhere(): boolean {
+    return this.#wire.transport.isElsewhere;
+  }
+
   #json<T>(method: string, path: string, body?: unknown): Promise<T> {
     return this.#wire.json(method, path, { body });
   }

@@ -79,6 +79,7 @@ export const askFingerprint = async (url: string, ca?: string): Promise<string> 
 /** brigd of another node: TLS to the one that was meant, and each request signed. */
 export class RemoteTransport implements Transport {
   readonly where: string;
+  readonly isElsewhere = true;
   readonly #remote: Remote;
   /** The word of a brigd that had just started. */
   #start: string | undefined;

@@ -17,6 +17,8 @@ export interface Ask {
 export interface Transport {
   /** For people. */
   readonly where: string;
+  /** Another node's: what is on its disks is not what is on these. */
+  readonly isElsewhere: boolean;
   /** A connection of its own for each: one kept for later may be closed in the moment in which it is used again. */
   open(ask: Ask): Promise<ClientRequest>;
   /** Whether this answer only asks for the same request once more. */
@@ -29,6 +31,7 @@ export interface Transport {
 /** brigd of this node, by a socket that says who calls. */
 export class LocalTransport implements Transport {
   readonly where: string;
+  readonly isElsewhere = false;
 
   constructor(socketPath: string) {
     this.where = socketPath;

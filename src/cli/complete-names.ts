@@ -30,7 +30,9 @@ const vmOrSnapshot = async (client: Client, _: readonly string[], typed: string)
 };
 
 /** Names alone: what is wrong in a template is for who opens it. */
-const templates = async (): Promise<Candidate[]> => {
+const templates = async (client: Client): Promise<Candidate[]> => {
+  if (client.isElsewhere)
+    return (await client.templates()).map(({ name, summary }) => ({ word: name, about: summary }));
   const { listTemplates } = await import('../io/templates.ts');
   const summary = (text: string): string => /^summary: (.*)$/m.exec(text)?.[1] ?? '';
   return [...(await listTemplates())].map(([word, { text }]) => ({ word, about: summary(text) }));

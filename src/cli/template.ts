@@ -1,5 +1,6 @@
+import type { Client } from '../api/client.ts';
 import { BrigError } from '../base/errors.ts';
-import { findTemplate } from '../io/templates.ts';
+import { findTemplate, hasTemplate } from '../io/templates.ts';
 import { parseTemplate, renderTemplate, type Template } from '../spec/template.ts';
 import type { Values } from './command.ts';
 
@@ -17,6 +18,11 @@ export const settingsOf = (values: Values): Map<string, string> => {
   return settings;
 };
 
+/** Whether it is the node's to fill in: another's always, this one's where it cannot be read here. */
+export const isOfNode = async (name: string, { isElsewhere }: Pick<Client, 'isElsewhere'>): Promise<boolean> =>
+  !name.includes('/') && (isElsewhere || !(await hasTemplate(name)));
+
+/** Of this machine, or of a file. Errors: spec.invalid. */
 export const openTemplate = async (name: string): Promise<Template> => {
   const { text, path } = await findTemplate(name);
   return parseTemplate(text, path);

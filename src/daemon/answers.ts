@@ -86,7 +86,10 @@ const statedBy = async <Seen>({ access }: Parts<Seen>, call: Call): Promise<unkn
   }
   if (!access.can(call.who, 'create', NODE)) access.check(call.who, 'create', { kind: 'template', name }, 'create VM');
   const file = (await listTemplates()).get(name);
-  if (!file) throw new BrigError('spec.invalid', `find template: expected one of this node, got another`);
+  if (!file)
+    throw new BrigError('spec.invalid', `find template: expected one of this node, got another`, {
+      hint: 'brig template list',
+    });
   const template = parseTemplate(file.text, `template ${name}`);
   const { name: vm, set, cloudInit, labels } = parseFromTemplate(await call.body(), 'request');
   const document = renderTemplate(template, vm, new Map(Object.entries(set)));

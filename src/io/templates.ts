@@ -30,6 +30,9 @@ export const listTemplates = async (): Promise<Map<string, TemplateFile>> => {
   return found;
 };
 
+/** Whether a template of this machine is called so. */
+export const hasTemplate = async (name: string): Promise<boolean> => (await listTemplates()).has(name);
+
 /** By name, or a path with a slash. Errors: spec.invalid. */
 export const findTemplate = async (name: string): Promise<TemplateFile> => {
   if (name.includes('/')) return await read(name);

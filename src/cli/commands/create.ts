@@ -52,12 +52,13 @@ interface Chosen {
   readonly chosen: object;
 }
 
-/** What is asked of brigd: a document, or what it makes of a template. Each input is read once: it may be a pipe. */
+/** What is asked of brigd. Each input is read once: it may be a pipe. */
 interface Asked {
-  readonly document: unknown;
+  /** Undefined: the node makes it, of a template that is not here. */
+  readonly document?: unknown;
   /** What to say when its image is not here. */
   readonly hint?: string;
-  /** For who may not say a document himself. */
+  /** For who may not say a document himself, too. */
   readonly chosen?: Chosen | undefined;
 }
 
@@ -89,38 +90,49 @@ const merge = (document: Said, flags: Said): Said => ({
 /** What may be said beside a template by whoever may create of that template alone. */
 const WITH_TEMPLATE = ['template', 'set', 'label', 'cloud-init', 'hostname', 'ssh-key', 'user-data', 'json'];
 
-const fromTemplate = async (template: string, flags: Said, values: Values): Promise<Asked> => {
-  const { documentOf, openTemplate, settingsOf } = await import('../template.ts');
+/** What anybody may choose of a template; undefined when more than that is said. */
+const chosenOf = (
+  template: string,
+  flags: Said,
+  set: ReadonlyMap<string, string>,
+  values: Values,
+): Chosen | undefined => {
   const { name, cloudInit, labels } = flags;
-  const isOfNode = !template.includes('/') && Object.keys(values).every((key) => WITH_TEMPLATE.includes(key));
-  const set = Object.fromEntries(settingsOf(values));
-  const { document, hint } = documentOf(await openTemplate(template), String(name), values);
-  return {
-    document: merge(document, flags),
-    ...(hint === undefined ? {} : { hint }),
-    ...(isOfNode ? { chosen: { template, chosen: given({ name, set, cloudInit, labels }) } } : {}),
-  };
+  if (template.includes('/') || !Object.keys(values).every((key) => WITH_TEMPLATE.includes(key))) return undefined;
+  return { template, chosen: given({ name, set: Object.fromEntries(set), cloudInit, labels }) };
+};
+
+const fromTemplate = async (template: string, flags: Said, { client, values }: Call): Promise<Asked> => {
+  const { documentOf, isOfNode, openTemplate, settingsOf } = await import('../template.ts');
+  const chosen = chosenOf(template, flags, settingsOf(values), values);
+  if (chosen && (await isOfNode(template, client))) return { chosen };
+  if (client.isElsewhere && !template.includes('/'))
+    throw usage('expected --set, --label and what cloud-init is told beside a template of another node, got more');
+  const { document, hint } = documentOf(await openTemplate(template), String(flags.name), values);
+  return { document: merge(document, flags), ...(hint === undefined ? {} : { hint }), chosen };
 };
 
 /** Flags say more than the template does. */
-const fromFlags = async (name: string, values: Values): Promise<Asked> => {
+const fromFlags = async (name: string, call: Call): Promise<Asked> => {
+  const { values } = call;
   const template = asText(values.template);
   const cloudInit = await (await import('../cloud-init.ts')).cloudInitOf(values);
   const flags = { ...(toDocument(name, values) as Said), ...(cloudInit ? { cloudInit } : {}) };
-  if (template !== undefined) return await fromTemplate(template, flags, values);
+  if (template !== undefined) return await fromTemplate(template, flags, call);
   if (values.set !== undefined) throw usage('expected --template with --set, got none');
   return { document: flags };
 };
 
 /** Checked here as well as by brigd: problems show without a daemon, with the file's name. */
-const parse = async ({ values, operands }: Call): Promise<Asked> => {
+const parse = async (call: Call): Promise<Asked> => {
+  const { values, operands } = call;
   const { parseVmDocument } = await import('../../spec/vm.ts');
   const file = asText(values.file);
   const name = operands[0];
   if (file === undefined && name === undefined) throw usage('expected -f FILE or NAME, got neither');
   if (file !== undefined && name !== undefined) throw usage('expected -f FILE or NAME, got both');
-  const asked = file === undefined ? await fromFlags(name ?? '', values) : await fromFile(file, values);
-  parseVmDocument(asked.document, file ?? 'flags');
+  const asked = file === undefined ? await fromFlags(name ?? '', call) : await fromFile(file, values);
+  if (asked.document !== undefined) parseVmDocument(asked.document, file ?? 'flags');
   return asked;
 };
 
@@ -161,11 +173,11 @@ const OPTIONS: Options = {
 /** Whoever may not say a document himself may still choose of a template that is the node's. */
 const make = async ({ client }: Call, { document, chosen }: Asked, on: OperationListener): Promise<VmView> => {
   try {
-    return await client.create(document, on);
+    if (document !== undefined || !chosen) return await client.create(document, on);
   } catch (error) {
     if (!chosen || !(error instanceof BrigError) || error.code !== 'acl.denied') throw error;
-    return await client.createOf(chosen.template, chosen.chosen, on);
   }
+  return await client.createOf(chosen.template, chosen.chosen, on);
 };
 
 export const createCommand: CliCommand = {
@@ -184,7 +196,7 @@ export const createCommand: CliCommand = {
   run: async (call) => {
     const asked = await parse(call);
     const { document, hint } = asked;
-    const what = `create ${(document as { name: string }).name}`;
+    const what = `create ${call.operands[0] ?? (document as { name: string }).name}`;
     const made = withProgress(call.client, what, true, (on) => make(call, asked, on));
     const vm = await made.catch((error: unknown) => {
       if (hint === undefined || !(error instanceof BrigError) || error.code !== 'image.unknown') throw error;

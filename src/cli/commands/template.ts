@@ -1,18 +1,37 @@
+import { BrigError } from '../../base/errors.ts';
 import { escapeControls } from '../../base/units.ts';
-import type { Template } from '../../spec/template.ts';
-import { print, printJson, withVerbs, type Call, type CliVerb, type Options } from '../command.ts';
+import type { Template, TemplateView } from '../../spec/template.ts';
+import { printJson, show, withVerbs, type Call, type CliVerb, type Options } from '../command.ts';
 import { renderRows, renderTable } from '../render.ts';
 
+/** What a list says of each. */
+interface Told {
+  readonly template: string;
+  readonly summary: string;
+}
+
+const renderList = (all: readonly Told[]): string =>
+  renderTable(
+    ['TEMPLATE', 'WHAT'],
+    all.map(({ template, summary }) => [template, summary]),
+  );
+
+/** Of another node: what it tells of them. */
+const viewsOf = async ({ client }: Call): Promise<(Told & Pick<TemplateView, 'parameters'>)[]> =>
+  (await client.templates()).map(({ name, ...rest }) => ({ template: name, ...rest }));
+
 const listAll = async (call: Call): Promise<void> => {
+  if (call.client.isElsewhere) return show(call, await viewsOf(call), renderList);
   const [{ listTemplates }, { parseTemplate }] = await Promise.all([
     import('../../io/templates.ts'),
     import('../../spec/template.ts'),
   ]);
   const all = [...(await listTemplates()).values()].map(({ text, path }) => ({ path, ...parseTemplate(text, path) }));
-  if (call.json) return printJson(all);
-  const rows = all.map(({ template, summary }) => [template, summary]);
-  print(renderTable(['TEMPLATE', 'WHAT'], rows));
+  show(call, all, renderList);
 };
+
+const renderParameters = (rows: readonly (readonly string[])[]): string[] =>
+  rows.length === 0 ? [] : ['parameters:', ...renderRows(rows.map(([name = '', ...rest]) => [`  ${name}`, ...rest]))];
 
 const render = async (template: Template): Promise<string> => {
   const [{ importLine }, { renderParameter }] = await Promise.all([
@@ -21,7 +40,7 @@ const render = async (template: Template): Promise<string> => {
   ]);
   const line = importLine(template);
   const rows = Object.entries(template.parameters).map(([name, each]) => [
-    `  ${name}`,
+    name,
     each.default === undefined ? 'required' : String(each.default),
     each.summary ?? renderParameter(each),
   ]);
@@ -30,15 +49,27 @@ const render = async (template: Template): Promise<string> => {
     ...(template.source?.url === undefined ? [] : [`source: ${template.source.url}`]),
     ...(template.source === undefined ? [] : [`verify: ${template.source.verify}`]),
     ...(line === undefined ? [] : [`import: ${line}`]),
-    ...(rows.length === 0 ? [] : ['parameters:', ...renderRows(rows)]),
+    ...renderParameters(rows),
   ]
     .map(escapeControls)
     .join('\n');
 };
 
+const showElsewhere = async (call: Call, name: string): Promise<void> => {
+  const all = await viewsOf(call);
+  const view = all.find(({ template }) => template === name);
+  if (!view)
+    throw new BrigError('spec.invalid', `find template ${name}: no such template of this node`, {
+      hint: `there are ${all.map(({ template }) => template).join(', ')}`,
+    });
+  show(call, view, ({ template, summary, parameters }) =>
+    [escapeControls(`${template}: ${summary}`), ...renderParameters(Object.entries(parameters))].join('\n'),
+  );
+};
+
 const list: CliVerb = {
   usage: 'list',
-  summary: "an administrator's templates and those that brig comes with",
+  summary: "an administrator's templates and those that brig comes with; of another node, what one may create of there",
   options: {},
   operands: [0, 0],
   complete: [],
@@ -46,7 +77,7 @@ const list: CliVerb = {
   run: listAll,
 };
 
-const show: CliVerb = {
+const showOne: CliVerb = {
   usage: 'show TEMPLATE',
   summary: 'where its image comes from, how to verify it, the command that imports it, and its parameters',
   options: {},
@@ -54,9 +85,10 @@ const show: CliVerb = {
   complete: ['template'],
   examples: ['brig template show debian', 'brig template show ./mine.yaml'],
   run: async (call, name: string) => {
+    if (call.client.isElsewhere && !name.includes('/')) return await showElsewhere(call, name);
     const template = await (await import('../template.ts')).openTemplate(name);
-    if (call.json) printJson(template);
-    else print(await render(template));
+    const text = await render(template);
+    show(call, template, () => text);
   },
 };
 
@@ -73,7 +105,7 @@ export const SET: Options = {
 
 const renderDocument: CliVerb = {
   usage: 'render TEMPLATE [--name NAME] [--set KEY=VALUE]...',
-  summary: 'the VM document that brig create --template would ask for',
+  summary: 'the VM document that a template of this machine makes',
   options: { ...SET, name: { type: 'string', about: "the VM's name", value: 'NAME', is: 'text' } },
   operands: [1, 1],
   complete: ['template'],
@@ -90,6 +122,6 @@ const renderDocument: CliVerb = {
 
 export const templateCommand = withVerbs('template', 'documents with parameters, to make VMs of', {
   list,
-  show,
+  show: showOne,
   render: renderDocument,
 });

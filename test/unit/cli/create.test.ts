@@ -61,3 +61,27 @@ test('a refusal stands where flags say more than anybody may choose', async () =
   const args = ['web', '--template', 'test', '--cpus', '2'];
   await expect(create(args, { create: denied })).rejects.toMatchObject({ code: 'acl.denied' });
 });
+
+describe('a template', () => {
+  const erp = ['web', '--template', 'erp', '--set', 'memory=2G', '--hostname', 'erp1'];
+  const chosen = { name: 'web', set: { memory: '2G' }, cloudInit: { hostname: 'erp1' } };
+
+  test('that is not here is filled in by the node', async () => {
+    expect(await create(erp)).toEqual(['erp', chosen]);
+  });
+
+  test('of another node is its own, though one here has the name', async () => {
+    const elsewhere = { isElsewhere: true } as Partial<Client>;
+    expect(await create(erp, elsewhere)).toEqual(['erp', chosen]);
+    expect(await create(['web', '--template', 'test'], elsewhere)).toEqual(['test', { name: 'web', set: {} }]);
+    await expect(create(['web', '--template', 'test', '--cpus', '2'], elsewhere)).rejects.toMatchObject({
+      code: 'usage.invalid',
+    });
+  });
+
+  test('that is nowhere is told with those that are here', async () => {
+    await expect(create([...erp, '--cpus', '2'])).rejects.toMatchObject({
+      message: 'find template erp: no such template',
+    });
+  });
+});
