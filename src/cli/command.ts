@@ -69,8 +69,8 @@ export interface About {
 export interface CliCommand extends About {
   /** What its first operand may be. */
   readonly verbs?: Readonly<Record<string, About>>;
-  /** It asks no brigd, so that a context which is broken is no hindrance. */
-  readonly isLocal?: true;
+  /** Whether it asks no brigd with these operands, so that a context which is broken is no hindrance. */
+  readonly isLocal?: (operands: readonly string[]) => boolean;
   run(call: Call): Promise<void>;
 }
 

@@ -59,6 +59,8 @@ export const openClient = async (globals: Globals): Promise<Client> => {
     throw new BrigError('usage.invalid', 'read arguments: expected one of --socket and --context, got both');
   const { socket, context } = chosen(globals, process.env);
   if (socket !== undefined) return new Client(socket);
+  // This node is asked without looking for others.
+  if (context === LOCAL) return new Client(ownSocket());
   const isHome = Boolean(process.env.HOME ?? process.env.XDG_CONFIG_HOME);
   const all = context !== undefined || isHome ? await readContexts(contextsPath()) : undefined;
   const name = context ?? all?.current;

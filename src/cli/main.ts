@@ -39,7 +39,8 @@ const main = async (args: readonly string[]): Promise<void> => {
   const command = findCommand(COMMANDS, name);
   if (more.some((word) => HELP.includes(word))) return printHelp(rest);
   const call = parseCall(command, [...(given.json ? ['--json'] : []), ...more]);
-  const client = command.isLocal ? new Client('/nowhere') : await connectTo(given);
+  const asksNobody = command.isLocal?.(call.operands) === true;
+  const client = asksNobody ? new Client('/nowhere') : await connectTo(given);
   await command.run({ client, ...call });
 };
 

@@ -178,8 +178,25 @@ describe('contexts', () => {
     writeFileSync(contextsFile, 'contexts: []', { mode: 0o600 });
     expect((await brig('whoami')).status).toBe(78);
     const ran = await brig('--socket', '/nowhere/brigd.sock', 'whoami');
-    writeFileSync(contextsFile, old);
     expect(ran.stderr).toContain('connect /nowhere/brigd.sock: brigd is not running');
+    expect((await brig('--context', 'local', 'template', 'list')).stdout).toMatch(/^test /m);
+    writeFileSync(contextsFile, old);
+  });
+
+  test('that are broken hinder nothing that asks no node', async () => {
+    const old = readFileSync(contextsFile, 'utf8');
+    writeFileSync(contextsFile, 'contexts: []', { mode: 0o600 });
+    const empty = join(home, 'audit.log.1');
+    writeFileSync(empty, '');
+    const ran = [
+      await brig('help', 'start'),
+      await brig('completion', 'bash'),
+      await brig('template', 'render', 'test'),
+      await brig('template', 'show', new URL('../../templates/test.yaml', import.meta.url).pathname),
+      await brig('audit-log', 'verify', empty),
+    ];
+    writeFileSync(contextsFile, old);
+    expect(ran.map(({ status, stderr }) => [status, stderr])).toEqual(ran.map(() => [0, '']));
   });
 });
 
@@ -198,6 +215,14 @@ describe('where a command goes', () => {
     expect(takeGlobals(args)).toEqual({ given: { context: 'x' }, rest: ['list', '--context', 'y'] });
     await expect(connectTo({ socket: '/x', context: 'y' })).rejects.toThrow('got both');
     expect(() => takeGlobals(['--socket'])).toThrow('expected a path after --socket');
+  });
+});
+
+test('a template of a node elsewhere is filled in there', async () => {
+  await brig('--context', 'two', 'create', 'web', '--template', 'test');
+  expect(other.told.at(-1)).toMatchObject({
+    ...{ method: 'POST', url: '/v1/vms?template=test' },
+    body: '{"name":"web","set":{}}',
   });
 });
 

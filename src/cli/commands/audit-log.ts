@@ -79,6 +79,7 @@ export const auditLogCommand: CliCommand = {
   },
   operands: [0, 10_000],
   complete: [['verify'], 'file'],
+  isLocal: ([, file]) => file !== undefined,
   examples: ['brig audit-log -f', 'brig audit-log --who user:alice --vm web01', 'brig audit-log verify'],
   run: async (call) => {
     const [verb] = call.operands;

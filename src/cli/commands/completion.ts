@@ -24,6 +24,7 @@ export const completionCommandOf = (commands: () => Commands): CliCommand => ({
   options: {},
   operands: [1, 1],
   complete: [Object.keys(INSTALL)],
+  isLocal: () => true,
   examples: ['brig completion bash', 'brig completion zsh', 'brig completion fish', 'brig completion tcsh'],
   notes: ['install:', ...Object.entries(INSTALL).map(([shell, how]) => `  ${shell.padEnd(5)}  ${how}`)],
   run: async (call) => {

@@ -89,5 +89,5 @@ export const contextCommand = withVerbs(
       showOne(call, all, name),
     ),
   },
-  { isLocal: true },
+  { isLocal: () => true },
 );

@@ -8,6 +8,7 @@ export const helpCommandOf = (groups: () => Groups): CliCommand => ({
   options: {},
   operands: [0, 2],
   complete: ['command', 'verb'],
+  isLocal: () => true,
   examples: ['brig help', 'brig help start', 'brig help image import'],
   run: async (call) => await Promise.resolve(print(renderHelp(groups(), call.operands))),
 });

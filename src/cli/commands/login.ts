@@ -120,7 +120,7 @@ export const loginCommand: CliCommand = {
     'brig login https://node1.example.org:8443',
     'brig login https://192.0.2.7:8443 --name lab --ca /etc/ssl/lab.pem',
   ],
-  isLocal: true,
+  isLocal: () => true,
   run: async (call) => {
     if (call.values.fingerprint !== undefined && call.values.ca !== undefined)
       throw new BrigError('usage.invalid', 'read arguments: expected one of --fingerprint and --ca, got both');

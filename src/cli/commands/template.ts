@@ -120,8 +120,9 @@ const renderDocument: CliVerb = {
   },
 };
 
-export const templateCommand = withVerbs('template', 'documents with parameters, to make VMs of', {
-  list,
-  show: showOne,
-  render: renderDocument,
-});
+export const templateCommand = withVerbs(
+  'template',
+  'documents with parameters, to make VMs of',
+  { list, show: showOne, render: renderDocument },
+  { isLocal: ([verb, name]) => verb === 'render' || name?.includes('/') === true },
+);
