@@ -1,4 +1,5 @@
-import { createWriteStream } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { createWriteStream, rmSync } from 'node:fs';
 import { readFile, rename, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -8,6 +9,7 @@ import type { KeyView } from '../../platform/images.ts';
 import { print, printJson, show, withVerbs, type Call, type CliVerb, type Options } from '../command.ts';
 import { renderGc, renderImage, renderImageReport, renderImages } from '../image-render.ts';
 import { renderTable, short } from '../render.ts';
+import { onSignals } from '../terminal.ts';
 import { Transfer } from '../transfer.ts';
 
 const came = (call: Call, view: { digest: string; name?: string; version?: string }): void =>
@@ -50,17 +52,17 @@ const archiveOf = async function* (call: Call, ref: string): AsyncGenerator<Buff
 
 const exportImage = async (call: Call, ref: string, to: string): Promise<void> => {
   if (to === '-') return await pipeline(archiveOf(call, ref), process.stdout, { end: false });
-  const fresh = `${to}.brig-new`;
-  const clean = (): void => void rm(fresh, { force: true }).finally(() => process.exit(130));
-  process.on('SIGINT', clean);
+  // Nobody else in the directory knows its name before it is there.
+  const fresh = `${to}.${randomBytes(6).toString('hex')}`;
+  const stop = onSignals(() => rmSync(fresh, { force: true }));
   try {
-    await pipeline(archiveOf(call, ref), createWriteStream(fresh, { mode: 0o644 }));
+    await pipeline(archiveOf(call, ref), createWriteStream(fresh, { flags: 'wx', mode: 0o644 }));
     await rename(fresh, to);
   } catch (error) {
     await rm(fresh, { force: true });
     throw error instanceof BrigError ? error : new BrigError('host.failed', `export ${ref}: ${messageOf(error)}`);
   } finally {
-    process.off('SIGINT', clean);
+    stop();
   }
 };
 
