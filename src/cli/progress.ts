@@ -17,7 +17,9 @@ export const withProgress = async <T>(
   work: (listener: OperationListener) => Promise<T>,
 ): Promise<T> => {
   const progress = new Progress(what);
-  let id: string | undefined;
+  const begun: string[] = [];
+  let isInterrupted = false;
+  const cancel = (id: string): void => void client.cancel(id).catch(() => undefined);
   const interrupt = (): void => {
     if (!undoable) {
       progress.end();
@@ -25,12 +27,17 @@ export const withProgress = async <T>(
       process.exit(130);
     }
     progress.say('interrupted: undoing');
-    if (id !== undefined) void client.cancel(id).catch(() => undefined);
+    isInterrupted = true;
+    begun.forEach(cancel);
   };
   process.on('SIGINT', interrupt);
   try {
     return await work({
-      begin: (begun) => (id = begun),
+      begin: (id) => {
+        begun.push(id);
+        // Whoever was interrupted before brigd said what to cancel cancels it now.
+        if (isInterrupted) cancel(id);
+      },
       event: (event) => {
         if (event.kind === 'vm.queued') progress.say(`waits, ${String(event.data.ahead)} before it`);
         if (event.kind === 'step.started')
