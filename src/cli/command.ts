@@ -183,6 +183,11 @@ export const timeoutOf = (call: Call): number | undefined => {
 
 export const print = (text: string): void => void process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 
+/** One of many lines: resolves when there is room for the next one, so that a slow reader costs no memory. */
+export const printAsRead = async (text: string): Promise<void> => {
+  if (!process.stdout.write(`${text}\n`)) await new Promise<void>((resolve) => process.stdout.once('drain', resolve));
+};
+
 /** JSON that is harmless to a terminal: it leaves DEL and the C1 controls as they are, which means the same escaped. */
 export const toJson = (value: unknown, indent?: number): string =>
   JSON.stringify(value, null, indent).replace(

@@ -2,7 +2,7 @@ import type { AuditReport } from '../../acl/audit-log.ts';
 import { renderLine, type AuditEntry } from '../../acl/chain.ts';
 import { BrigError } from '../../base/errors.ts';
 import { verifyFiles } from '../../io/audit-read.ts';
-import { print, printJson, type Call, type CliCommand } from '../command.ts';
+import { printAsRead, show, type Call, type CliCommand } from '../command.ts';
 import { asText } from '../document.ts';
 import { paint } from '../render.ts';
 
@@ -43,7 +43,7 @@ const follow = async ({ client, values, json }: Call): Promise<void> => {
     ...(vm === undefined ? {} : { object: `vm:${vm}` }),
     follow: values.follow === true,
   });
-  for await (const entry of entries) print(json ? renderLine(entry) : renderEntry(entry));
+  for await (const entry of entries) await printAsRead(json ? renderLine(entry) : renderEntry(entry));
 };
 
 const renderReport = (report: AuditReport): string => {
@@ -60,8 +60,7 @@ const verify = async ({ client, values, json, operands: [, ...paths] }: Call): P
   const head = asText(values.head);
   const wanted = head === undefined ? {} : { wanted: head };
   const report = paths.length === 0 ? await client.verifyAuditLog(head) : await verifyFiles(paths, wanted);
-  if (json) printJson(report);
-  else print(renderReport(report));
+  show({ json }, report, renderReport);
   if (!report.ok) process.exitCode = 1;
 };
 

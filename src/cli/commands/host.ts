@@ -1,4 +1,4 @@
-import { nameOf, print, printJson, toJson, type CliCommand } from '../command.ts';
+import { nameOf, print, printAsRead, printJson, toJson, type CliCommand } from '../command.ts';
 import { renderEvent, renderFindings } from '../render.ts';
 import { BrigError } from '../../base/errors.ts';
 
@@ -21,7 +21,8 @@ const events: CliCommand = {
       ...(call.operands.length === 0 ? {} : { vm: nameOf(call) }),
       follow: call.values.follow === true,
     };
-    for await (const event of call.client.events(options)) print(call.json ? toJson(event) : renderEvent(event));
+    for await (const event of call.client.events(options))
+      await printAsRead(call.json ? toJson(event) : renderEvent(event));
   },
 };
 
