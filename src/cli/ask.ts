@@ -35,6 +35,21 @@ const askTerminal = async (prompt: string): Promise<Buffer> => {
   }
 };
 
+/** One line from a terminal that shows it. Errors: saga.cancelled, for Ctrl-C and Ctrl-D. */
+export const askLine = async (question: string): Promise<string> => {
+  const { createInterface } = await import('node:readline/promises');
+  const asked = createInterface({ input: process.stdin, output: process.stderr });
+  // Not every Node ends the question with the terminal.
+  const gone = new Promise<never>((_, reject) => asked.once('close', () => reject(new Error('closed'))));
+  try {
+    return (await Promise.race([asked.question(question), gone])).trim();
+  } catch {
+    throw new BrigError('saga.cancelled', 'read an answer: cancelled');
+  } finally {
+    asked.close();
+  }
+};
+
 /** All of the standard input, without the line end that echo(1) adds. */
 const readInput = async (): Promise<Buffer> => {
   const chunks: Buffer[] = [];

@@ -6,6 +6,7 @@ import { Client } from '../../api/client.ts';
 import { BrigError } from '../../base/errors.ts';
 import { escapeControls } from '../../base/units.ts';
 import type { Context, Contexts } from '../../spec/contexts.ts';
+import { askLine } from '../ask.ts';
 import { print, printJson, type Call, type CliCommand } from '../command.ts';
 import { readCa, remoteTransport } from '../connection.ts';
 import { configDir, contextsPath, readContexts, readSecret, writeContexts, writePrivate } from '../context-files.ts';
@@ -39,7 +40,7 @@ const openKey = async (path: string, mayMake: boolean): Promise<Signer> => {
   return parseSigner(fresh, path);
 };
 
-/** Only a person says yes to a certificate that nobody signed. Errors: acl.denied. */
+/** Only a person says yes to a certificate that nobody signed. Errors: acl.denied; saga.cancelled. */
 const confirm = async (url: string, fingerprint: string): Promise<void> => {
   say(`certificate of ${url}: sha256 ${fingerprint}`);
   const refused = (reason: string): BrigError =>
@@ -47,11 +48,8 @@ const confirm = async (url: string, fingerprint: string): Promise<void> => {
       hint: 'brigd tells its fingerprint in its log and to brig doctor; then brig login --fingerprint SHA256',
     });
   if (!process.stdin.isTTY) throw refused('expected --fingerprint, for nobody is here to compare it');
-  const { createInterface } = await import('node:readline/promises');
-  const asked = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await asked.question('Is that what brigd says on the node? yes or no: ');
-  asked.close();
-  if (answer.trim().toLowerCase() !== 'yes') throw refused('expected yes, got another answer');
+  const answer = await askLine('Is that what brigd says on the node? yes or no: ');
+  if (answer.toLowerCase() !== 'yes') throw refused('expected yes, got another answer');
 };
 
 /** How the node proves itself from now on. Errors: acl.denied, daemon.unreachable. */
