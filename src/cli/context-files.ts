@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { link, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BrigError, messageOf, type ErrorCode } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Contexts } from '../spec/contexts.ts';
@@ -16,7 +17,7 @@ export const configDir = (): string => {
 
 export const contextsPath = (): string => join(configDir(), 'contexts.yaml');
 
-const isAbsent = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT';
+const hasCode = (error: unknown, code: string): boolean => (error as NodeJS.ErrnoException).code === code;
 const reasonOf = (error: unknown): string => messageOf(error).split(', ')[0] ?? '';
 
 /** Errors: acl.denied for a file that others may read or write, or that is somebody else's. */
@@ -33,7 +34,7 @@ const OPEN_BITS = 0o022;
 /** A small file of the caller's own; undefined when there is none. Errors: `code`; acl.denied. */
 const readOwn = async (path: string, closedTo: number, code: ErrorCode): Promise<string | undefined> => {
   const file = await open(path, 'r').catch((error: unknown) => {
-    if (isAbsent(error)) return undefined;
+    if (hasCode(error, 'ENOENT')) return undefined;
     throw new BrigError(code, `read ${path}: ${reasonOf(error)}`);
   });
   if (!file) return undefined;
@@ -60,23 +61,86 @@ export const readContexts = async (path: string): Promise<Contexts | undefined> 
 /** Text of a secret key's file; undefined when there is none. Errors: acl.invalid; acl.denied when others may read it. */
 export const readSecret = (path: string): Promise<string | undefined> => readOwn(path, SECRET_BITS, 'acl.invalid');
 
-/** Whole or not at all, and nobody else's to read. */
-export const writePrivate = async (path: string, text: string): Promise<void> => {
+const notWritten = (path: string, cause: unknown): BrigError =>
+  new BrigError('host.failed', `write ${path}: ${reasonOf(cause)}`, { cause });
+
+/** The directory of a file of one's own. Errors: host.failed. */
+const makeHome = async (path: string): Promise<void> => {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw notWritten(path, error);
+  });
+};
+
+/** Written whole under another name, then put in its place. Errors: host.failed. */
+const place = async (path: string, text: string, put: (from: string, to: string) => Promise<void>): Promise<void> => {
   const fresh = `${path}.${randomBytes(6).toString('hex')}`;
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeHome(path);
   try {
     const file = await open(fresh, 'wx', 0o600);
-    await file.writeFile(text);
-    await file.sync();
-    await file.close();
-    await rename(fresh, path);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await put(fresh, path);
   } catch (error) {
-    await rm(fresh, { force: true });
-    throw new BrigError('host.failed', `write ${path}: ${reasonOf(error)}`);
+    throw notWritten(path, error);
+  } finally {
+    await rm(fresh, { force: true }).catch(() => undefined);
   }
 };
 
-export const writeContexts = async (path: string, all: Contexts): Promise<void> => {
-  const { renderContexts } = await import('../spec/contexts.ts');
-  await writePrivate(path, renderContexts(all));
+/** A file of one's own, unless there is one: then that stays. Errors: host.failed. */
+export const makePrivate = (path: string, text: string): Promise<void> =>
+  place(path, text, async (from, to) => {
+    await link(from, to).catch((error: unknown) => {
+      if (!hasCode(error, 'EEXIST')) throw error;
+    });
+  });
+
+/** Whoever holds a lock is done in milliseconds: one that is older was left by a crash. */
+const STALE_MS = 10_000;
+const AGAIN_MS = 20;
+
+/** Takes away what a crash left; what somebody has taken meanwhile he gets back. */
+const removeStale = async (lock: string): Promise<void> => {
+  const ageMs = async (path: string): Promise<number> => Date.now() - (await stat(path)).mtimeMs;
+  if ((await ageMs(lock)) < STALE_MS) return;
+  const aside = `${lock}.${randomBytes(6).toString('hex')}`;
+  await rename(lock, aside);
+  if ((await ageMs(aside)) < STALE_MS) await link(aside, lock).catch(() => undefined);
+  await rm(aside);
+};
+
+/** Errors: host.failed, when it cannot be made; store.busy, when somebody keeps it. */
+const take = async (lock: string): Promise<void> => {
+  const untilMs = performance.now() + 2 * STALE_MS;
+  for (;;) {
+    try {
+      return await (await open(lock, 'wx', 0o600)).close();
+    } catch (error) {
+      if (!hasCode(error, 'EEXIST')) throw notWritten(lock, error);
+    }
+    if (performance.now() > untilMs)
+      throw new BrigError('store.busy', `take ${lock}: somebody else keeps it`, { hint: `if nobody does: rm ${lock}` });
+    // Others look after it, too.
+    await removeStale(lock).catch(() => undefined);
+    await sleep(AGAIN_MS);
+  }
+};
+
+/** Contexts as somebody else left them become others; nobody else changes them meanwhile. Errors: those of reading and writing. */
+export const changeContexts = async (change: (old: Contexts) => Contexts): Promise<void> => {
+  const path = contextsPath();
+  const lock = `${path}.lock`;
+  await makeHome(path);
+  await take(lock);
+  try {
+    const old = (await readContexts(path)) ?? { contexts: {} };
+    const { renderContexts } = await import('../spec/contexts.ts');
+    await place(path, renderContexts(change(old)), rename);
+  } finally {
+    await rm(lock, { force: true });
+  }
 };

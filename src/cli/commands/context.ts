@@ -3,7 +3,7 @@ import { escapeControls } from '../../base/units.ts';
 import type { Context, Contexts } from '../../spec/contexts.ts';
 import { show, withVerbs, type Call, type CliVerb } from '../command.ts';
 import { LOCAL } from '../connection.ts';
-import { contextsPath, readContexts, writeContexts } from '../context-files.ts';
+import { changeContexts, contextsPath, readContexts } from '../context-files.ts';
 import { renderRows, renderTable } from '../render.ts';
 
 const contextOf = (all: Contexts, name: string): Context => {
@@ -38,21 +38,21 @@ const renderShow = (view: ContextView): string =>
     Object.entries<string | boolean | undefined>({ ...view }).map(([key, value]) => [key, toText(value)]),
   ).join('\n');
 
-const use = async (all: Contexts, name: string): Promise<void> => {
+const used = (all: Contexts, name: string): Contexts => {
   const { contexts } = all;
   if (name !== LOCAL) contextOf(all, name);
-  await writeContexts(contextsPath(), name === LOCAL ? { contexts } : { current: name, contexts });
+  return name === LOCAL ? { contexts } : { current: name, contexts };
 };
 
 /** Its key stays: another context may use it. */
-const remove = async (all: Contexts, name: string): Promise<void> => {
+const without = (all: Contexts, name: string): Contexts => {
   contextOf(all, name);
   const contexts = Object.fromEntries(Object.entries(all.contexts).filter(([other]) => other !== name));
-  const current = all.current === name ? {} : { current: all.current };
-  await writeContexts(contextsPath(), { ...current, contexts });
+  return { ...(all.current === name ? {} : { current: all.current }), contexts };
 };
 
-const showOne = (call: Call, all: Contexts, name: string | undefined): void => {
+const showOne = async (call: Call, name: string | undefined): Promise<void> => {
+  const all = await read();
   const wanted = name ?? all.current ?? LOCAL;
   const view = viewsOf(all).find((each) => each.name === wanted);
   if (!view) contextOf(all, wanted);
@@ -65,7 +65,7 @@ const verb = (
   name: string,
   operands: readonly [number, number],
   summary: string,
-  run: (call: Call, all: Contexts, name: string) => Promise<void> | void,
+  run: (call: Call, name: string) => Promise<void>,
 ): CliVerb => ({
   usage: operands[1] === 0 ? name : `${name} ${operands[0] === 0 ? '[NAME]' : 'NAME'}`,
   ...{ summary, options: {}, operands, complete: operands[1] === 0 ? [] : ['context'] },
@@ -73,21 +73,21 @@ const verb = (
     operands[1] === 0
       ? [`brig context ${name}`, `brig context ${name} --json`]
       : [`brig context ${name} lab`, `brig context ${name} node1`],
-  run: async (call, of: string) => run(call, await read(), of),
+  run,
 });
 
 export const contextCommand = withVerbs(
   'context',
   'nodes elsewhere, and which one is meant',
   {
-    list: verb('list', [0, 0], 'the nodes that brig login made contexts for', (call, all) =>
-      show(call, viewsOf(all), renderList),
+    list: verb('list', [0, 0], 'the nodes that brig login made contexts for', async (call) =>
+      show(call, viewsOf(await read()), renderList),
     ),
-    use: verb('use', [1, 1], 'mean this node from now on; local is this one', (_, all, name) => use(all, name)),
-    rm: verb('rm', [1, 1], 'forget a node; its key stays', (_, all, name) => remove(all, name)),
-    show: verb('show', [0, 1], 'one context; by default the one that is meant', (call, all, name) =>
-      showOne(call, all, name),
+    use: verb('use', [1, 1], 'mean this node from now on; local is this one', (_, name) =>
+      changeContexts((all) => used(all, name)),
     ),
+    rm: verb('rm', [1, 1], 'forget a node; its key stays', (_, name) => changeContexts((all) => without(all, name))),
+    show: verb('show', [0, 1], 'one context; by default the one that is meant', showOne),
   },
   { isLocal: () => true },
 );

@@ -5,11 +5,11 @@ import type { WhoAmI } from '../../api/protocol.ts';
 import { Client } from '../../api/client.ts';
 import { BrigError } from '../../base/errors.ts';
 import { escapeControls } from '../../base/units.ts';
-import type { Context, Contexts } from '../../spec/contexts.ts';
+import type { Context } from '../../spec/contexts.ts';
 import { askLine } from '../ask.ts';
 import { print, printJson, type Call, type CliCommand } from '../command.ts';
 import { readCa, remoteTransport } from '../connection.ts';
-import { configDir, contextsPath, readContexts, readSecret, writeContexts, writePrivate } from '../context-files.ts';
+import { changeContexts, configDir, makePrivate, readSecret } from '../context-files.ts';
 import { asText } from '../document.ts';
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
@@ -35,9 +35,9 @@ const openKey = async (path: string, mayMake: boolean): Promise<Signer> => {
   const text = await readSecret(path);
   if (text !== undefined) return parseSigner(text, path);
   if (!mayMake) throw new BrigError('acl.invalid', `read ${path}: not a key: nothing there`);
-  const fresh = renderSecretKey(randomBytes(32));
-  await writePrivate(path, fresh);
-  return parseSigner(fresh, path);
+  await makePrivate(path, renderSecretKey(randomBytes(32)));
+  // Of two logins at once one made it.
+  return parseSigner((await readSecret(path)) ?? '', path);
 };
 
 /** Only a person says yes to a certificate that nobody signed. Errors: acl.denied; saga.cancelled. */
@@ -70,11 +70,8 @@ const proofOf = async (call: Call, url: string): Promise<Pick<Context, 'fingerpr
   return { fingerprint };
 };
 
-const save = async (name: string, context: Context): Promise<void> => {
-  const path = contextsPath();
-  const old: Contexts = (await readContexts(path)) ?? { contexts: {} };
-  await writeContexts(path, { current: name, contexts: { ...old.contexts, [name]: context } });
-};
+const save = (name: string, context: Context): Promise<void> =>
+  changeContexts(({ contexts }) => ({ current: name, contexts: { ...contexts, [name]: context } }));
 
 const isUnknown = (error: unknown): boolean =>
   error instanceof BrigError && error.code === 'acl.denied' && error.details.unknownKey !== undefined;
