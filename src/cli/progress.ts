@@ -6,8 +6,13 @@ import { escapeControls } from '../base/units.ts';
 /** Shown only for what takes longer: quick commands stay quiet. */
 const PATIENCE_MS = 1000;
 
+export const isCancelled = (error: unknown): boolean => error instanceof BrigError && error.code === 'saga.cancelled';
+
+export const interrupted = (what: string): BrigError =>
+  new BrigError('saga.cancelled', `${what}: interrupted; everything is undone`);
+
 /**
- * Runs an operation with progress on stderr. Ctrl-C takes back what can be taken back (brigd undoes it) and waits for
+ * Runs an operation, or several at once, with progress on stderr. Ctrl-C takes back what can be taken back (brigd undoes it) and waits for
  * that; what only goes forward goes on in brigd.
  */
 export const withProgress = async <T>(
@@ -45,8 +50,7 @@ export const withProgress = async <T>(
       },
     });
   } catch (error) {
-    if (error instanceof BrigError && error.code === 'saga.cancelled')
-      throw new BrigError('saga.cancelled', `${what}: interrupted; everything is undone`);
+    if (isCancelled(error)) throw interrupted(what);
     throw error;
   } finally {
     process.off('SIGINT', interrupt);

@@ -1,9 +1,11 @@
-import { BrigError } from '../base/errors.ts';
+import type { OperationListener } from '../api/wire.ts';
+import { BrigError, exitStatusOf, toErrorBody } from '../base/errors.ts';
 import type { Outcome } from '../engine/request.ts';
 import type { VmView } from '../engine/view.ts';
-import { nameOf, type Call, type Option } from './command.ts';
+import { nameOf, printJson, type Call, type Option } from './command.ts';
 import { asList } from './document.ts';
-import { withProgress } from './progress.ts';
+import { interrupted, isCancelled, withProgress } from './progress.ts';
+import { renderError } from './render.ts';
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -27,11 +29,36 @@ export const LABEL: Option = {
   is: 'label',
 };
 
-type Act = (name: string, listener: object) => Promise<Outcome>;
+type Act = (name: string, listener: OperationListener) => Promise<Outcome>;
+
+/** How it ended for one of many. Shape is stable. */
+type Ended = { readonly vm: string } & ({ readonly outcome: Outcome } | { readonly error: unknown });
+
+/** All at once: brigd works on them side by side. */
+const actOnAll = (call: Call, verb: string, isStart: boolean, act: Act, names: readonly string[]): Promise<Ended[]> =>
+  withProgress(call.client, `${verb} ${names.length} VMs`, isStart, (on) => {
+    // What each of them does at the moment says nothing about all.
+    const listener: OperationListener = { begin: (id) => on.begin?.(id) };
+    const ended = names.map((vm): Promise<Ended> =>
+      act(vm, listener).then(
+        (outcome) => ({ vm, outcome }),
+        (error: unknown) => ({ vm, error: isCancelled(error) ? interrupted(`${verb} ${vm}`) : error }),
+      ),
+    );
+    return Promise.all(ended);
+  });
+
+/** Every failure; the exit status is that of the first. */
+const reportAll = ({ json }: Call, all: readonly Ended[]): void => {
+  const failed = all.flatMap((each) => ('error' in each ? [each.error] : []));
+  if (json) printJson(all.map((each) => ('error' in each ? { vm: each.vm, error: toErrorBody(each.error) } : each)));
+  for (const error of failed) process.stderr.write(`brig: ${renderError(error)}\n`);
+  if (failed.length > 0) process.exitCode = exitStatusOf(failed[0]);
+};
 
 /**
- * One VM by its name, or all that have the labels, at once: brigd works on them side by side.
- * Undefined: it was many. Errors: usage.invalid for neither or both; the first failure, after all have ended.
+ * One VM by its name, or all that have the labels. Undefined: it was many, and is told.
+ * Errors: usage.invalid for neither or both; of one VM those of `act`.
  */
 export const onSelected = async (
   call: Call,
@@ -54,10 +81,8 @@ export const onSelected = async (
     return await withProgress(call.client, `${verb} ${name}`, isStart, (on) => act(name, on));
   }
   const vms = (await call.client.list()).filter((vm) => hasLabels(vm.labels, wanted) && which(vm));
-  const acts = vms.map((vm) => act(vm.name, {}));
-  const ended = await withProgress(call.client, `${verb} ${vms.length} VMs`, false, () => Promise.allSettled(acts));
-  const failed = ended.find((each) => each.status === 'rejected');
-  if (failed) throw failed.reason;
+  const names = vms.map(({ name }) => name);
+  reportAll(call, await actOnAll(call, verb, isStart, act, names));
   if (vms.length === 0 && call.values.all !== true) process.stderr.write(`no VM has label ${wanted.join(' and ')}\n`);
   return undefined;
 };

@@ -12,7 +12,7 @@ const PLANNED = ['start', 'stop', 'destroy'];
 
 const ONE_OR_LABELS: readonly [number, number] = [0, 1];
 
-/** Quiet on success, as Unix is; says so when there was nothing to do. Of many only failures are told. */
+/** Quiet on success, as Unix is; says so when there was nothing to do. Of many it is told already. */
 const report = (call: Call, outcome: Outcome | undefined, nothing: string): void => {
   if (!outcome) return;
   if (call.json) printJson(outcome);
