@@ -1,7 +1,7 @@
 import { BrigError } from '../../base/errors.ts';
 import { escapeControls, parseBytes } from '../../base/units.ts';
 import { Attached } from '../attached.ts';
-import { nameOf, print, type Call, type CliCommand } from '../command.ts';
+import { nameOf, print, show, type Call, type CliCommand } from '../command.ts';
 import { withRawTerminal } from '../terminal.ts';
 
 const attach = async (call: Call): Promise<void> => {
@@ -46,7 +46,7 @@ const history = async (call: Call): Promise<void> => {
   else if (kept.length > 0) print(escapeControls(kept.toString('utf8').replaceAll('\r\n', '\n')));
 };
 
-const check = ({ operands, values }: Call): void => {
+const check = ({ operands, values, json }: Call): void => {
   const fail = (reason: string): never => {
     throw new BrigError('usage.invalid', `read arguments: ${reason}`, { hint: `usage: ${consoleCommand.usage}` });
   };
@@ -54,10 +54,12 @@ const check = ({ operands, values }: Call): void => {
   if (chosen.length > 1) fail(`expected one of --steal, --view, --history and --socket, got ${chosen.length}`);
   if (values.history !== true && operands.length > 1) fail(`expected a size with --history only, got one`);
   if (values.history !== true && values.raw === true) fail('expected --raw with --history only, got it alone');
+  // What a guest says is bytes.
+  if (json && values.socket !== true) fail('expected --json with --socket only, got it without');
 };
 
 export const consoleCommand: CliCommand = {
-  usage: 'brig console NAME [--steal | --view | --socket] | brig console NAME --history [BYTES] [--raw]',
+  usage: 'brig console NAME [--steal | --view | --socket [--json]] | brig console NAME --history [BYTES] [--raw]',
   summary: 'attach to the serial console; ~. at the start of a line detaches, ~? helps',
   options: {
     steal: { type: 'boolean', about: 'take over from whoever writes; he goes on reading' },
@@ -72,7 +74,8 @@ export const consoleCommand: CliCommand = {
   run: async (call) => {
     check(call);
     if (call.values.history === true) return await history(call);
-    if (call.values.socket === true) return print((await call.client.consoleSocket(nameOf(call))).path);
+    if (call.values.socket === true)
+      return show(call, await call.client.consoleSocket(nameOf(call)), ({ path }) => path);
     await attach(call);
   },
 };
