@@ -32,6 +32,10 @@ export const renderEntry = (entry: AuditEntry): string => {
 };
 const LATEST_MS = 8.64e15;
 
+/** A name alone is a user's, as in rules; root and brigd are nobody else's. */
+const principalOf = (text: string): string =>
+  text.includes(':') || text === 'root' || text === 'brigd' ? text : `user:${text}`;
+
 const follow = async ({ client, values, json }: Call): Promise<void> => {
   const [after, who, vm, limit] = [values.after, values.who, values.vm, values.limit].map(asText);
   for (const [name, text] of Object.entries({ after, limit }))
@@ -39,7 +43,7 @@ const follow = async ({ client, values, json }: Call): Promise<void> => {
   const entries = client.auditLog({
     ...(after === undefined ? {} : { after: Number(after) }),
     ...(limit === undefined ? {} : { limit: Number(limit) }),
-    ...(who === undefined ? {} : { who }),
+    ...(who === undefined ? {} : { who: principalOf(who) }),
     ...(vm === undefined ? {} : { object: `vm:${vm}` }),
     follow: values.follow === true,
   });
@@ -53,6 +57,14 @@ const renderReport = (report: AuditReport): string => {
   const older = first === 1 ? '' : `, older ones are not here`;
   const cut = torn === 0 ? '' : `, ${torn} torn and told`;
   return `good: ${entries} entries, ${first} to ${head.seq}, in ${files} files${older}${cut}; head ${head.hash}`;
+};
+
+/** An option that does nothing is no answer. Errors: usage.invalid. */
+const check = ({ values, operands: [verb] }: Call): void => {
+  if (verb !== undefined && verb !== 'verify') throw usage('verify or nothing, got another word');
+  const wrong = Object.keys(values).find((name) => name !== 'json' && (name === 'head') !== (verb === 'verify'));
+  if (wrong === 'head') throw usage('--head with verify only, got it without');
+  if (wrong !== undefined) throw usage(`--${wrong} without verify, got it with it`);
 };
 
 /** brigd's own, with what it remembers of it; or files that were moved away, oldest first. */
@@ -72,7 +84,7 @@ export const auditLogCommand: CliCommand = {
     follow: { type: 'boolean', short: 'f', about: 'go on with what comes' },
     after: { type: 'string', about: 'entries after this number', value: 'SEQ', is: 'text' },
     limit: { type: 'string', about: 'so many at most', value: 'N', is: 'text' },
-    who: { type: 'string', about: 'of one principal: root, user:NAME, key:NAME', value: 'ID', is: 'text' },
+    who: { type: 'string', about: 'of one principal: root, a user, key:NAME or brigd', value: 'ID', is: 'text' },
     vm: { type: 'string', about: 'about one VM', value: 'NAME', is: 'vm' },
     head: { type: 'string', about: 'verify: the hash of an entry that must be there', value: 'HASH', is: 'text' },
   },
@@ -81,9 +93,8 @@ export const auditLogCommand: CliCommand = {
   isLocal: ([, file]) => file !== undefined,
   examples: ['brig audit-log -f', 'brig audit-log --who user:alice --vm web01', 'brig audit-log verify'],
   run: async (call) => {
-    const [verb] = call.operands;
-    if (verb === undefined) await follow(call);
-    else if (verb === 'verify') await verify(call);
-    else throw usage('verify or nothing, got another word');
+    check(call);
+    if (call.operands.length === 0) await follow(call);
+    else await verify(call);
   },
 };

@@ -44,6 +44,25 @@ test('asks for what its options say', async () => {
   await expect(run(['prove'])).rejects.toMatchObject({ code: 'usage.invalid' });
 });
 
+test.each([
+  ['alice', 'user:alice'],
+  ['user:alice', 'user:alice'],
+  ['key:laptop', 'key:laptop'],
+  ['root', 'root'],
+  ['brigd', 'brigd'],
+])('--who %s is %s', async (who, principal) => {
+  expect((await run(['--who', who])).asked).toEqual([{ who: principal, follow: false }]);
+});
+
+test.each([
+  [['--head', 'a'], 'expected --head with verify only, got it without'],
+  [['verify', '--who', 'alice'], 'expected --who without verify, got it with it'],
+  [['verify', '-f'], 'expected --follow without verify, got it with it'],
+  [['verify', '--after', '1', 'audit.log.1'], 'expected --after without verify, got it with it'],
+])('%j is refused: %s', async (args, reason) => {
+  await expect(run(args)).rejects.toMatchObject({ code: 'usage.invalid', message: `read arguments: ${reason}` });
+});
+
 test('prints one line for each entry', async () => {
   const { entry, line } = made({ data: { cpus: 2 } });
   expect((await run([], [entry])).printed).toBe(
