@@ -10,7 +10,7 @@ import type { VmRow } from '../store/rows.ts';
 import { nameTaken } from '../store/store.ts';
 import type { Cause, Changes, ChangeOptions } from './changes.ts';
 import type { Operation } from './operation.ts';
-import { checkNetworks, place, type Places } from './place.ts';
+import { checkNetworks, place, placesOf } from './place.ts';
 import { takenForward } from './policy.ts';
 import { checkQuota } from './quota.ts';
 import { tellLeases } from './leases.ts';
@@ -38,7 +38,7 @@ export class Definitions<Seen> {
   /** Errors: vm.exists; vm.blocked when this node lacks what the document asks for; the step that failed. */
   async create(spec: VmSpec, operation: Operation, { cause }: Request): Promise<void> {
     const { store, platform, host, config, changes, events } = this.#o;
-    const places: Places = { config, networks: store.networks };
+    const places = placesOf(config, store);
     checkNetworks(spec, places);
     this.#checkForwards(spec);
     const begin = (row: VmRow): void => {

@@ -17,7 +17,7 @@ import { Upkeep } from './upkeep.ts';
 import { findMissing } from './missing.ts';
 import { unknownVm } from './nearest.ts';
 import { Operations, type Operation } from './operation.ts';
-import { place, type Places } from './place.ts';
+import { place, placesOf, type Places } from './place.ts';
 import { Repairs, type Difference } from './repair.ts';
 import { named, stuck, type Outcome, type Request } from './request.ts';
 import { toTold, type VmView } from './view.ts';
@@ -52,11 +52,11 @@ export class Engine<Seen> {
 
   constructor(options: EngineOptions<Seen>) {
     this.#o = options;
-    this.places = { config: options.config, networks: options.store.networks };
+    this.places = placesOf(options.config, options.store);
     this.operations = new Operations(options.cores);
     const { host, platform, store, events, config } = options;
     this.#looks = new Looks({ observe: (depth) => platform.observe(host, depth), now: () => host.now() });
-    this.#views = new Views({ ...options, operations: this.operations, looks: this.#looks });
+    this.#views = new Views({ ...options, operations: this.operations, looks: this.#looks, places: this.places });
     this.secrets = new Secrets({ host, store, config: config.secrets, dir: layout(config).keysDir });
     const { reveal } = this.secrets;
     this.#changes = new Changes({ ...options, looks: this.#looks, reveal });

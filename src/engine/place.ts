@@ -19,6 +19,7 @@ import type { VmSpec } from '../spec/vm.ts';
 import type { AttachmentRow } from '../store/attachments.ts';
 import type { AddressLease, NetworkRow, Networks } from '../store/networks.ts';
 import type { VmRow } from '../store/rows.ts';
+import type { Store } from '../store/store.ts';
 import { nearest } from './nearest.ts';
 import { checkPolicy, policyOf } from './policy.ts';
 
@@ -28,8 +29,14 @@ type Nic = VmSpec['nics'][number];
 /** What a placement is worked out from. */
 export interface Places {
   readonly config: Numbers;
-  readonly networks: Pick<Networks, 'find' | 'ipam' | 'leasesOf' | 'list' | 'version'>;
+  readonly networks: Pick<Networks, 'find' | 'ipam' | 'list' | 'version'>;
+  readonly findVm: (name: string) => VmRow | undefined;
 }
+
+export const placesOf = (config: Numbers, store: Store): Places => ({
+  ...{ config, networks: store.networks },
+  findVm: (name) => store.findVm(name),
+});
 
 /** The network that needs no document: a bridge of brig's own without an uplink. */
 export const DEFAULT = 'default';
@@ -212,7 +219,7 @@ const placeNic = (row: VmRow, index: number, places: Places): NicPlacement => {
   const leases = row.addresses.filter((each) => each.index === index);
   const network = placeNetwork(nic.network, places);
   const guest = guestOf(nic, leases, places);
-  const policy = policyOf(row.spec.owner, nic, guest, places.networks);
+  const policy = policyOf({ owner: row.spec.owner, createdMs: row.createdMs }, nic, guest, places);
   return {
     unit: places.config.unitBase + (lease?.unit ?? 0),
     mac: lease?.mac ?? '',
@@ -228,10 +235,10 @@ const PLAIN = { addresses: [], gateways: [], dns: [], sources: [], forwards: [] 
 
 /** A jail on a network with the names of all that it is made of. */
 export const placeAttachment = (row: AttachmentRow, places: Places): Attached => {
-  const { network, unit, mac, addresses: leases, spec } = row;
+  const { network, unit, mac, addresses: leases, spec, createdMs } = row;
   const placed = placeNetwork(network, places);
   const guest = guestOf(PLAIN, leases, places);
-  const policy = policyOf(spec.owner, { network, ...PLAIN }, guest, places.networks);
+  const policy = policyOf({ owner: spec.owner, createdMs }, { network, ...PLAIN }, guest, places);
   return {
     jail: spec.jail,
     gateway: spec.gateway,

@@ -3,10 +3,11 @@ import { renderAddress } from '../net/address.ts';
 import { endsOf } from '../net/ipam.ts';
 import { guards, isRouter, type NetworkSpec } from '../spec/network.ts';
 import type { VmSpec } from '../spec/vm.ts';
-import type { Networks } from '../store/networks.ts';
+import type { VmRow } from '../store/rows.ts';
+import type { Places } from './place.ts';
 
 type Nic = VmSpec['nics'][number];
-type Leases = Pick<Networks, 'find' | 'leasesOf'>;
+type Known = Pick<Places, 'networks' | 'findVm'>;
 
 /** Other guests are where brig gives addresses: a network with uplinks has other hosts, too. */
 const peersOf = (spec: NetworkSpec): string[] =>
@@ -14,43 +15,61 @@ const peersOf = (spec: NetworkSpec): string[] =>
 
 const bare = (text: string): string => text.replace(/\/.*$/, '');
 
-/** Addresses of a VM on a network, as its document means them by its name; none while there is no such VM. */
-const addressesOf = (vm: string, network: string, networks: Leases): string[] =>
-  networks
-    .leasesOf(vm)
-    .filter((lease) => lease.network === network && lease.kind !== 'delegated')
-    .map(({ block }) => renderAddress(endsOf(block).guest));
-
 type AllowSpec = NonNullable<Nic['allow']>[number];
+type Sender = Extract<AllowSpec['from'], { readonly vm: string }>;
+
+/** Whose document it is, and since when. */
+export interface Author {
+  readonly owner: string | undefined;
+  readonly createdMs: number;
+}
+
+/**
+ * Whether a document that names a VM means this one: the name may have become another's. An owner means his own, and
+ * what was there when he named it; whoever has none administers the node, and may mean a VM to come.
+ */
+const isMeant = ({ owner }: Sender, by: Author, { spec, createdMs }: VmRow): boolean => {
+  if (owner !== undefined) return spec.owner === owner;
+  return by.owner === undefined || by.owner === spec.owner || createdMs <= by.createdMs;
+};
+
+/** Addresses on a network of the VM that a document names; none while that one is not there. */
+const addressesOf = (sender: Sender, by: Author, network: string, { findVm }: Known): string[] => {
+  const vm = findVm(sender.vm);
+  if (!vm || !isMeant(sender, by, vm)) return [];
+  const own = vm.addresses.filter((lease) => lease.network === network && lease.kind !== 'delegated');
+  return own.map(({ block }) => renderAddress(endsOf(block).guest));
+};
 
 const allowOf = (
   { from, proto, ports }: AllowSpec,
+  by: Author,
   network: string,
-  networks: Leases,
+  places: Known,
 ): NonNullable<Policy['allow']> => {
   const who =
-    from === 'any' ? {} : { from: typeof from === 'string' ? [from] : addressesOf(from.vm, network, networks) };
+    from === 'any' ? {} : { from: typeof from === 'string' ? [from] : addressesOf(from, by, network, places) };
   if (who.from?.length === 0) return [];
   return ports ? ports.map((each) => ({ ...who, proto, ports: each })) : [{ ...who, proto }];
 };
 
 /** Absent: nobody filters. */
 export const policyOf = (
-  owner: string | undefined,
+  by: Author,
   nic: Pick<Nic, 'network' | 'allow' | 'forwards' | 'sources'>,
   guest: GuestAddresses,
-  networks: Leases,
+  places: Known,
 ): Policy | undefined => {
-  const spec = networks.find(nic.network)?.spec;
+  const spec = places.networks.find(nic.network)?.spec;
   if (!spec || !guards(spec)) return undefined;
   const { addresses, delegated, gateways } = guest;
   return {
     sources: [...addresses.map(bare), ...delegated, ...nic.sources],
     gateways,
     peers: peersOf(spec),
-    ...(owner === undefined ? {} : { owner }),
+    ...(by.owner === undefined ? {} : { owner: by.owner }),
     isolation: spec.isolation,
-    ...(nic.allow ? { allow: nic.allow.flatMap((each) => allowOf(each, nic.network, networks)) } : {}),
+    ...(nic.allow ? { allow: nic.allow.flatMap((each) => allowOf(each, by, nic.network, places)) } : {}),
     forwards: nic.forwards,
     addresses: addresses.map(bare),
   };

@@ -1,17 +1,16 @@
 import { LIMITS } from '../base/limits.ts';
 import type { Platform } from '../platform/platform.ts';
-import type { Config } from '../spec/config.ts';
 import type { Store } from '../store/store.ts';
 import type { VmRow } from '../store/rows.ts';
 import type { Looks } from './looks.ts';
 import type { Operations } from './operation.ts';
-import { place } from './place.ts';
+import { place, type Places } from './place.ts';
 import { toView, type VmView } from './view.ts';
 
 export interface ViewsOptions<Seen> {
   readonly platform: Platform<Seen>;
   readonly store: Store;
-  readonly config: Config;
+  readonly places: Places;
   readonly operations: Operations;
   readonly looks: Looks<Seen>;
 }
@@ -40,8 +39,8 @@ export class Views<Seen> {
   }
 
   of(row: VmRow, seen: Seen): VmView {
-    const { platform, config, operations, store } = this.#o;
-    const vm = place(row, { config, networks: store.networks });
+    const { platform, places, operations } = this.#o;
+    const vm = place(row, places);
     return toView(row, vm, platform.live(seen, vm), operations.find(row.name), platform.reduced());
   }
 

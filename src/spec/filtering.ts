@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { count, expected, name } from './fields.ts';
+import { count, expected, name, owner } from './fields.ts';
 
 const port = count(1, 65_535);
 
@@ -14,18 +14,14 @@ const ports = z
     return z.NEVER;
   });
 
-const address = z.union(
-  [z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()],
-  expected('any, an address, a subnet, or {vm: NAME}'),
-);
+const fromExpected = expected('any, an address, a subnet, or {vm: NAME}');
+const address = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], fromExpected);
 
 const allow = z
   .strictObject({
     from: z
-      .union(
-        [z.literal('any'), address, z.strictObject({ vm: name })],
-        expected('any, an address, a subnet, or {vm: NAME}'),
-      )
+      // `owner`: that owner's alone, whenever it comes.
+      .union([z.literal('any'), address, z.strictObject({ vm: name, owner: owner.optional() })], fromExpected)
       .default('any'),
     proto: z.enum(['tcp', 'udp', 'icmp', 'any']).default('tcp'),
     ports: z.union([z.array(ports).max(32), ports.transform((one) => [one])]).optional(),

@@ -14,7 +14,7 @@ import {
   type Subnet,
 } from '../net/subnet.ts';
 import { parseWith } from './document.ts';
-import { count, expected, labels, name } from './fields.ts';
+import { count, expected, labels, name, owner } from './fields.ts';
 
 type Context = z.core.$RefinementCtx;
 
@@ -47,7 +47,8 @@ const mac = z
 
 const reservation = z.union(
   [
-    z.strictObject({ address, vm: name, nic: count(0, 7).default(0) }),
+    // `owner`: for that owner's VM alone; without it for whoever has the name.
+    z.strictObject({ address, vm: name, owner: owner.optional(), nic: count(0, 7).default(0) }),
     z.strictObject({ address, mac }),
     z.strictObject({ address, jail: z.string().min(1).max(63) }),
   ],

@@ -33,6 +33,8 @@ export interface AddressLease {
 /** Who asks for addresses, and for which. */
 export interface Wants {
   readonly holder: string;
+  /** Whose VM that is. */
+  readonly owner?: string | undefined;
   readonly index: number;
   readonly network: string;
   readonly mac: string;
@@ -196,7 +198,8 @@ export class Networks {
     for (const { block, kind } of all) this.#insert(ipam, wants, block, kind, nowMs);
   }
 
-  #asked(ipam: Ipam, { holder, network, index, mac }: Wants, text: string): Pick<AddressLease, 'block' | 'kind'> {
+  #asked(ipam: Ipam, wants: Wants, text: string): Pick<AddressLease, 'block' | 'kind'> {
+    const { holder, network, index } = wants;
     const { address, subnet } = parseInterface(text);
     const block = ipam.blockOf(address);
     const found = ipam.find(address);
@@ -208,7 +211,7 @@ export class Networks {
     if (found && found.subnet.prefix !== subnet.prefix && subnet.prefix !== block.prefix)
       refuse(`the prefix length of ${renderSubnet(found.subnet)}`);
     const other = this.#reservationOf(network, address);
-    if (other && !isFor(other, { holder, index, mac }))
+    if (other && !isFor(other, wants))
       throw new BrigError('net.taken', `nic ${index} of ${holder}: ${text} is reserved on network ${network}`, {
         retry: 'operator',
         hint: `brig network show ${network}`,
@@ -271,7 +274,8 @@ export class Networks {
 
 type Reservation = NetworkSpec['subnets'][number]['reservations'][number];
 
-const isFor = (kept: Reservation, { holder, index, mac }: Pick<Wants, 'holder' | 'index' | 'mac'>): boolean => {
-  if ('vm' in kept) return kept.vm === holder && kept.nic === index;
+const isFor = (kept: Reservation, { holder, owner, index, mac }: Wants): boolean => {
+  if ('vm' in kept)
+    return kept.vm === holder && kept.nic === index && (kept.owner === undefined || kept.owner === owner);
   return 'mac' in kept ? kept.mac === mac : `jail/${kept.jail}` === holder;
 };

@@ -218,10 +218,10 @@ export class Store {
     return this.findVm(spec.name) as VmRow;
   }
 
-  #leaseAddresses({ name, nics }: VmSpec, nowMs: number): void {
+  #leaseAddresses({ name, owner, nics }: VmSpec, nowMs: number): void {
     const macs = this.#leases.of(name).nics;
     nics.forEach(({ network, addresses }, index) =>
-      this.networks.lease({ holder: name, index, network, addresses, mac: macs[index]?.mac ?? '' }, nowMs),
+      this.networks.lease({ holder: name, owner, index, network, addresses, mac: macs[index]?.mac ?? '' }, nowMs),
     );
   }
 

@@ -62,7 +62,8 @@ describe('what may pass a NIC', () => {
 
   test('is what its document and its network say', async () => {
     await prepare();
-    await create('db', { allow: [{ from: { vm: 'web01' }, ports: [5432] }, { proto: 'icmp' }] }, 'bob');
+    const from = { vm: 'web01', owner: 'alice' };
+    await create('db', { allow: [{ from, ports: [5432] }, { proto: 'icmp' }] }, 'bob');
     await create('web01', { forwards: [{ port: 2201, to: 22 }] }, 'alice');
     await start('db');
     await start('web01');
@@ -163,11 +164,37 @@ describe('rules that somebody changes', () => {
     expect(world.kinds()).toContain('vm.repaired');
   });
 
+  const allows = async (): Promise<string[]> =>
+    (await rules('brig/db')).flatMap((line) => / from (\S+) to \S+ port = 5432/.exec(line)?.[1] ?? []).sort();
+  test('do not follow a name to its next owner', async () => {
+    await prepare();
+    const db = (from: object) => create('db', { allow: [{ from, ports: [5432] }] }, 'bob');
+    const renew = async (owner: string): Promise<void> => {
+      await world.engine.destroy('web01', operator);
+      await create('web01', {}, owner);
+      await settle();
+      // Nobody is taken for one who takes the rules away again and again.
+      await world.model.host.sleep(61_000);
+    };
+    await create('web01', {}, 'alice');
+    await db({ vm: 'web01' });
+    await start('db');
+    expect(await allows()).toContain('10.77.0.2');
+    await renew('mallory');
+    expect(await allows()).toEqual([]);
+    await renew('bob');
+    expect(await allows()).toContain('10.77.0.2');
+    await world.engine.destroy('db', { ...operator, force: true, graceMs: 0 });
+    await db({ vm: 'web01', owner: 'alice' });
+    await start('db');
+    expect(await allows()).toEqual([]);
+    await renew('alice');
+    expect(await allows()).toContain('10.77.0.2');
+  });
+
   test('follow the VM that a document lets in by its name', async () => {
     await prepare();
-    const allows = async (): Promise<string[]> =>
-      (await rules('brig/db')).flatMap((line) => / from (\S+) to \S+ port = 5432/.exec(line)?.[1] ?? []).sort();
-    await create('db', { allow: [{ from: { vm: 'web01' }, ports: [5432] }] }, 'bob');
+    await create('db', { allow: [{ from: { vm: 'web01' }, ports: [5432] }] });
     await start('db');
     expect(await allows()).toEqual([]);
     await create('web01', {}, 'alice');

@@ -104,6 +104,20 @@ describe('a network', () => {
     expect(networks().leases('lan')).toHaveLength(3);
   });
 
+  test('gives what is reserved for one owner to no other', async () => {
+    await prepare();
+    const reservations = [{ address: '10.77.0.100', vm: 'db', owner: 'alice' }];
+    await make({ ...NAT, subnets: [{ cidr: '10.77.0.0/24', reservations }] });
+    const addressOf = async (owner: string): Promise<string | undefined> => {
+      await world.create({ name: 'db', owner, nics: [{ network: 'lan' }], disks: [] });
+      const [nic] = await nics('db');
+      await world.engine.destroy('db', operator);
+      return nic?.addresses[0];
+    };
+    expect(await addressOf('mallory')).toBe('10.77.0.2/24');
+    expect(await addressOf('alice')).toBe('10.77.0.100/24');
+  });
+
   test('that is routed has a link to each VM, and no segment', async () => {
     await prepare();
     const subnets = [{ cidr: '10.9.0.0/24' }, { cidr: 'fd00:9::/64' }];
