@@ -110,10 +110,6 @@ export class Engine<Seen> {
     return this.#o.platform.live(seen, vm);
   }
 
-  list(): Promise<VmView[]> {
-    return this.#views.list();
-  }
-
   /** As they were a moment ago. */
   views(rows: readonly VmRow[]): Promise<VmView[]> {
     return this.#views.some(rows);

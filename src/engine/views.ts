@@ -44,10 +44,6 @@ export class Views<Seen> {
     return toView(row, vm, platform.live(seen, vm), operations.find(row.name), platform.reduced());
   }
 
-  async list(): Promise<VmView[]> {
-    return this.#all(await this.#recent());
-  }
-
   /** Of these alone: what others there are costs nothing. */
   async some(rows: readonly VmRow[]): Promise<VmView[]> {
     const seen = await this.#recent();

@@ -20,7 +20,7 @@ const cancelAt = async (verb: 'start' | 'create', at: number): Promise<{ reached
       (reason: unknown) => reason,
     );
     world.model.onCommand = undefined;
-    const [view] = await world.engine.list();
+    const [view] = await world.list();
     if (error) {
       expect(error).toMatchObject({ code: 'saga.cancelled' });
       expect(view?.state, `${verb} cancelled at ${at}`).toBe(verb === 'start' ? 'failed' : undefined);

@@ -259,7 +259,7 @@ class History {
     const { world } = this;
     const processes = await world.shell('/bin/ps', '--libxo=json', '-ax', '-o', 'pid,command');
     const units = new Set<number>();
-    for (const view of await world.engine.list()) {
+    for (const view of await world.list()) {
       const runs = processes.includes(`"bhyve: ${view.name} `);
       assert.equal(view.state === 'running', runs, `${view.name} is reported as ${view.state}`);
       assert(['running', 'defined', 'failed', 'stuck'].includes(view.state), `${view.name} is ${view.state}`);
@@ -297,9 +297,9 @@ class History {
 
   async #leave(): Promise<void> {
     const { world } = this;
-    for (const { name } of await world.engine.list())
+    for (const { name } of await world.list())
       await world.engine.destroy(name, { cause: 'operator', force: true, graceMs: 0 });
-    assert.deepEqual(await world.engine.list(), []);
+    assert.deepEqual(await world.list(), []);
     if (world.store.attachments.find('lan', 'db'))
       await world.engine.networks.jails.detach('lan', 'db', { cause: 'operator' });
     await world.engine.networks.destroy('lan', { cause: 'operator' });

@@ -91,8 +91,7 @@ const once = async (name: string, kept: Kept, kind: FaultKind, at: number): Prom
     expect((await places(world)).filter((place) => place.includes('new-'))).toEqual([]);
     for (const { digest, usable } of await images.list(host))
       if (usable) expect(await images.verify(host, digest)).toMatchObject({ ok: true });
-    for (const { name: vm } of await world.engine.list())
-      await world.engine.destroy(vm, { cause: 'operator', force: true });
+    for (const { name: vm } of await world.list()) await world.engine.destroy(vm, { cause: 'operator', force: true });
     await take(world, images);
     expect(await images.verify(host, 'alpha:1')).toMatchObject({ ok: true });
     for (const { digest } of await images.list(host)) await images.remove(host, digest);

@@ -115,7 +115,7 @@ interface Outcome {
 
 /** Everything back to nothing by what a person would type; what brigd itself could not clean, it must be able to now. */
 const cleanUp = async (world: World): Promise<void> => {
-  for (const { name } of await world.engine.list()) {
+  for (const { name } of await world.list()) {
     await world.engine.stop(name, { ...operator, graceMs: 1000 });
     await world.engine.destroy(name, { ...operator, force: true });
   }
@@ -126,7 +126,7 @@ const isWhole = async (world: World): Promise<boolean> => (await world.engine.ex
 
 /** A run that ended and is not cleaned up yet. */
 const isResidue = async (world: World): Promise<boolean> => {
-  const [view] = await world.engine.list();
+  const [view] = await world.list();
   return view?.state === 'failed' && view.reason === 'its process is gone and its jail is not cleaned up yet';
 };
 
@@ -137,7 +137,7 @@ const settle = async (world: World): Promise<string> => {
   await world.until(() => world.store.listSagas().length === 0 && world.engine.operations.all().length === 0);
   await world.until(async () => !(await isResidue(world)), 30_000).catch(() => undefined);
   await world.until(() => world.engine.operations.all().length === 0);
-  const [view] = await world.engine.list();
+  const [view] = await world.list();
   return view?.state ?? 'none';
 };
 
@@ -166,7 +166,7 @@ const once = async (story: keyof typeof STORIES, kind: FaultKind, at: number, fo
     world.mortal.arm(undefined);
     await comeBack(world, hasDied, kind);
     const end = await settle(world);
-    const [view] = await world.engine.list();
+    const [view] = await world.list();
     const { state } = view ?? { state: 'none' };
     expect(['none', 'defined', 'running', 'failed', 'stuck']).toContain(state);
     if (state === 'failed' || state === 'stuck') expect(view?.reason, 'says why').toBeTruthy();

@@ -194,7 +194,7 @@ describe('on FreeBSD 14', () => {
     const host = await start14();
     const outcome = await host.engine.start('web01', { cause: 'operator' });
     expect(outcome.downgraded).toContain('no /dev/vmmctl');
-    const [view] = await host.engine.list();
+    const [view] = await host.list();
     expect(view?.downgraded).toBe(outcome.downgraded);
     expect(view?.state).toBe('running');
     const [machine] = host.model.state.vms;

@@ -45,7 +45,7 @@ describe('a VM with a seed', () => {
     const commands = world.watchCommands();
     const said = [await world.engine.plan('start', 'web01', 0)];
     await world.engine.start('web01', operator);
-    const all = JSON.stringify([said, commands(), await world.engine.list(), world.events.list(0, 10_000)]);
+    const all = JSON.stringify([said, commands(), await world.list(), world.events.list(0, 10_000)]);
     expect(all).not.toContain(CANARY);
     expect(all).toContain('seed.make');
   });

@@ -28,7 +28,7 @@ describe('a document that asks for', () => {
     const before = await host.inventory();
     await expect(host.create({ disks: DISK, ...change })).rejects.toThrow(why);
     expect(await host.inventory()).toEqual(before);
-    expect(await host.engine.list()).toEqual([]);
+    expect(await host.list()).toEqual([]);
   });
 
   test('a name too long for devfs(8) is refused: it would be cut short and show something else', async () => {

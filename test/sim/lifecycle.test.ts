@@ -154,7 +154,7 @@ describe('several VMs', () => {
       commands++;
       return undefined;
     };
-    expect(await world.engine.list()).toHaveLength(20);
+    expect(await world.list()).toHaveLength(20);
     expect(commands).toBeLessThanOrEqual(7);
     await world.model.host.sleep(1000);
   });
@@ -264,7 +264,7 @@ describe('a start that cannot be', () => {
       message: expect.stringContaining(text) as string,
     });
     expect(await world.inventory()).toEqual(before);
-    expect(await world.engine.list()).toEqual([]);
+    expect(await world.list()).toEqual([]);
   });
 
   test('a stranger with our names is found, and never touched', async () => {

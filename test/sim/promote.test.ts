@@ -116,7 +116,7 @@ describe('a VM without its image', () => {
     await world.engine.start('web01', operator);
     expect(await images.verify(host(), digest)).toMatchObject({ ok: false });
     await expect(create('web02')).rejects.toThrow();
-    expect(await world.engine.list()).toHaveLength(1);
+    expect(await world.list()).toHaveLength(1);
   });
 });
 

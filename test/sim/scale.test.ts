@@ -68,7 +68,7 @@ describe('many VMs cost', () => {
         .filter(({ kind }) => kind === 'vm.queued')
         .map(({ data }) => data.ahead),
     ).toEqual(Array.from({ length: 55 }, (_, i) => i));
-    expect((await engine.list()).map(({ state }) => state).sort()).toEqual([
+    expect((await world.list()).map(({ state }) => state).sort()).toEqual([
       'defined',
       ...names(59).map(() => 'running'),
     ]);

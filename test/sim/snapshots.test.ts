@@ -241,7 +241,7 @@ test('a quota holds for all VMs of an owner, at once too, and for nobody else', 
     /create web04: blocked: expected at most 200M of disks for alice, got 288M of disks with this/,
   );
   const grown = await Promise.allSettled(
-    (await world.engine.list()).map(({ name }) => snapshots().resize(name, 0, 104 * MIB, operator)),
+    (await world.list()).map(({ name }) => snapshots().resize(name, 0, 104 * MIB, operator)),
   );
   expect(grown.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
   await create('web05', 'bob');

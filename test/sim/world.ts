@@ -8,6 +8,7 @@ import { auditVms } from '../../src/engine/audit.ts';
 import { Boot } from '../../src/engine/boot.ts';
 import { Engine } from '../../src/engine/engine.ts';
 import { EventLog } from '../../src/engine/events.ts';
+import type { VmView } from '../../src/engine/view.ts';
 import { Schedule } from '../../src/engine/schedule.ts';
 import { Reconciler } from '../../src/engine/reconcile.ts';
 import { Keeper } from '../../src/engine/keeper.ts';
@@ -338,6 +339,11 @@ export class World {
   audit(name?: string): Promise<readonly Audit[]> {
     const names = name === undefined ? this.store.listVms().map((row) => row.name) : [name];
     return auditVms(this.engine, this.platform, this.model.host, names, name !== undefined);
+  }
+
+  /** Every VM, as people are told of it. */
+  list(): Promise<VmView[]> {
+    return this.engine.views(this.store.listVms());
   }
 
   async state(name = 'web01'): Promise<string> {
