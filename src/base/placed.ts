@@ -86,6 +86,8 @@ export interface NetworkPlacement {
   readonly kind: 'bridge' | 'vlan' | 'vxlan' | 'routed' | 'nat' | 'external';
   /** Absent: each NIC has a link of its own. */
   readonly bridge?: Bridge;
+  /** There is no such network any more: nothing is made of it, and nobody starts on it. */
+  readonly isGone?: boolean;
   /** Of every interface that is made for it. */
   readonly unit: number;
   /** Absent: 1500, and whatever the bridge says. */

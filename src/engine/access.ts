@@ -162,6 +162,14 @@ export class Access {
     return who.isRoot || this.canDoVm(who, 'view', name);
   }
 
+  /** Whether somebody may know of a VM, of `network/NAME`, of `jail/NAME`, or of the node, which has no name. */
+  canSee(who: Principal, holder: string | undefined): boolean {
+    if (who.isRoot) return true;
+    if (holder === undefined || holder.startsWith('jail/')) return this.can(who, 'view', NODE);
+    if (!holder.includes('/')) return this.canSeeVm(who, holder) || this.can(who, 'view', NODE);
+    return this.can(who, 'view', { kind: 'network', name: holder.replace(/^[^/]*\//, '') });
+  }
+
   canDoVm(who: Principal, verb: Verb, name: string): boolean {
     const row = this.#o.store.findVm(name);
     return row !== undefined && this.can(who, verb, vmTarget(row));

@@ -6,15 +6,16 @@ import { Ipam } from '../net/ipam.ts';
 import { renderSubnet } from '../net/subnet.ts';
 import type { JailView, LeaseView, NetworkView, SubnetView } from '../platform/networks.ts';
 import { holdsOf } from '../saga/run.ts';
-import { isRouter, overlapping, parseNetwork, type NetworkSpec } from '../spec/network.ts';
+import { isRouter, parseNetwork, type NetworkSpec } from '../spec/network.ts';
 import type { AddressLease, NetworkRow } from '../store/networks.ts';
 import type { SagaRow } from '../store/rows.ts';
 import { Attachments, JAIL } from './attachments.ts';
 import type { ChangeOptions, Changes } from './changes.ts';
 import type { Operation, Operations, Verb } from './operation.ts';
 import { renderLease } from './leases.ts';
+import { blocked, HOLDER, holderOf, refuseConflict } from './network-conflicts.ts';
 import { DEFAULT, namesOf, placeNetwork, unknownNetwork, type Places } from './place.ts';
-import type { Outcome, Request } from './request.ts';
+import { toldTo, type Outcome, type Request } from './request.ts';
 import type { Upkeep } from './upkeep.ts';
 
 /** What networks, and jails on them, are changed with. */
@@ -31,15 +32,12 @@ export interface NetworksOptions<Seen> extends ChangeOptions<Seen> {
   ) => Promise<T>;
 }
 
-const HOLDER = 'network/';
-/** Whose changes, events and claims they are. */
-const holderOf = (name: string): string => `${HOLDER}${name}`;
-
-const blocked = (verb: string, name: string, expected: string, got: string, hint?: string): BrigError =>
-  new BrigError('network.blocked', `${verb} network ${name}: expected ${expected}, got ${got}`, {
-    retry: 'operator',
-    ...(hint === undefined ? {} : { hint }),
-  });
+/** What would help against the first that is in the way, where who asks may know of it. */
+const hintOf = (
+  command: (name: string) => string,
+  { sees = () => true }: Request,
+  [first]: readonly string[],
+): string | undefined => (first !== undefined && sees(first) ? command(first.replace(/^.*\//, '')) : undefined);
 
 /** Networks that documents say: made, changed and removed. Each is one operation, done or undone. */
 export class Networks<Seen> {
@@ -179,13 +177,14 @@ export class Networks<Seen> {
         throw new BrigError('network.exists', `create network ${name}: a network of this name exists`, {
           hint: `brig network show ${name}`,
         });
-      this.#refuseConflict('create', spec);
+      refuseConflict('create', spec, request, this.#o.places);
       store.networks.add(spec, host.now());
       try {
         await this.#refuseHost('create', name);
         if (spec.persistent) await this.#o.upkeep.up(holderOf(name), this.#steps(name), operation, request.cause);
       } catch (error) {
-        store.networks.remove(name);
+        // What is left of it is taken back later, by its names. Whoever came meanwhile keeps it.
+        if (!this.#isUnfinished(name)) this.#remove(name, request);
         throw error;
       }
       events.add('network.created', request.cause, holderOf(name));
@@ -201,31 +200,6 @@ export class Networks<Seen> {
     changes.refuse({ holder: holderOf(name) }, verb, findings);
   }
 
-  /** What other networks say against it. */
-  #refuseConflict(verb: string, spec: NetworkSpec): void {
-    const { store, places } = this.#o;
-    for (const { spec: other } of store.networks.list().filter((row) => row.name !== spec.name)) {
-      const overlap = overlapping(spec, other);
-      if (overlap)
-        throw blocked(
-          ...([verb, spec.name, `subnets that no other network of group ${spec.group} has`] as const),
-          ...([`${overlap.own}, which overlaps ${overlap.other} of ${other.name}`, 'give it another group'] as const),
-        );
-      const taken = takenBy(spec, other);
-      if (taken !== undefined) throw blocked(verb, spec.name, `${taken} for itself`, `that of network ${other.name}`);
-    }
-    if (spec.kind !== 'vlan' || spec.trunk === undefined) return;
-    const trunk = store.networks.find(spec.trunk);
-    if (!trunk) throw unknownNetwork(spec.trunk, places);
-    if (trunk.spec.kind !== 'bridge' || !trunk.spec.aware)
-      throw blocked(
-        verb,
-        spec.name,
-        'a trunk that is a bridge with aware: true',
-        `${spec.trunk}, of kind ${trunk.spec.kind}`,
-      );
-  }
-
   /** Another document. Errors: as create's; network.blocked while somebody uses what it would change, or has an address that it lacks. */
   async edit(name: string, document: unknown, request: Request): Promise<NetworkView> {
     const { spec: old } = this.#row(name);
@@ -233,8 +207,8 @@ export class Networks<Seen> {
     if (spec.name !== name) throw blocked('edit', name, `the name ${name}`, spec.name, 'a network keeps its name');
     if (spec.kind !== old.kind) throw blocked('edit', name, `kind ${old.kind}`, spec.kind, 'make another network');
     return await this.#o.operate(holderOf(name), 'edit', request, async (operation) => {
-      this.#refuseConflict('edit', spec);
-      this.#refuseLeases(spec);
+      refuseConflict('edit', spec, request, this.#o.places);
+      this.#refuseLeases(spec, request);
       await this.#swap(old, spec, operation, request);
       this.#o.events.add('network.edited', request.cause, holderOf(name));
       return await this.show(name);
@@ -249,7 +223,7 @@ export class Networks<Seen> {
     const after = this.#steps(name);
     try {
       if (JSON.stringify(before) !== JSON.stringify(after)) {
-        await this.#refuseInUse(name, before);
+        await this.#refuseRunning(name, before, request);
         await this.#refuseHost('edit', name);
       } else if (old.persistent === spec.persistent) return;
       if (upkeep.has(holderOf(name))) await upkeep.down(holderOf(name), before, operation, request.cause);
@@ -261,7 +235,7 @@ export class Networks<Seen> {
   }
 
   /** VMs that run on it have what it is made of now. */
-  async #refuseInUse(name: string, steps: readonly Step[]): Promise<void> {
+  async #refuseRunning(name: string, steps: readonly Step[], request: Request): Promise<void> {
     const { platform, store, looks } = this.#o;
     const seen = await looks.fresh('run');
     const isThere = steps.some((step) => holdsOf(platform.catalogue, step, seen) !== 'no');
@@ -271,13 +245,13 @@ export class Networks<Seen> {
         'edit',
         name,
         'nobody on it, for that changes its interfaces',
-        running.join(', '),
-        `brig stop ${running[0] ?? ''}`,
+        toldTo(request, running),
+        hintOf((vm) => `brig stop ${vm}`, request, running),
       );
   }
 
   /** Who has an address keeps it. */
-  #refuseLeases(spec: NetworkSpec): void {
+  #refuseLeases(spec: NetworkSpec, request: Request): void {
     const leases = this.#o.store.networks.leases(spec.name);
     if (leases.length === 0) return;
     const ipam = new Ipam({
@@ -293,7 +267,12 @@ export class Networks<Seen> {
       } catch {
         // Said below.
       }
-      throw blocked('edit', spec.name, `to keep ${renderSubnet(block)}`, `a document without it: ${holder} has it`);
+      throw blocked(
+        'edit',
+        spec.name,
+        `to keep ${renderSubnet(block)}`,
+        `a document without it: ${toldTo(request, [holder])} has it`,
+      );
     }
   }
 
@@ -301,27 +280,61 @@ export class Networks<Seen> {
   async destroy(name: string, request: Request): Promise<Outcome> {
     this.#row(name);
     return await this.#o.operate(holderOf(name), 'destroy', request, async (operation) => {
-      const { store, upkeep, events } = this.#o;
-      const users = this.#users(name);
-      if (users.length > 0)
-        throw blocked('destroy', name, 'no VM with a NIC on it', users.join(', '), `brig destroy ${users[0] ?? ''}`);
-      const [jail] = this.jails.on(name);
-      if (jail)
-        throw blocked('destroy', name, 'no jail on it', jail.jail, `brig network detach ${name} --jail ${jail.jail}`);
-      const vlan = store.networks.list().find(({ spec }) => spec.kind === 'vlan' && spec.trunk === name);
-      if (vlan) throw blocked('destroy', name, 'no VLAN of it', vlan.name, `brig network destroy ${vlan.name}`);
-      if (upkeep.has(holderOf(name))) await upkeep.down(holderOf(name), this.#steps(name), operation, request.cause);
-      store.networks.remove(name);
-      store.grants.forget(`network:${name}`);
+      const { upkeep, events } = this.#o;
+      const used = this.#inUse(name, request);
+      if (used) throw used;
+      if (upkeep.has(holderOf(name)) || this.#isUnfinished(name))
+        await upkeep.down(holderOf(name), this.#steps(name), operation, request.cause);
+      await this.#finish(name, request);
       events.add('network.destroyed', request.cause, holderOf(name));
       return { changed: true };
     });
   }
 
+  /** Why it cannot go. */
+  #inUse(name: string, request: Request): BrigError | undefined {
+    const refusal = (expected: string, got: readonly string[], command: (each: string) => string) =>
+      got.length === 0
+        ? undefined
+        : blocked('destroy', name, expected, toldTo(request, got), hintOf(command, request, got));
+    const jails = this.jails.on(name).map(({ jail }) => `${JAIL}${jail}`);
+    const vlans = this.#o.store.networks.list().filter(({ spec }) => spec.kind === 'vlan' && spec.trunk === name);
+    const onIt = vlans.map((vlan) => holderOf(vlan.name));
+    return (
+      refusal('no VM with a NIC on it', this.#users(name), (vm) => `brig destroy ${vm}`) ??
+      refusal('no jail on it', jails, (jail) => `brig network detach ${name} --jail ${jail}`) ??
+      refusal('no VLAN of it', onIt, (vlan) => `brig network destroy ${vlan}`)
+    );
+  }
+
+  /** It and the rules about it go in one turn, unless somebody uses it; then why it stays. */
+  #remove(name: string, request: Request): BrigError | undefined {
+    const used = this.#inUse(name, request);
+    if (!used) this.#o.store.removeNetwork(name);
+    return used;
+  }
+
+  /** After nothing of it is on the host. Errors: network.blocked for who came meanwhile: it stays, and comes up again. */
+  async #finish(name: string, request: Request): Promise<void> {
+    const used = this.#remove(name, request);
+    await this.#keep(name);
+    if (used) throw used;
+  }
+
+  #isUnfinished(name: string): boolean {
+    return this.#o.store.listSagas().some(({ vm }) => vm === holderOf(name));
+  }
+
+  /** One that stays without a user is looked after. */
+  async #keep(name: string): Promise<void> {
+    const { store, upkeep } = this.#o;
+    const isKept = upkeep.has(holderOf(name)) || !store.networks.find(name)?.spec.persistent;
+    if (!isKept) await upkeep.adopt(holderOf(name), this.#steps(name));
+  }
+
   /** After brigd's start: those that stay are looked after again. */
   async open(): Promise<void> {
-    for (const { name, spec } of this.#o.store.networks.list())
-      if (spec.persistent) await this.#o.upkeep.adopt(holderOf(name), this.#steps(name));
+    for (const { name } of this.#o.store.networks.list()) await this.#keep(name);
   }
 
   /** What an earlier brigd did not finish is taken back: of a create all of it; what stays comes up by the next pass. */
@@ -329,9 +342,14 @@ export class Networks<Seen> {
     const { id, vm: holder, verb, steps } = saga;
     if (holder.startsWith(JAIL)) return await this.jails.recover(saga);
     await this.#o.operate(holder, 'clean', { cause: 'brigd' }, async () => {
-      this.#o.upkeep.leave(holder);
-      await this.#o.upkeep.takeBack(holder, steps, id);
-      if (verb === 'create' || verb === 'destroy') this.#o.store.networks.remove(holder.slice(HOLDER.length));
+      const { upkeep, events } = this.#o;
+      const name = holder.slice(HOLDER.length);
+      upkeep.leave(holder);
+      await upkeep.takeBack(holder, steps, id);
+      if (verb !== 'create' && verb !== 'destroy') return await this.#keep(name);
+      // Whoever may view the network hears of this, and not of whose VMs are on it.
+      await this.#finish(name, { cause: 'brigd', sees: () => false });
+      if (verb === 'destroy') events.add('network.destroyed', 'brigd', holder);
     });
   }
 
@@ -343,23 +361,6 @@ export class Networks<Seen> {
 }
 
 const copyOf = ({ addresses, routes }: Moved) => ({ addresses: [...addresses], routes: [...routes] });
-
-const uplinksOf = (spec: NetworkSpec): readonly string[] => (spec.kind === 'bridge' ? spec.uplinks : []);
-
-/** A segment that other hosts know by number. */
-const segmentOf = (spec: NetworkSpec): string | undefined => {
-  if (spec.kind === 'vlan') return `VLAN ${spec.tag} of ${spec.uplink ?? spec.trunk ?? ''}`;
-  return spec.kind === 'vxlan' ? `VXLAN ${spec.vni} of ${spec.local} port ${spec.port}` : undefined;
-};
-
-/** What only one network can have; undefined: they do not meet. */
-const takenBy = (a: NetworkSpec, b: NetworkSpec): string | undefined => {
-  const uplink = uplinksOf(a).find((each) => uplinksOf(b).includes(each));
-  if (uplink !== undefined) return `uplink ${uplink}`;
-  if (a.interface !== undefined && a.interface === b.interface) return `interface ${a.interface}`;
-  const segment = segmentOf(a);
-  return segment !== undefined && segment === segmentOf(b) ? segment : undefined;
-};
 
 /** Whether a journalled change is of a network. */
 export const isOfNetwork = ({ vm }: SagaRow): boolean => vm.startsWith(HOLDER) || vm.startsWith(JAIL);

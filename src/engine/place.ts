@@ -76,7 +76,7 @@ const bridgeOf = ({ spec }: NetworkRow, unit: number, places: Places): Pick<Netw
   if (spec.kind === 'routed') return {};
   if (spec.kind === 'external') return { bridge: { network: spec.name, name: spec.bridge, own: false } };
   if (spec.kind === 'vlan' && spec.trunk !== undefined) {
-    const network = placeNetwork(spec.trunk, places);
+    const network = networkOf(spec.trunk, places);
     return { trunk: { network, tag: spec.tag }, ...(network.bridge ? { bridge: network.bridge } : {}) };
   }
   return { bridge: { network: spec.name, name: spec.interface ?? `bridge${unit}`, own: true } };
@@ -107,24 +107,41 @@ const placeRow = (row: NetworkRow, places: Places): NetworkPlacement => {
   };
 };
 
-/** What a network is made of here. Errors: network.unknown with the nearest name. */
-export const placeNetwork = (name: string, places: Places): NetworkPlacement => {
+const findNetwork = (name: string, places: Places): NetworkPlacement | undefined => {
   const { config, networks } = places;
   const row = networks.find(name);
   if (row) return placeRow(row, places);
   if (name === DEFAULT)
     return plain(name, { network: name, name: `bridge${config.unitBase}`, own: true }, config.unitBase);
   const external = config.networks[name];
-  if (external) return plain(name, { network: name, name: external.bridge, own: false }, config.unitBase);
+  return external && plain(name, { network: name, name: external.bridge, own: false }, config.unitBase);
+};
+
+/** What a network is made of here. Errors: network.unknown with the nearest name. */
+export const placeNetwork = (name: string, places: Places): NetworkPlacement => {
+  const found = findNetwork(name, places);
+  if (found) return found;
   throw unknownNetwork(name, places);
 };
+
+/** One that brig.yaml, say, does not name any more: who has a NIC on it is told at his start, and others are not bothered. */
+const networkOf = (name: string, places: Places): NetworkPlacement =>
+  findNetwork(name, places) ?? {
+    ...{ name, kind: 'bridge', isGone: true, unit: places.config.unitBase },
+    ...{ addresses: [], uplinks: [], routes: false, isolation: 'vm' },
+  };
 
 export const namesOf = ({ config, networks }: Places): string[] => [
   ...new Set([DEFAULT, ...Object.keys(config.networks), ...networks.list().map((row) => row.name)]),
 ];
 
-export const unknownNetwork = (name: string, places: Places): BrigError => {
-  const near = nearest(name, namesOf(places));
+/** `sees`: what of the others who asks may know. */
+export const unknownNetwork = (
+  name: string,
+  places: Places,
+  sees: (network: string) => boolean = () => true,
+): BrigError => {
+  const near = nearest(name, namesOf(places).filter(sees));
   return new BrigError('network.unknown', `find network ${name}: no such network`, {
     hint: near === undefined ? 'brig network list' : `did you mean ${near}?`,
   });
@@ -217,7 +234,7 @@ const placeNic = (row: VmRow, index: number, places: Places): NicPlacement => {
   const nic = row.spec.nics[index] as Nic;
   const lease = row.nics[index];
   const leases = row.addresses.filter((each) => each.index === index);
-  const network = placeNetwork(nic.network, places);
+  const network = networkOf(nic.network, places);
   const guest = guestOf(nic, leases, places);
   const policy = policyOf({ owner: row.spec.owner, createdMs: row.createdMs }, nic, guest, places);
   return {
@@ -226,7 +243,7 @@ const placeNic = (row: VmRow, index: number, places: Places): NicPlacement => {
     network,
     guest,
     ...(policy ? { policy } : {}),
-    ...(network.bridge ? {} : { link: linkOf(leases, guest, places) }),
+    ...(network.bridge || network.isGone ? {} : { link: linkOf(leases, guest, places) }),
   };
 };
 
@@ -236,7 +253,7 @@ const PLAIN = { addresses: [], gateways: [], dns: [], sources: [], forwards: [] 
 /** A jail on a network with the names of all that it is made of. */
 export const placeAttachment = (row: AttachmentRow, places: Places): Attached => {
   const { network, unit, mac, addresses: leases, spec, createdMs } = row;
-  const placed = placeNetwork(network, places);
+  const placed = networkOf(network, places);
   const guest = guestOf(PLAIN, leases, places);
   const policy = policyOf({ owner: spec.owner, createdMs }, { network, ...PLAIN }, guest, places);
   return {
@@ -245,7 +262,7 @@ export const placeAttachment = (row: AttachmentRow, places: Places): Attached =>
     nic: {
       ...{ unit: places.config.unitBase + unit, mac, network: placed, guest },
       ...(policy ? { policy } : {}),
-      ...(placed.bridge ? {} : { link: linkOf(leases, guest, places) }),
+      ...(placed.bridge || placed.isGone ? {} : { link: linkOf(leases, guest, places) }),
     },
   };
 };

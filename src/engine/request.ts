@@ -9,7 +9,17 @@ export interface Request {
   readonly graceMs?: number;
   /** Told as soon as the operation is the VM's only one. */
   readonly onBegin?: (operation: Operation) => void;
+  /** Whether who asks may know of a VM, of `network/NAME`, of `jail/NAME`: errors name no others. Absent: of all. */
+  readonly sees?: (holder: string) => boolean;
 }
+
+/** Of what is in somebody's way: names that he may know, and how many others there are. */
+export const toldTo = ({ sees = () => true }: Request, holders: readonly string[]): string => {
+  const known = holders.filter(sees);
+  const others = holders.length - known.length;
+  const names = known.map((each) => each.replace(/^(network|jail)\//, ''));
+  return [...names, ...(others === 0 ? [] : [`${others} that you may not view`])].join(', ');
+};
 
 /** Whether anything had to be done. */
 export interface Outcome {

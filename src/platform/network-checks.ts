@@ -147,13 +147,14 @@ const checkAddresses = ({ addresses, bridge, name }: NetworkPlacement, host: Int
   });
 
 /** Why a network cannot be made, before anything is touched. */
-export const checkNetworkOn = (network: NetworkPlacement, host: Interfaces, words: HostWords): Finding[] =>
-  network.trunk
-    ? checkNetworkOn(network.trunk.network, host, words)
-    : [
-        ...checkNames(network, host, words),
-        ...checkExternal(network, host, words),
-        ...checkParents(network, host, words),
-        ...checkTunnels(network, host),
-        ...checkAddresses(network, host),
-      ];
+export const checkNetworkOn = (network: NetworkPlacement, host: Interfaces, words: HostWords): Finding[] => {
+  if (network.trunk) return checkNetworkOn(network.trunk.network, host, words);
+  if (network.isGone) return [problem(`network ${network.name}`, 'no such network', 'brig network create FILE')];
+  return [
+    ...checkNames(network, host, words),
+    ...checkExternal(network, host, words),
+    ...checkParents(network, host, words),
+    ...checkTunnels(network, host),
+    ...checkAddresses(network, host),
+  ];
+};

@@ -238,6 +238,17 @@ export class Store {
     this.#reread(name);
   }
 
+  /** With the rules about it and what was under way: the next of that name is another. */
+  removeNetwork(name: string): void {
+    const remove = (): void =>
+      this.#transaction(() => {
+        this.networks.remove(name);
+        this.grants.forget(`network:${name}`);
+        this.#sql('delete from sagas where vm = ?').run(`network/${name}`);
+      });
+    this.#durably(remove);
+  }
+
   /** A jail on a network, with its leases: all or nothing. Errors: those of Attachments.add. */
   attach(network: string, spec: AttachmentSpec, nowMs: number): AttachmentRow {
     try {

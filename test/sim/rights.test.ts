@@ -168,4 +168,19 @@ describe.skipIf(process.getuid?.() !== 0)('a tenant', () => {
     expect(await ask('daemon', 'POST', path, {})).toMatchObject({ status: 403 });
     expect(await ask('daemon', 'GET', '/images')).toMatchObject({ status: 200 });
   });
+
+  test('who has a network learns of no VM of others that is on it, and how many there are', async () => {
+    const lan = { name: 'lan', kind: 'bridge' };
+    expect(await ask('root', 'POST', '/networks', lan)).toMatchObject({ status: 200 });
+    const nics = [{ network: 'lan' }];
+    await ask('root', 'POST', '/vms', document('secret', { owner: 'games', nics }));
+    await ask('root', 'POST', '/access/grants', rule('user:daemon', 'admin', 'network:lan'));
+    for (const role of ['network', 'image'])
+      await ask('root', 'POST', '/access/revoke', rule('user:daemon', role, 'node'));
+    const gone = await ask('daemon', 'DELETE', '/networks/lan');
+    expect(gone.text).toContain('got 1 that you may not view');
+    const edited = await ask('daemon', 'PUT', '/networks/lan', { ...lan, labels: { a: 'b' } });
+    expect(edited.text).toContain('"labels":{"a":"b"}');
+    expect(gone.text + edited.text).not.toContain('secret');
+  });
 });

@@ -1,5 +1,6 @@
 import type { NetworkView } from '../../platform/networks.ts';
 import type { Access } from '../../engine/access.ts';
+import type { Request } from '../../engine/request.ts';
 import type { Principal } from '../../acl/principal.ts';
 import { NODE } from '../../acl/policy.ts';
 import type { ApiOptions } from '../options.ts';
@@ -30,6 +31,8 @@ export const networkRoutes = <Seen>({ engine, access, findNetwork }: ApiOptions<
     return spec && JSON.stringify(spec);
   };
   const holder = (call: Call): string => `network/${nameOf(call)}`;
+  /** Whose caller is told of others' VMs how many they are. */
+  const of = ({ who }: Call, request: Request): Request => ({ ...request, sees: (each) => access.canSee(who, each) });
   return [
     {
       ...{ method: 'GET', path: '/networks', summary: 'the networks that the caller may view' },
@@ -58,12 +61,16 @@ export const networkRoutes = <Seen>({ engine, access, findNetwork }: ApiOptions<
     {
       ...{ method: 'PUT', path: '/networks/{name}', summary: 'another document for a network', tag },
       ...{ needs: { verb: 'admin', on: 'network' }, body: 'NetworkDocument', answer: 'NetworkDetail' },
-      run: { holder, change: async (call, request) => networks.edit(nameOf(call), await call.body(), request) },
+      run: {
+        holder,
+        change: async (call, request) =>
+          forCaller(access, call.who, await networks.edit(nameOf(call), await call.body(), of(call, request))),
+      },
     },
     {
       ...{ method: 'DELETE', path: '/networks/{name}', summary: 'remove a network', tag },
       ...{ needs: { verb: 'destroy', on: 'network' }, answer: 'Outcome' },
-      run: { holder, change: (call, request) => networks.destroy(nameOf(call), request) },
+      run: { holder, change: (call, request) => networks.destroy(nameOf(call), of(call, request)) },
     },
     {
       ...{ method: 'GET', path: '/networks/{name}/leases', summary: 'who has which address of a network' },

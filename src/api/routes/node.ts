@@ -21,7 +21,7 @@ export const nodeRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
       ...{ method: 'GET', path: '/findings', summary: 'what is not as brig made it', answer: 'FindingRow[]' },
       needs: { within: 'view of each VM' },
       run: {
-        json: ({ who }) => Promise.resolve(reconciler.findings().filter(({ vm }) => mayHear(o, who, vm))),
+        json: ({ who }) => Promise.resolve(reconciler.findings().filter(({ vm }) => access.canSee(who, vm))),
       },
     },
     {
@@ -105,14 +105,6 @@ const baseRoutes = <Seen>({ bases, host, events }: ApiOptions<Seen>): Route[] =>
   },
 ];
 
-/** Whether somebody may hear of what happens to a VM, a network, a jail or the node. */
-const mayHear = <Seen>({ access }: ApiOptions<Seen>, who: Principal, vm: string | undefined): boolean => {
-  if (who.isRoot) return true;
-  if (vm === undefined || vm.startsWith('jail/')) return access.can(who, 'view', NODE);
-  if (!vm.includes('/')) return access.canSeeVm(who, vm) || access.can(who, 'view', NODE);
-  return access.can(who, 'view', { kind: 'network', name: vm.replace(/^[^/]*\//, '') });
-};
-
 /** What was before the VM that has the name now was another's. */
 const isOfOther = <Seen>({ access, findVm }: ApiOptions<Seen>, who: Principal, { vm, atMs }: EventRow): boolean =>
   vm !== undefined && atMs < (findVm(vm)?.createdMs ?? 0) && !access.can(who, 'view', NODE);
@@ -123,7 +115,7 @@ const hearing = <Seen>(o: ApiOptions<Seen>, who: Principal): ((event: EventRow) 
   return (event) => {
     const { vm, kind } = event;
     if (isOfOther(o, who, event)) return false;
-    const may = mayHear(o, who, vm) || (vm !== undefined && kind === 'vm.destroyed' && seen.has(vm));
+    const may = o.access.canSee(who, vm) || (vm !== undefined && kind === 'vm.destroyed' && seen.has(vm));
     if (may && vm !== undefined && !who.isRoot) seen.add(vm);
     if (kind === 'vm.destroyed' && vm !== undefined) seen.delete(vm);
     return may;
