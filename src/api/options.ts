@@ -57,8 +57,8 @@ export interface ApiOptions<Seen> {
   readonly bases: Bases;
   readonly images: Images;
   readonly trust: Trusting;
-  /** Gives an image's data to the one VM that was made of it, and removes it. */
-  readonly promoteImage: (ref: string) => Promise<{ readonly removed: string }>;
+  /** Gives an image's data to the one VM that was made of it, which takes edit on that, and removes it. */
+  readonly promoteImage: (ref: string, who: Principal) => Promise<{ readonly removed: string }>;
   /** An image of the disks of a VM, or of its snapshot. */
   readonly imageFrom: (
     vm: string,

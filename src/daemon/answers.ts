@@ -38,13 +38,26 @@ export interface Parts<Seen> {
   readonly config: Config;
 }
 
+/** Its disks are others than before. Errors: acl.denied, which names no VM that he may not view. */
+const checkPromotion = (access: Access, who: Principal, ref: string, vm: string): void => {
+  if (access.canSeeVm(who, vm)) return void access.checkVm(who, 'edit', vm);
+  throw new BrigError('acl.denied', `promote ${ref}: denied: a VM that you may not view was made of it`, {
+    retry: 'operator',
+    hint: 'whoever may edit that VM can do it',
+  });
+};
+
 const promoteImage =
-  <Seen>({ engine, images, host, store }: Parts<Seen>) =>
-  async (ref: string): Promise<{ readonly removed: string }> => {
+  <Seen>({ engine, access, images, host, store }: Parts<Seen>): ApiOptions<Seen>['promoteImage'] =>
+  async (ref, who) => {
     const digest = await images.digestOf(host, ref);
     const users = store.listVms().filter(({ spec }) => spec.image?.digest === digest);
     const [user, ...more] = users;
-    if (user && more.length === 0) await engine.snapshots.promote(user.name, { cause: 'operator' });
+    if (user && more.length === 0) {
+      const onBegin = (): void => checkPromotion(access, who, ref, user.name);
+      onBegin();
+      await engine.snapshots.promote(user.name, { cause: 'operator', onBegin });
+    }
     return await images.remove(host, digest);
   };
 

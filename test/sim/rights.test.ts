@@ -183,4 +183,25 @@ describe.skipIf(process.getuid?.() !== 0)('a tenant', () => {
     expect(edited.text).toContain('"labels":{"a":"b"}');
     expect(gone.text + edited.text).not.toContain('secret');
   });
+
+  test('who may remove an image promotes no VM that he may not edit', async () => {
+    const file = { size: '1M' };
+    await ask('root', 'POST', '/vms', document('source', { disks: [{ file }] }));
+    expect(await ask('root', 'POST', '/images/from/source', { name: 'made', version: '1' })).toMatchObject({
+      status: 200,
+    });
+    await ask('root', 'POST', '/vms', { name: 'hidden', image: 'made', memory: '64M', owner: 'games' });
+    await ask('root', 'POST', '/access/grants', rule('user:daemon', 'destroy', 'image:made'));
+    const promote = () => ask('daemon', 'DELETE', '/images/made:1?promote=1');
+    const refused = await promote();
+    expect([refused.status, refused.text]).toEqual([403, expect.stringContaining('promote made:1: denied') as string]);
+    expect(refused.text).not.toContain('hidden');
+    expect((await ask('daemon', 'GET', '/audit-log')).text).not.toContain('hidden');
+    await ask('root', 'POST', '/access/grants', rule('user:daemon', 'view', 'vm:hidden'));
+    expect((await promote()).text).toContain('nothing gives user:daemon edit on vm:hidden');
+    expect((await ask('root', 'GET', '/vms/hidden')).text).toContain('"image"');
+    await ask('root', 'POST', '/access/grants', rule('user:daemon', 'edit', 'vm:hidden'));
+    expect(await promote()).toMatchObject({ status: 200 });
+    expect((await ask('root', 'GET', '/vms/hidden')).text).not.toContain('"image"');
+  });
 });

@@ -50,7 +50,8 @@ export const imageRoutes = <Seen>(o: ApiOptions<Seen>): Route[] => {
       ...{ method: 'DELETE', path: '/images/{ref}', summary: 'remove an image', answer: 'Removed' },
       ...{ needs: { verb: 'destroy', on: 'image' }, query: z.strictObject({ promote: flag.optional() }) },
       run: {
-        json: (call) => (call.query.promote === true ? o.promoteImage(refOf(call)) : images.remove(host, refOf(call))),
+        json: (call) =>
+          call.query.promote === true ? o.promoteImage(refOf(call), call.who) : images.remove(host, refOf(call)),
       },
     },
     {
