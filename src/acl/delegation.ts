@@ -39,14 +39,19 @@ export const granterOf = (
 
 /**
  * Rules that count: root's, and those whose granter may still make them, by rules that count themselves.
- * What a principal lost, those to whom it handed it on have lost too.
+ * What a principal lost, those to whom it handed it on have lost too. `counts`: whether a principal has its rights now;
+ * by rules about one that has not, nothing is handed on.
  */
-export const justified = (grants: readonly Grant[], find: Find): Grant[] => {
+export const justified = (
+  grants: readonly Grant[],
+  find: Find,
+  counts: (principal: string) => boolean = () => true,
+): Grant[] => {
   const valid = grants.filter(({ by }) => by === 'root');
   let rest = grants.filter(({ by }) => by !== 'root');
   for (let before = -1; before !== rest.length;) {
     before = rest.length;
-    const policy = compile(valid);
+    const policy = compile(valid.filter(({ principal }) => counts(principal)));
     const [more, less] = [[] as Grant[], [] as Grant[]];
     for (const grant of rest) {
       const target = targetOf(grant.object, find);

@@ -1,9 +1,10 @@
 import { BrigError } from '../base/errors.ts';
 
 const USER = /^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/;
-const KEY = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+/** A name for a key: safe in a path, a rule and a line of a log. */
+export const KEY_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 
-const PRINCIPALS: Readonly<Record<string, RegExp>> = { user: USER, group: USER, key: KEY };
+const PRINCIPALS: Readonly<Record<string, RegExp>> = { user: USER, group: USER, key: KEY_NAME };
 
 const quote = (text: string): string => JSON.stringify(text.slice(0, 60));
 

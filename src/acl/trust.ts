@@ -12,6 +12,7 @@ import {
   type Right,
   type SigningKey,
 } from './keys.ts';
+import { KEY_NAME } from './names.ts';
 
 /** Files of keys below one directory. */
 export const keyFiles = (dir: string) => ({
@@ -108,9 +109,6 @@ export const readTrust = async (host: Host, dir: string): Promise<Trust> => {
   const revoked = new Set(((await host.list(files.revoked)) ?? []).map((name) => name.replace(/\.pub$/, '')));
   return { keys: found.flat().filter(({ id }) => !revoked.has(id)), revoked, problems: problems.sort() };
 };
-
-/** A name for a key, safe in a path. */
-const KEY_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 
 /** From now on this key may sign what its line says. Errors: acl.invalid; acl.denied for one that was revoked. */
 export const trustKey = async (host: Host, dir: string, name: string, text: string): Promise<TrustedKey> => {

@@ -106,20 +106,12 @@ const doctor = async <Seen>(
   ...(remote ? [remote.finding(host.now())] : []),
 ];
 
-const accessOf = <Seen>(
-  { engine, store, events, host }: FrontOptions<Seen>,
-  accounts: Accounts,
-  keys: Keys,
-): Access => {
-  const access = new Access({
-    ...{ store, events, now: () => host.now(), isKnown: knows(accounts, keys) },
+const accessOf = <Seen>({ engine, store, events, host }: FrontOptions<Seen>, accounts: Accounts, keys: Keys): Access =>
+  new Access({
+    ...{ store, events, keys, now: () => host.now(), isKnown: knows(accounts, keys) },
     hasNetwork: (name) => engine.networks.names().includes(name),
     groupsOf: (user) => accounts.groupsOf(user),
-    keyPrincipal: (id) => keys.principal(id, 'elsewhere'),
   });
-  access.open();
-  return access;
-};
 
 /** Everything between a socket and the engine: who calls, what he may, what he is answered. */
 export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front> => {
@@ -127,6 +119,7 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
   const accounts = accountsOf(host);
   const keys = new Keys({ store, now: () => host.now() });
   const access = accessOf(options, accounts, keys);
+  access.open();
   const sessions = new Sessions(({ id, from }) =>
     id.startsWith('key:') ? keys.principal(id, from) : access.principal(id),
   );
@@ -153,15 +146,18 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
     principal: (id) => access.principal(id),
   });
   const remote = await remoteDoorOf(options, keys, api, refusals);
-  const unlisten = events.listen(({ kind }) => {
-    if (!OF_ACCESS.test(kind)) return;
+  const changed = (): void => {
     review();
     // Who cannot be told of now is told with the next pass over the host.
     void doors.sync().catch(() => undefined);
+  };
+  const unlisten = events.listen(({ kind }) => {
+    if (OF_ACCESS.test(kind)) changed();
   });
   keys.onRevoked((id) => {
     remote?.drop(id);
-    review();
+    access.withdraw();
+    changed();
   });
   return {
     ...{ doors, remote },

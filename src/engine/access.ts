@@ -21,6 +21,7 @@ import { LIMITS } from '../base/limits.ts';
 import type { Store } from '../store/store.ts';
 import type { VmRow } from '../store/rows.ts';
 import type { EventLog } from './events.ts';
+import type { Keys } from './keys.ts';
 import { unknownVm } from './nearest.ts';
 
 export interface AccessOptions {
@@ -31,8 +32,8 @@ export interface AccessOptions {
   readonly hasNetwork: (name: string) => boolean;
   /** Whose rights count beside a user's own: `group:ops`. */
   readonly groupsOf: (user: string) => readonly string[];
-  /** A key that counts, with whose rights it has beside its own. */
-  readonly keyPrincipal?: (id: string) => Principal | undefined;
+  /** Which keys count, and with whose rights beside their own. Absent: there are none. */
+  readonly keys?: Pick<Keys, 'version' | 'principal' | 'isRevoked'>;
   /** Whether somebody could be this principal; a typo gives nobody anything. */
   readonly isKnown: (principal: string) => Promise<boolean>;
 }
@@ -76,11 +77,21 @@ export class Access {
   }
 
   get #compiled(): Policy {
-    const { grants } = this.#o.store;
-    if (this.#policy?.version !== grants.version)
-      this.#policy = { version: grants.version, policy: compile(justified(grants.list(), this.#find)) };
+    const { store, keys } = this.#o;
+    // Either only grows.
+    const version = store.grants.version + (keys?.version ?? 0);
+    if (this.#policy?.version !== version) {
+      const rules = justified(store.grants.list(), this.#find, this.#counts);
+      this.#policy = { version, policy: compile(rules.filter(({ principal }) => this.#counts(principal))) };
+    }
     return this.#policy.policy;
   }
+
+  /** A key that has expired has no rights, whatever rules say, until its time is set anew. */
+  readonly #counts = (principal: string): boolean => {
+    const { keys } = this.#o;
+    return !keys || !principal.startsWith('key:') || keys.principal(principal, 'elsewhere') !== undefined;
+  };
 
   /** What a rule's object is now. */
   readonly #find = (object: string): Target | undefined => {
@@ -97,6 +108,13 @@ export class Access {
     const { grants } = this.#o.store;
     const gone = grants.list().filter(({ object }) => /^(vm|network):[^*]/.test(object) && !this.#find(object));
     for (const { object } of gone) grants.forget(object);
+    this.withdraw();
+  }
+
+  /** After a key ended. Its name never returns once it was revoked: the rules about it go, and what it handed on goes anyway. */
+  withdraw(): void {
+    const { store, keys } = this.#o;
+    for (const rule of store.grants.list()) if (keys?.isRevoked(rule.principal)) store.grants.remove(rule);
     this.#prune();
   }
 
@@ -104,7 +122,7 @@ export class Access {
   #prune(): void {
     const { grants } = this.#o.store;
     const all = grants.list();
-    const valid = new Set(justified(all, this.#find));
+    const valid = new Set(justified(all, this.#find, this.#counts));
     for (const grant of all) if (!valid.has(grant)) grants.remove(grant);
   }
 
@@ -290,7 +308,8 @@ export class Access {
   /** A principal of a name, as it would call from here; a key as from elsewhere. */
   principal(id: string): Principal {
     const user = id.startsWith('user:') ? id.slice('user:'.length) : undefined;
-    if (user === undefined) return this.#o.keyPrincipal?.(id) ?? { id, isRoot: false, subjects: [id], from: 'unix' };
+    if (user === undefined)
+      return this.#o.keys?.principal(id, 'elsewhere') ?? { id, isRoot: false, subjects: [id], from: 'unix' };
     return { id, isRoot: false, subjects: [id, ...this.#o.groupsOf(user)], owner: user, from: 'unix' };
   }
 }

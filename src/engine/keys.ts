@@ -1,6 +1,7 @@
 import { principalOf, type KnownKey } from '../acl/authenticator.ts';
 import { verifierOf } from '../acl/ed25519.ts';
 import { fingerprintOf, parsePublicHalf } from '../acl/keys.ts';
+import { KEY_NAME } from '../acl/names.ts';
 import type { Principal } from '../acl/principal.ts';
 import { BrigError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
@@ -22,9 +23,6 @@ export interface AccessKeyView {
   readonly expiresMs?: number;
   readonly revokedMs?: number;
 }
-
-/** A name for a key: safe in a path, a grant and a line of a log. */
-const KEY_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 
 interface Entry {
   readonly id: string;
@@ -54,6 +52,8 @@ export class Keys {
   readonly #listeners = new Set<(principalId: string) => void>();
   /** Expired ones that were told of. */
   readonly #told = new Set<string>();
+  /** Another one whenever a key begins or ends to count. */
+  version = 0;
 
   constructor(options: KeysOptions) {
     this.#o = options;
@@ -81,8 +81,17 @@ export class Keys {
 
   /** Who `key:NAME` is now; undefined: it counts no more. */
   principal(principalId: string, from: string): Principal | undefined {
-    const entry = [...this.#entries.values()].find(({ row }) => `key:${row.name}` === principalId);
+    const entry = this.#named(principalId);
     return entry && this.#stateOf(entry.row) === 'valid' ? principalOf(entry.known, from) : undefined;
+  }
+
+  /** For ever: no other key has that name. */
+  isRevoked(principalId: string): boolean {
+    return this.#named(principalId)?.row.revokedMs !== undefined;
+  }
+
+  #named(principalId: string): Entry | undefined {
+    return [...this.#entries.values()].find(({ row }) => `key:${row.name}` === principalId);
   }
 
   /** By name; those that were revoked, too. */
@@ -152,6 +161,7 @@ export class Keys {
     const row = this.#o.store.keys.list().find((each) => each.name === name) as KeyRow;
     const entry = toEntry(row);
     this.#entries.set(id, entry);
+    this.version++;
     return this.#view(entry);
   }
 
@@ -176,6 +186,7 @@ export class Keys {
     for (const { row } of this.#entries.values())
       if (this.#stateOf(row) === 'expired' && !this.#told.has(row.name)) {
         this.#told.add(row.name);
+        this.version++;
         this.#tell(row.name);
       }
   }

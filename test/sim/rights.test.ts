@@ -204,4 +204,15 @@ describe.skipIf(process.getuid?.() !== 0)('a tenant', () => {
     expect(await promote()).toMatchObject({ status: 200 });
     expect((await ask('root', 'GET', '/vms/hidden')).text).not.toContain('"image"');
   });
+
+  test('loses with a key what that was given', async () => {
+    const key = { public: `ed25519 ${Buffer.alloc(32, 2).toString('base64')}` };
+    expect(await ask('root', 'PUT', '/access/keys/ci', key)).toMatchObject({ status: 200 });
+    await ask('root', 'POST', '/access/grants', rule('key:ci', 'admin', 'vm:shared'));
+    const test = () => ask('root', 'GET', '/access/test?principal=key:ci&verb=power&object=vm:shared');
+    expect((await test()).text).toContain('"allow":true');
+    expect(await ask('root', 'DELETE', '/access/keys/ci')).toMatchObject({ status: 200 });
+    expect((await test()).text).toContain('"allow":false');
+    expect((await ask('root', 'GET', '/access/grants')).text).not.toContain('key:ci');
+  });
 });

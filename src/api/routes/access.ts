@@ -76,7 +76,7 @@ interface AuditAsked {
 }
 
 /** Keys that sign requests from elsewhere. */
-export const keyRoutes = <Seen>({ access, keys }: ApiOptions<Seen>): Route[] => {
+export const keyRoutes = <Seen>({ access, keys, settle }: ApiOptions<Seen>): Route[] => {
   const ownerOf = ({ who }: Call): string | undefined =>
     access.can(who, 'admin', NODE) ? undefined : (who.owner ?? NOBODY);
   return [
@@ -95,11 +95,13 @@ export const keyRoutes = <Seen>({ access, keys }: ApiOptions<Seen>): Route[] => 
       ...{ method: 'DELETE', path: '/access/keys/{key}', summary: 'at once and for ever', answer: 'AccessKeyView' },
       ...{ needs: { within: 'his own; all for admin on the node' } },
       run: {
-        json: (call) => {
+        json: async (call) => {
           const [name, owner] = [call.params.key ?? '', ownerOf(call)];
           const isHis = listKeys(keys, owner).some((key) => key.name === name || key.id === name);
           if (owner !== undefined && !isHis) throw new BrigError('key.unknown', `find key ${name}: no such key`);
-          return Promise.resolve(revokeKey(keys, name));
+          const revoked = revokeKey(keys, name);
+          await settle();
+          return revoked;
         },
       },
     },

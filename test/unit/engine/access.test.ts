@@ -15,14 +15,29 @@ let store: Store;
 let access: Access;
 let asked: string[];
 let onKnown: () => void;
+/** Keys by what became of them. */
+let keys: Map<string, 'valid' | 'expired' | 'revoked'>;
+let changes: number;
+const become = (id: string, state: 'valid' | 'expired' | 'revoked'): void => {
+  changes++;
+  keys.set(id, state);
+};
 
 beforeEach(() => {
   store = new Store(join(dir, 'brig.db'));
-  [asked, onKnown] = [[], () => undefined];
+  [asked, onKnown, changes] = [[], () => undefined, 0];
+  keys = new Map();
   access = new Access({
     ...{ store, events: new EventLog(store, () => 1), now: () => 1 },
     hasNetwork: (name) => ['lan', 'hidden'].includes(name),
     groupsOf: (user) => GROUPS[user] ?? [],
+    keys: {
+      get version() {
+        return changes;
+      },
+      principal: (id, from) => (keys.get(id) === 'valid' ? { id, isRoot: false, subjects: [id], from } : undefined),
+      isRevoked: (id) => keys.get(id) === 'revoked',
+    },
     isKnown: (principal) => {
       asked.push(principal);
       onKnown();
@@ -85,6 +100,40 @@ test('a network that somebody may not view is none for him', async () => {
   });
   expect(answers).toEqual(['find network NET: no such network', 'find network NET: no such network']);
   await expect(access.grant(ROOT, rule('user:bob', 'view', 'network:hidden'))).resolves.toEqual({ changed: true });
+});
+
+const handOn = async (): Promise<Principal> => {
+  addVm('web', 'carl');
+  become('key:ci', 'valid');
+  await access.grant(ROOT, rule('key:ci', 'admin', 'vm:web'));
+  await access.grant(access.principal('key:ci'), rule('user:bob', 'admin', 'vm:web'));
+  await access.grant(user('bob'), rule('user:ann', 'power', 'vm:web'));
+  expect(access.canDoVm(user('ann'), 'power', 'web')).toBe(true);
+  return user('ann');
+};
+const isAllowed = (principal: string): boolean =>
+  access.test(ROOT, { principal, verb: 'power', object: 'vm:web' }).allow;
+
+test.each(['withdraw', 'open'] as const)('of a key that was revoked nothing stays: %s', async (what) => {
+  const ann = await handOn();
+  become('key:ci', 'revoked');
+  access[what]();
+  expect(store.grants.list()).toEqual([]);
+  expect([isAllowed('key:ci'), access.canSeeVm(ann, 'web'), access.canSeeVm(user('bob'), 'web')]).toEqual([
+    false,
+    false,
+    false,
+  ]);
+});
+
+test('a key that has expired has its own rules again when it counts again, and nothing that it handed on', async () => {
+  await handOn();
+  become('key:ci', 'expired');
+  expect(['key:ci', 'user:bob', 'user:ann'].map(isAllowed)).toEqual([false, false, false]);
+  access.withdraw();
+  expect(store.grants.list()).toMatchObject([{ principal: 'key:ci', by: 'root' }]);
+  become('key:ci', 'valid');
+  expect(['key:ci', 'user:bob', 'user:ann'].map(isAllowed)).toEqual([true, false, false]);
 });
 
 test('an owner makes so many rules, and root more', async () => {

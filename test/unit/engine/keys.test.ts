@@ -84,6 +84,7 @@ test('a revoked key is told of at once, stays listed, and is never added again, 
   expect(revokeKey(keys, id(1))).toMatchObject({ name: 'laptop', state: 'revoked', revokedMs: T });
   expect(told).toEqual(['key:laptop']);
   expect(keys.principal('key:laptop', '-')).toBeUndefined();
+  expect([keys.isRevoked('key:laptop'), keys.isRevoked('key:other'), keys.version]).toEqual([true, false, 2]);
   expect(keys.find(id(1))?.revokedMs).toBe(T);
   nowMs += 5;
   expect(revokeKey(keys, 'laptop').revokedMs).toBe(T);
@@ -107,6 +108,7 @@ test('a key that expires is told of in the next pass, once, and counts again whe
   keys.pass();
   keys.pass();
   expect([told, keys.get('laptop').state]).toEqual([['key:laptop'], 'expired']);
+  expect([keys.isRevoked('key:laptop'), keys.version]).toEqual([false, 2]);
   restart();
   putKey(keys, 'laptop', { public: line(1), expiresMs: T + 5000 }, ROOT);
   expect(keys.get('laptop')).toMatchObject({ state: 'valid', expiresMs: T + 5000 });
