@@ -3,8 +3,9 @@ import { bitOf, maskOf, OWNER, VERBS, type Role, type Verb } from './roles.ts';
 
 /** What something is done to. Shape: `vm:web`, `network:lan`, `image:debian:13`, `template:debian`, `node` */
 export interface Target {
-  readonly kind: 'vm' | 'network' | 'image' | 'template' | 'node';
-  /** Of a node: none. Of an image: NAME or NAME:VERSION. */
+  /** `tag`: any VM with a label. */
+  readonly kind: 'vm' | 'network' | 'image' | 'template' | 'node' | 'tag';
+  /** Of a node: none. Of an image: NAME or NAME:VERSION. Of a tag: KEY or KEY=VALUE. `*`: any of the kind. */
   readonly name: string;
   readonly owner?: string;
   readonly labels?: Readonly<Record<string, string>>;
@@ -54,6 +55,7 @@ const callsOf = ({ kind, name, labels = {} }: Target): string[] => {
   const calls = ['node'];
   if (kind === 'node') return calls;
   calls.push(`${kind}:${name}`, `${kind}:*`);
+  if (kind === 'tag') calls.push('vm:*', `tag:${name.replace(/=.*$/s, '')}`);
   const at = kind === 'image' ? name.indexOf(':') : -1;
   if (at > 0) calls.push(`image:${name.slice(0, at)}`);
   for (const [key, value] of Object.entries(labels)) calls.push(`tag:${key}`, `tag:${key}=${value}`);

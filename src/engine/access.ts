@@ -61,6 +61,12 @@ const vmTarget = ({ name, spec }: Pick<VmRow, 'name' | 'spec'>): Target => ({
   ...(spec.owner === undefined ? {} : { owner: spec.owner }),
 });
 
+/** What a rule about many things is about: any VM with a label, any of a kind. */
+const anyOf = (object: string): Target => {
+  const at = object.indexOf(':');
+  return { kind: object.slice(0, at) as Target['kind'], name: object.slice(at + 1) };
+};
+
 const denied = (what: string, decision: Decision): BrigError =>
   new BrigError('acl.denied', `${what}: denied: ${decision.rule}`, {
     ...{ retry: 'operator', cause: decision },
@@ -253,7 +259,7 @@ export class Access {
       throw new BrigError('network.unknown', `find network ${name}: no such network`, { cause: view });
   }
 
-  /** Takes a rule back, and what was handed on by it. Errors: acl.invalid, acl.denied. */
+  /** Takes a rule back, and what was handed on by it. Errors: acl.invalid; vm.unknown, network.unknown; acl.denied. */
   revoke(who: Principal, asked: Asked): { readonly changed: boolean } {
     const rule = this.#parse(asked);
     const { store, events } = this.#o;
@@ -284,12 +290,13 @@ export class Access {
     const concerns = ({ principal, by, object }: Grant): boolean => {
       if (who.subjects.includes(principal) || who.subjects.includes(by)) return true;
       const target = this.#find(object);
-      return target?.owner !== undefined ? target.owner === who.owner : this.can(who, 'admin', target ?? NODE);
+      const isHis = target?.owner !== undefined && target.owner === who.owner;
+      return isHis || this.can(who, 'admin', target ?? NODE);
     };
     return this.#o.store.grants.list().filter((grant) => who.isRoot || concerns(grant));
   }
 
-  /** Whether somebody may do something, and by which rule. Errors: acl.invalid; acl.denied about others. */
+  /** Whether somebody may do something, and by which rule. Errors: acl.invalid; vm.unknown, network.unknown; acl.denied about others. */
   test(who: Principal, asked: { principal: string; verb: string; object: string }): Answer {
     const principal = parsePrincipal(asked.principal);
     const verb = VERBS.find((each) => each === asked.verb);
@@ -300,7 +307,7 @@ export class Access {
     const object = parseObject(asked.object);
     if (who.subjects.includes(principal)) this.#refuseUnknown(who, object);
     else this.#checkAdmin(who, object, 'test');
-    const target = this.#find(object) ?? NODE;
+    const target = this.#find(object) ?? anyOf(object);
     const whom = principal === who.id ? who : this.principal(principal);
     return { ...this.decide(whom, verb, target), verbs: verbsOf(rightsOf(this.#compiled, whom, target)) };
   }

@@ -102,6 +102,40 @@ test('a network that somebody may not view is none for him', async () => {
   await expect(access.grant(ROOT, rule('user:bob', 'view', 'network:hidden'))).resolves.toEqual({ changed: true });
 });
 
+test('an administrator sees the rules about VMs of others, and an owner those about his own', async () => {
+  addVm('web', 'carl');
+  await access.grant(user('carl'), rule('user:bob', 'view', 'vm:web'));
+  for (const object of ['node', 'vm:web']) {
+    await access.grant(ROOT, rule('user:ann', 'admin', object));
+    expect(access.list(user('ann')).map(({ principal }) => principal)).toContain('user:bob');
+    access.revoke(ROOT, rule('user:ann', 'admin', object));
+  }
+  expect(access.list(user('carl'))).toHaveLength(1);
+  expect(access.list(user('ann'))).toEqual([]);
+});
+
+test('a test of all VMs, or of all with a label, says what rules give on all of them', async () => {
+  const may = (object: string): boolean => access.test(ROOT, { principal: 'user:ann', verb: 'power', object }).allow;
+  const wide = ['vm:*', 'tag:tier', 'tag:tier=db', 'network:*', 'node'];
+  for (const [given, also] of [
+    ['vm:*', ['tag:tier', 'tag:tier=db']],
+    ['tag:tier', ['tag:tier=db']],
+    ['tag:tier=db', []],
+    ['network:*', []],
+    ['node', wide],
+  ] as const) {
+    await access.grant(ROOT, rule('user:ann', 'operator', given));
+    expect([given, wide.filter(may)]).toEqual([
+      given,
+      wide.filter((each) => each === given || also.some((one) => one === each)),
+    ]);
+    access.revoke(ROOT, rule('user:ann', 'operator', given));
+  }
+  expect(access.test(ROOT, { principal: 'user:ann', verb: 'power', object: 'tag:tier' }).rule).toBe(
+    'nothing gives user:ann power on tag:tier',
+  );
+});
+
 const handOn = async (): Promise<Principal> => {
   addVm('web', 'carl');
   become('key:ci', 'valid');
