@@ -18,8 +18,8 @@ import type { Config } from '../spec/config.ts';
 import {
   parseFromTemplate,
   parseTemplate,
+  renderChoice,
   renderParameter,
-  renderTemplate,
   type TemplateView,
 } from '../spec/template.ts';
 import { parseVmDocument, type VmSpec } from '../spec/vm.ts';
@@ -103,13 +103,7 @@ const statedBy = async <Seen>({ access }: Parts<Seen>, call: Call): Promise<unkn
     throw new BrigError('spec.invalid', `find template: expected one of this node, got another`, {
       hint: 'brig template list',
     });
-  const template = parseTemplate(file.text, `template ${name}`);
-  const { name: vm, set, cloudInit, labels } = parseFromTemplate(await call.body(), 'request');
-  const document = renderTemplate(template, vm, new Map(Object.entries(set)));
-  const both = { ...(document.cloudInit ?? {}), ...(cloudInit ?? {}) };
-  // What a template says of itself counts for rules, too.
-  const all = { ...labels, ...((document.labels as object | undefined) ?? {}) };
-  return { ...document, labels: all, ...(document.cloudInit || cloudInit ? { cloudInit: both } : {}) };
+  return renderChoice(parseTemplate(file.text, `template ${name}`), parseFromTemplate(await call.body(), 'request'));
 };
 
 /** Templates of this node that a caller may create of, or look at. */

@@ -32,17 +32,23 @@ const plain = z
 /** As it is, to the byte; secrets go into their places when the seed is made. */
 const data = z.union([plain, z.strictObject({ base64 })], dataExpected);
 
+const sshKeys = z.array(sshKey).max(64);
+const device = z.enum(['virtio-blk', 'ahci-cd']);
+
 /** A NoCloud seed. Source: docs/brig.yaml.5; cloud-init's documentation of the data source. */
 export const cloudInit = z.strictObject({
   /** Absent: the VM's name. */
   hostname: hostname.optional(),
   /** For the image's default user. */
-  sshKeys: z.array(sshKey).max(64).default([]),
+  sshKeys: sshKeys.default([]),
   userData: data.optional(),
   vendorData: data.optional(),
   /** virtio-blk is what every cloud kernel has; a guest without virtio drivers wants ahci-cd. */
-  device: z.enum(['virtio-blk', 'ahci-cd']).default('virtio-blk'),
+  device: device.default('virtio-blk'),
 });
+
+/** What of a seed is said in a template's place: nothing is filled in. */
+export const cloudInitChoice = cloudInit.extend({ sshKeys: sshKeys.optional(), device: device.optional() });
 
 export type SeedData = z.output<typeof data>;
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { BrigError } from '../base/errors.ts';
 import { parseBytes } from '../base/units.ts';
 import { parseText, parseWith } from './document.ts';
-import { cloudInit } from './cloud-init.ts';
+import { cloudInitChoice } from './cloud-init.ts';
 import { expected, labels, name as vmName } from './fields.ts';
 
 const line = z.string().regex(/^[^\u0000-\u001f\u007f]{1,300}$/, expected('a text on one line'));
@@ -47,12 +47,14 @@ const fromTemplate = z.strictObject({
   name: vmName,
   /** Values of parameters. */
   set: z.record(z.string(), line).default({}),
-  cloudInit: cloudInit.optional(),
+  cloudInit: cloudInitChoice.optional(),
   labels,
 });
 
+export type TemplateChoice = z.output<typeof fromTemplate>;
+
 /** Errors: spec.invalid. */
-export const parseFromTemplate = (value: unknown, source: string): z.output<typeof fromTemplate> =>
+export const parseFromTemplate = (value: unknown, source: string): TemplateChoice =>
   parseWith(fromTemplate, value, source, 'spec.invalid');
 
 export type Template = z.output<typeof template>;
@@ -168,6 +170,23 @@ export const renderTemplate = (
     values.set(key, toValue(each, String(text), `--set ${key}`));
   }
   return { name: vmName, ...(fill(vm, values) as Record<string, unknown>) };
+};
+
+const objectOf = (value: unknown): object => (typeof value === 'object' && value !== null ? value : {});
+
+/** The same with what somebody chose: on what he is silent the template is heard. Errors: as above. */
+export const renderChoice = (
+  template: Template,
+  { name: vmName, set, cloudInit, labels: said }: TemplateChoice,
+): Record<string, unknown> => {
+  const document = renderTemplate(template, vmName, new Map(Object.entries(set)));
+  const isSeeded = document.cloudInit || cloudInit;
+  return {
+    ...document,
+    // What a template says of itself counts for rules, too.
+    labels: { ...said, ...objectOf(document.labels) },
+    ...(isSeeded ? { cloudInit: { ...objectOf(document.cloudInit), ...cloudInit } } : {}),
+  };
 };
 
 /** A template as a node offers it. Shape is stable. */

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { parseTemplate, renderTemplate } from '../../../src/spec/template.ts';
+import { parseFromTemplate, parseTemplate, renderChoice, renderTemplate } from '../../../src/spec/template.ts';
 import { parseVmDocument } from '../../../src/spec/vm.ts';
 
 const parse = (more: string): ReturnType<typeof parseTemplate> =>
@@ -60,6 +60,19 @@ describe('a template', () => {
       labels: { kind: 'k-a-web01', price: '5$', words: 'x' },
       memory: '1G',
     });
+  });
+
+  test('says what whoever chooses of it does not, and its own labels stay', () => {
+    const seed = `{ sshKeys: ['ssh-ed25519 ${'A'.repeat(68)} me'], device: ahci-cd, hostname: '\${name}' }`;
+    const seeded = parse(`vm: { cloudInit: ${seed}, labels: { os: debian } }`);
+    const choose = (more: object) => renderChoice(seeded, parseFromTemplate({ name: 'web01', ...more }, 'request'));
+    const { cloudInit, labels } = parseVmDocument(
+      choose({ cloudInit: { hostname: 'x' }, labels: { os: 'y', a: 'b' } }),
+    );
+    expect(cloudInit).toEqual({ hostname: 'x', sshKeys: [`ssh-ed25519 ${'A'.repeat(68)} me`], device: 'ahci-cd' });
+    expect(labels).toEqual({ os: 'debian', a: 'b' });
+    expect(choose({ cloudInit: { sshKeys: [] } }).cloudInit).toMatchObject({ hostname: 'web01', sshKeys: [] });
+    expect(renderChoice(parse('vm: {}'), parseFromTemplate({ name: 'w' }, 'request'))).not.toHaveProperty('cloudInit');
   });
 
   test('takes no value for syntax', () => {
