@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { LIMITS } from '../../src/base/limits.ts';
 import { startDaemon, type Daemon } from '../../src/daemon/daemon.ts';
 import type { Seen } from '../../src/freebsd/observe.ts';
 import { freebsdPlatform } from '../../src/freebsd/platform.ts';
@@ -214,5 +215,13 @@ describe.skipIf(process.getuid?.() !== 0)('a tenant', () => {
     expect(await ask('root', 'DELETE', '/access/keys/ci')).toMatchObject({ status: 200 });
     expect((await test()).text).toContain('"allow":false');
     expect((await ask('root', 'GET', '/access/grants')).text).not.toContain('key:ci');
+  });
+
+  test('whose cursor is too old is told that he missed something', async () => {
+    for (let i = 0; i < LIMITS.eventsKept + 2_000; i++) daemon.events.add('many', 'brigd', undefined);
+    const { text } = await ask('daemon', 'GET', '/events?after=1');
+    const [first = '', ...rest] = text.split('\n');
+    expect(first).toContain('"kind":"events.gap"');
+    expect(rest.filter((line) => line.includes('"many"'))).toEqual([]);
   });
 });

@@ -114,6 +114,8 @@ const hearing = <Seen>(o: ApiOptions<Seen>, who: Principal): ((event: EventRow) 
   const seen = new Set<string>();
   return (event) => {
     const { vm, kind } = event;
+    // It is about the reader's own cursor: what he may have missed, he must know.
+    if (kind === 'events.gap') return true;
     if (isOfOther(o, who, event)) return false;
     const may = o.access.canSee(who, vm) || (vm !== undefined && kind === 'vm.destroyed' && seen.has(vm));
     if (may && vm !== undefined && !who.isRoot) seen.add(vm);
