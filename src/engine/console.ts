@@ -112,6 +112,8 @@ const hasRoom = ({ reader }: Session): boolean => reader.lagBytes() < LIMITS.con
 export class SerialConsole {
   readonly #o: ConsoleOptions;
   readonly #sessions = new Set<Session>();
+  /** Of whom only the history is not there yet. */
+  #coming = 0;
   #writer: Session | undefined;
   readonly #fast: Pace;
   readonly #slow: Pace;
@@ -184,13 +186,20 @@ export class SerialConsole {
     const { vm, newId, host } = this.#o;
     if (ask.steal && (!ask.mayWrite || ask.viewOnly))
       throw new BrigError('acl.denied', `attach ${vm}: expected who takes over to be one who may write, got a reader`);
-    if (this.#sessions.size >= LIMITS.consoleSessions)
+    if (this.#sessions.size + this.#coming >= LIMITS.consoleSessions)
       throw new BrigError(
         'api.busy',
         `attach ${vm}: expected at most ${LIMITS.consoleSessions} sessions of its console, got more`,
         { retry: 'later' },
       );
-    const history = await this.#o.history.tail(ask.replayBytes ?? this.#o.replayBytes);
+    // Who waits for it has his place already.
+    this.#coming++;
+    let history: Buffer;
+    try {
+      history = await this.#o.history.tail(ask.replayBytes ?? this.#o.replayBytes);
+    } finally {
+      this.#coming--;
+    }
     const counts = { bytesIn: 0, bytesOut: 0, skipped: 0 };
     const session: Session = { id: newId(), ask, reader, sinceMs: host.now(), recorder: undefined, ...counts };
     this.#sessions.add(session);

@@ -261,6 +261,16 @@ describe('a session', () => {
     await expect(sit('one more')).rejects.toMatchObject({ code: 'api.busy', retry: 'later' });
   });
 
+  test('is refused when there are too many at once, and has his place again when one leaves', async () => {
+    const { sit, consoles } = await stage();
+    const all = await Promise.allSettled(Array.from({ length: LIMITS.consoleSessions + 5 }, (_, i) => sit(`u${i}`)));
+    expect(all.filter(({ status }) => status === 'rejected')).toHaveLength(5);
+    expect(consoles.sessions('web')).toHaveLength(LIMITS.consoleSessions);
+    const [first] = all;
+    if (first?.status === 'fulfilled') first.value.at.close();
+    await expect(sit('next')).resolves.toMatchObject({ isEnded: false });
+  });
+
   test('of a slow reader loses what he is too slow for, is told how much, and holds up nobody', async () => {
     const { line, sit } = await stage();
     const [slow, quick] = [await sit('slow'), await sit('quick')];
