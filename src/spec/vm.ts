@@ -197,7 +197,7 @@ const vm = z.strictObject({
   restart: restart.prefault({}),
   /** How many hourly, daily and weekly snapshots brigd makes and keeps. */
   snapshots: schedule.optional(),
-  /** Whose quota its disks count for. */
+  /** Whose VM it is: his rights, his secrets, his quota. */
   owner: owner.optional(),
   autostart: z.boolean().default(false),
   boot: boot.prefault({}),
