@@ -9,13 +9,14 @@ import {
   statSync,
   unlinkSync,
 } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AuditLog, AuditReport } from '../acl/audit-log.ts';
 import { chain, NOTHING, tornEntry, type Anchor, type AuditEntry, type NewEntry } from '../acl/chain.ts';
 import { BrigError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { failed, openLog, sync, syncDirectory, writeAll } from './audit-disk.ts';
-import { CURRENT, numbersIn, readEntries, tailOf, verifyFiles } from './audit-read.ts';
+import { CURRENT, numbersIn, openToRead, readEntries, tailOf, verifyLog } from './audit-read.ts';
 
 export interface AuditFileOptions {
   /** Made when it is not there. */
@@ -345,19 +346,29 @@ export class AuditFile implements AuditLog {
     return () => void this.#listeners.delete(listener);
   }
 
+  /** Up to what is known at this moment: more may be written, here or in another file, while it is read. */
   async verify(wanted?: string): Promise<AuditReport> {
-    const head = this.#head;
-    const endBytes = this.#wholeBytes;
-    const fileOf = (number: number): string => `${this.#path}.${number}`;
+    const [head, endBytes] = [this.#head, this.#wholeBytes];
     if (!this.#isOurs())
       return { ok: false, file: this.#path, seq: head.seq, why: 'it is not the file that brigd writes to' };
     const anchor = this.#o.anchors.get();
-    const paths = [...(await numbersIn(this.#o.dir)).map(fileOf), this.#path];
-    return await verifyFiles(paths, {
-      known: [...(anchor ? [anchor] : []), head],
-      ...(wanted === undefined ? {} : { wanted }),
-      endBytes,
-    });
+    const known = [...(anchor ? [anchor] : []), head];
+    const file = await this.#openWritten();
+    try {
+      return await verifyLog(this.#o.dir, file, endBytes, { known, ...(wanted === undefined ? {} : { wanted }) });
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** What is written to at this moment: it may get its number while it is opened. */
+  async #openWritten(): Promise<FileHandle> {
+    const { ino } = fstatSync(this.#fd);
+    const later = `${this.#path}.${this.#number + 1}`;
+    const file = await openToRead(this.#path);
+    if (fstatSync(file.fd).ino === ino) return file;
+    await file.close();
+    return await openToRead(later);
   }
 
   /** Writes what waits, and anchors it. */

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { open, readdir, type FileHandle } from 'node:fs/promises';
+import { open, readdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AuditReport } from '../acl/audit-log.ts';
 import { parseLine, Verifier, type Anchor, type AuditEntry } from '../acl/chain.ts';
@@ -21,15 +21,27 @@ export const numbersIn = async (dir: string): Promise<number[]> =>
     .filter((number) => number > 0)
     .sort((a, b) => a - b);
 
-const pathsIn = async (dir: string): Promise<string[]> => [
-  ...(await numbersIn(dir)).map((number) => join(dir, `${CURRENT}.${number}`)),
-  join(dir, CURRENT),
-];
-
-const withFile = async function* <T>(path: string, work: (file: FileHandle) => AsyncGenerator<T>): AsyncGenerator<T> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((cause: unknown) => {
+/** Errors: store.failed. */
+export const openToRead = (path: string): Promise<FileHandle> =>
+  open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((cause: unknown) => {
     throw failed(path, cause);
   });
+
+/** The files before one that is open: it may have got its number since, and newer ones theirs. */
+const olderThan = async (dir: string, current: FileHandle): Promise<string[]> => {
+  const { ino, dev } = await current.stat();
+  const older: string[] = [];
+  for (const number of await numbersIn(dir)) {
+    const path = join(dir, `${CURRENT}.${number}`);
+    const there = await stat(path).catch(() => undefined);
+    if (there?.ino === ino && there.dev === dev) break;
+    older.push(path);
+  }
+  return older;
+};
+
+const withFile = async function* <T>(path: string, work: (file: FileHandle) => AsyncGenerator<T>): AsyncGenerator<T> {
+  const file = await openToRead(path);
   try {
     yield* work(file);
   } finally {
@@ -132,58 +144,86 @@ const offsetOf = async (file: FileHandle, after: number): Promise<number> => {
   return low;
 };
 
-const entriesOf = (path: string, after: number): AsyncGenerator<AuditEntry> =>
-  withFile(path, async function* (file) {
-    for await (const line of linesOf(file, await offsetOf(file, after))) {
-      const parsed = parseLine(line);
-      if (parsed?.isTrue && parsed.entry.seq > after) yield parsed.entry;
-    }
-  });
-
-const firstSeqOf = async (path: string): Promise<number | undefined> => {
-  const first = withFile(path, async function* (file) {
-    yield (await entryNear(file, 0))?.seq;
-  });
-  for await (const seq of first) return seq;
-  return undefined;
+const entriesIn = async function* (file: FileHandle, after: number): AsyncGenerator<AuditEntry> {
+  for await (const line of linesOf(file, await offsetOf(file, after))) {
+    const parsed = parseLine(line);
+    if (parsed?.isTrue && parsed.entry.seq > after) yield parsed.entry;
+  }
 };
 
-/** Those that can hold an entry after this number: looks at the newest first, for that is asked for most. */
-const pathsAfter = async (dir: string, after: number): Promise<string[]> => {
-  const all = await pathsIn(dir);
+/** Whether no file before it holds an entry after this number. */
+const reachesBack = async (file: FileHandle, after: number): Promise<boolean> => {
+  const first = await entryNear(file, 0);
+  return first !== undefined && first.seq <= after + 1;
+};
+
+const pathReachesBack = async (path: string, after: number): Promise<boolean> => {
+  const answers = withFile(path, async function* (file) {
+    yield await reachesBack(file, after);
+  });
+  for await (const answer of answers) return answer;
+  return false;
+};
+
+/** Older files that can hold an entry after this number: looks at the newest first, for that is asked for most. */
+const olderAfter = async (dir: string, current: FileHandle, after: number): Promise<string[]> => {
   const found: string[] = [];
-  for (const path of all.reverse()) {
+  if (await reachesBack(current, after)) return found;
+  for (const path of (await olderThan(dir, current)).reverse()) {
     found.unshift(path);
-    const first = await firstSeqOf(path);
-    if (first !== undefined && first <= after + 1) break;
+    if (await pathReachesBack(path, after)) break;
   }
   return found;
 };
 
-/** Whole entries after a number, as the files have them, oldest first. */
-export const readEntries = async function* (dir: string, after: number): AsyncGenerator<AuditEntry> {
-  for (const path of await pathsAfter(dir, after)) yield* entriesOf(path, after);
-};
+/**
+ * Whole entries after a number, as the files have them, oldest first. The file that is written to is opened first: what
+ * has its name later may be another, with entries missing between.
+ */
+export const readEntries = (dir: string, after: number): AsyncGenerator<AuditEntry> =>
+  withFile(join(dir, CURRENT), async function* (current) {
+    for (const path of await olderAfter(dir, current, after)) yield* withFile(path, (file) => entriesIn(file, after));
+    yield* entriesIn(current, after);
+  });
 
 /** What must hold of a log besides its own chain. */
 export interface Expected {
   readonly known?: readonly Anchor[];
   readonly wanted?: string;
-  /** Of the last file: what is written behind it meanwhile is not looked at. */
-  readonly endBytes?: number;
 }
 
-/** Reads these files, oldest first, once and piece by piece. Errors: store.failed when one cannot be read. */
-export const verifyFiles = async (paths: readonly string[], expected: Expected = {}): Promise<AuditReport> => {
-  const verifier = new Verifier(expected.known, expected.wanted);
-  for (const [i, path] of paths.entries()) {
-    const end = i === paths.length - 1 ? expected.endBytes : undefined;
-    for await (const line of withFile(path, (file) => linesOf(file, 0, end))) {
+/** Lines of a file of the log. */
+interface Source {
+  readonly path: string;
+  readonly lines: () => AsyncGenerator<string>;
+}
+
+const sourceOf = (path: string): Source => ({ path, lines: () => withFile(path, (file) => linesOf(file)) });
+
+const verify = async (sources: readonly Source[], { known, wanted }: Expected): Promise<AuditReport> => {
+  const verifier = new Verifier(known, wanted);
+  for (const { path, lines } of sources)
+    for await (const line of lines()) {
       const wrong = verifier.take(line);
       if (wrong) return { ok: false, file: path, ...wrong };
     }
-  }
   const wrong = verifier.end();
-  if (wrong) return { ok: false, file: paths.at(-1) ?? '', ...wrong };
-  return { ok: true, files: paths.length, ...verifier.sum };
+  if (wrong) return { ok: false, file: sources.at(-1)?.path ?? '', ...wrong };
+  return { ok: true, files: sources.length, ...verifier.sum };
+};
+
+/** Reads these files, oldest first, once and piece by piece. Errors: store.failed when one cannot be read. */
+export const verifyFiles = (paths: readonly string[], expected: Expected = {}): Promise<AuditReport> =>
+  verify(paths.map(sourceOf), expected);
+
+/** All of a log up to so many bytes of the file that is written to, which is open: what comes meanwhile is not looked at. */
+export const verifyLog = async (
+  dir: string,
+  current: FileHandle,
+  endBytes: number,
+  expected: Expected,
+): Promise<AuditReport> => {
+  const older = await olderThan(dir, current);
+  const last = { path: join(dir, CURRENT), lines: () => linesOf(current, 0, endBytes) };
+  return await verify([...older.map(sourceOf), last], expected);
 };
