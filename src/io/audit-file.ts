@@ -205,7 +205,9 @@ export class AuditFile implements AuditLog {
     const whole = done === 0 ? 0 : end - 1;
     const rest = text.slice(whole, written);
     if (done > 0) this.#wholeBytes = this.#size + whole;
-    this.#torn = done > 0 ? rest.slice(1) : this.#torn + rest;
+    // Behind a whole entry comes its own end of line, which may have been missing until now.
+    const isBehindEntry = done > 0 || (this.#isOpen && this.#torn === '');
+    this.#torn = isBehindEntry ? rest.slice(1) : this.#torn + rest;
     if (written > 0) this.#isOpen = text[written - 1] !== '\n';
     this.#size += written;
     for (const each of chained.slice(0, done)) this.#keep(each);

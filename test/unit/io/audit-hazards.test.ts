@@ -1,7 +1,20 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Anchor, NewEntry } from '../../../src/acl/chain.ts';
 import { AuditFile } from '../../../src/io/audit-file.ts';
+
+/** Of a write, how much the disk takes; undefined: all. */
+const disk = vi.hoisted(() => ({ room: undefined as ((bytes: Buffer) => number) | undefined }));
+vi.mock('../../../src/io/audit-disk.ts', async (original) => {
+  const real = await original<typeof import('../../../src/io/audit-disk.ts')>();
+  const writeAll: typeof real.writeAll = (fd, bytes) => {
+    const room = disk.room?.(bytes) ?? bytes.length;
+    const { written } = real.writeAll(fd, bytes.subarray(0, room));
+    return written < bytes.length ? { written, error: new Error('ENOSPC') } : { written };
+  };
+  return { ...real, writeAll };
+});
 
 let dir: string;
 let anchor: Anchor | undefined;
@@ -11,6 +24,7 @@ beforeEach(() => {
   anchor = undefined;
 });
 afterEach(() => {
+  disk.room = undefined;
   rmSync(dir, { recursive: true });
 });
 
@@ -54,4 +68,26 @@ describe('a new file while the log is read', () => {
     }
     expect(seqs).toEqual(Array.from({ length: log.head.seq }, (_, i) => i + 1));
   });
+});
+
+test('a write that is cut off anywhere, once and again, is told as it is there', async () => {
+  const log = await start();
+  const write = async (room?: (bytes: Buffer) => number): Promise<void> => {
+    disk.room = room;
+    await log.append(ENTRY).catch(() => 0);
+  };
+  // Without its end of line: what is cut off next begins with that.
+  const wholeEntry = (bytes: Buffer): number => bytes.indexOf(10, 1);
+  await write();
+  const most = statSync(join(dir, 'audit.log')).size + 20;
+  for (let second = 0; second < most; second++) {
+    await write((bytes) => wholeEntry(bytes) + (second % 3) - 1);
+    await write(() => second);
+    if (second % 2 === 0) await write(() => 1);
+    await write();
+  }
+  disk.room = undefined;
+  expect(await log.verify()).toMatchObject({ ok: true, entries: log.head.seq });
+  await log.close();
+  expect(await (await start()).verify()).toMatchObject({ ok: true });
 });
