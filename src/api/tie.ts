@@ -9,5 +9,7 @@ export const tie = (one: Duplex, other: Duplex): void => {
     from.pipe(to);
     from.on('error', () => from.destroy());
     from.on('close', () => to.destroy());
+    // Who was gone before does not say so any more.
+    if (from.destroyed) to.destroy();
   }
 };

@@ -42,7 +42,7 @@ export class Screens {
     this.#o = options;
   }
 
-  /** Errors: vm.blocked when there is no screen; console.taken; host.*; api.invalid for another protocol. */
+  /** Errors: vm.blocked without a screen; console.taken; host.*; saga.cancelled; api.invalid for another protocol. */
   async attach(call: ScreenCall): Promise<void> {
     const { name, who, request, socket, head } = call;
     const protocol = request.headers.upgrade?.toLowerCase();
@@ -60,7 +60,7 @@ export class Screens {
     this.#open.set(name, session);
     const leave = (): void => void this.#open.delete(name);
     try {
-      const screen = await this.#connect(name);
+      const screen = await this.#connect(name, socket);
       await this.#carry(session, screen, () =>
         protocol === 'websocket' ? this.#acceptWeb(call) : this.#accept(socket, head),
       );
@@ -70,12 +70,17 @@ export class Screens {
     }
   }
 
-  async #connect(name: string): Promise<Duplex> {
-    const screen = this.#o.find(name);
-    if (screen) return await this.#o.connect(screen);
-    throw new BrigError('vm.blocked', `attach screen of ${name}: blocked: it has none, or does not run`, {
-      hint: 'devices.fbuf in its document makes one',
-    });
+  /** A screen takes one client: none is connected to for who went away meanwhile. */
+  async #connect(name: string, socket: Duplex): Promise<Duplex> {
+    const found = this.#o.find(name);
+    if (!found)
+      throw new BrigError('vm.blocked', `attach screen of ${name}: blocked: it has none, or does not run`, {
+        hint: 'devices.fbuf in its document makes one',
+      });
+    const screen = await this.#o.connect(found);
+    if (!socket.destroyed) return screen;
+    screen.on('error', () => undefined).destroy();
+    throw new BrigError('saga.cancelled', `attach screen of ${name}: its client went away`);
   }
 
   /** Loaded only when asked for: few brigds ever are. */

@@ -14,11 +14,13 @@ const server = new WebSocketServer({
   handleProtocols: (offered) => (offered.has('binary') ? 'binary' : false),
 });
 
-/** A request for a websocket, answered: the bytes of its binary frames. Rejects when the request is none. */
+/** A request for a websocket, answered: the bytes of its binary frames. Rejects when it is none, or its client gone. */
 export const acceptWebSocket = (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<Duplex> =>
   new Promise((resolve, reject) => {
     const refused = (): void => reject(new Error('no websocket'));
     socket.once('close', refused);
+    // Who was gone before does not say so any more.
+    if (socket.destroyed) return refused();
     server.handleUpgrade(request, socket, head, (came) => {
       socket.off('close', refused);
       came.on('message', (_, isBinary) => {

@@ -1,15 +1,17 @@
 import { existsSync, chownSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import { connect, createServer as createPlain, type Server as Plain } from 'node:net';
+import { once } from 'node:events';
+import { createServer, IncomingMessage, type Server } from 'node:http';
+import { connect, createServer as createPlain, type Server as Plain, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { PassThrough, type Duplex } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { Client } from '../../../src/api/client.ts';
-import { refuseOn } from '../../../src/api/upgrade.ts';
+import { tie } from '../../../src/api/tie.ts';
+import { refuseOn, UPGRADE_VNC } from '../../../src/api/upgrade.ts';
 import { Screens } from '../../../src/api/vnc.ts';
-import { webDoor } from '../../../src/api/websocket.ts';
+import { acceptWebSocket, webDoor } from '../../../src/api/websocket.ts';
 import { listenLoopback } from '../../../src/io/listen.ts';
 import { connectAsOwner, connectByDescriptor, connectScreen } from '../../../src/io/screen.ts';
 
@@ -121,12 +123,22 @@ describe.skipIf(!isLinuxRoot)('a socket of a guest’s process', () => {
 describe('a screen over the API', () => {
   const told: string[] = [];
   let screens: Screens;
+  /** To the screen. */
+  let connections: Socket[];
+  let connected: Promise<unknown>;
 
   beforeEach(async () => {
     told.length = 0;
+    connections = [];
+    connected = Promise.resolve();
     screens = new Screens({
       find: (vm) => (vm === 'web' ? { path: join(dir, 'vnc'), uid: 0, reach: 'descriptor' } : undefined),
-      connect: ({ path }) => Promise.resolve(connect(path)),
+      connect: async ({ path }) => {
+        await connected;
+        const socket = connect(path);
+        connections.push(socket);
+        return socket;
+      },
       now: () => 0,
       onSession: (change, { vm, who, bytesIn, bytesOut }) =>
         void told.push(`${change} ${vm} ${who} ${bytesIn}/${bytesOut}`),
@@ -171,6 +183,54 @@ describe('a screen over the API', () => {
     ws.send('text');
     expect(await new Promise((resolve) => ws.once('close', resolve))).toBe(1003);
     await until(() => told.length === 2);
+  });
+
+  test.each([UPGRADE_VNC, 'websocket'])(
+    'leaves its place to others when its client leaves early: by %s',
+    async (upgrade) => {
+      const key = 'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13\r\n';
+      const slow = Promise.withResolvers<string>();
+      connected = slow.promise;
+      const asked = vi.spyOn(screens, 'attach');
+      const socket = connect(join(dir, 'api'));
+      socket.on('error', () => undefined);
+      socket.write(
+        `GET /v1/vms/web/vnc HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: ${upgrade}\r\n${key}\r\n`,
+      );
+      await until(() => asked.mock.calls.length === 1);
+      const came = asked.mock.calls[0]?.[0].socket;
+      // As over TLS, where the end of one side is that of both.
+      socket.destroy();
+      came?.destroy();
+      await until(() => came?.closed === true);
+      slow.resolve('at last');
+      await expect(asked.mock.results[0]?.value).rejects.toMatchObject({ code: 'saga.cancelled' });
+      await until(() => connections[0]?.destroyed === true);
+      const next = await new Client(join(dir, 'api')).vnc('web');
+      expect(await read(next, GREETING.length)).toBe(GREETING);
+      next.destroy();
+      await until(() => told.length === 2);
+    },
+  );
+
+  test('is let go by a client who was gone when it came, by either way', async () => {
+    const [client, screen] = [new PassThrough(), new PassThrough()];
+    client.destroy();
+    await once(client, 'close');
+    tie(client, screen);
+    expect(screen.destroyed).toBe(true);
+    const [viewer, ended] = [new PassThrough(), new PassThrough()];
+    ended.destroy();
+    await once(ended, 'close');
+    tie(viewer, ended);
+    expect(viewer.destroyed).toBe(true);
+    const request = new IncomingMessage(new Socket());
+    request.method = 'GET';
+    request.headers = {
+      ...{ upgrade: 'websocket', 'sec-websocket-version': '13' },
+      'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+    };
+    await expect(acceptWebSocket(request, client, Buffer.alloc(0))).rejects.toThrow('no websocket');
   });
 
   test('that is asked for by a request that is no websocket leaves its place free', async () => {
