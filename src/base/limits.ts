@@ -49,6 +49,8 @@ export const LIMITS = {
   bootEvents: 1_000,
   /** A port on the host's own networks answers at once, or its guest is not up. */
   connectTimeoutMs: 2_000,
+  /** A VNC server says its version first, unless it has another client or is not what it seems. */
+  screenGreetingMs: 5_000,
   /** How long all guests together get when the host goes down: rc.shutdown(8) gives all of rc(8) 90 s. */
   shutdownTimeoutMs: 60_000,
   /** What a guest that takes its time leaves, if it can, to each that has its turn after it. */

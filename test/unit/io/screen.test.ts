@@ -1,10 +1,12 @@
 import { existsSync, chownSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, IncomingMessage, type Server } from 'node:http';
 import { connect, createServer as createPlain, type Server as Plain, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, type Duplex } from 'node:stream';
+import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { Client } from '../../../src/api/client.ts';
@@ -12,6 +14,7 @@ import { tie } from '../../../src/api/tie.ts';
 import { refuseOn, UPGRADE_VNC } from '../../../src/api/upgrade.ts';
 import { Screens } from '../../../src/api/vnc.ts';
 import { acceptWebSocket, webDoor } from '../../../src/api/websocket.ts';
+import { LIMITS } from '../../../src/base/limits.ts';
 import { listenLoopback } from '../../../src/io/listen.ts';
 import { connectAsOwner, connectByDescriptor, connectScreen } from '../../../src/io/screen.ts';
 
@@ -84,6 +87,32 @@ describe.skipIf(!isLinuxRoot)('a socket of a guest’s process', () => {
     const stream = await connectAsOwner(place(), RELAY);
     expect(await read(stream, GREETING.length)).toBe(GREETING);
     stream.destroy();
+  });
+
+  test.skipIf(!existsSync('/usr/bin/perl'))('that nobody listens at any more is told, by either way', async () => {
+    const path = join(dir, 'stale');
+    const make = 'IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 1) or die';
+    execFileSync('/usr/bin/perl', ['-MIO::Socket::UNIX', '-e', make, path]);
+    chownSync(path, UID, UID);
+    const wanted = { code: 'host.missing', message: `connect ${path}: nobody listens there` };
+    await expect(connectAsOwner({ path, uid: UID }, RELAY)).rejects.toMatchObject(wanted);
+    await expect(connectByDescriptor({ path, uid: UID })).rejects.toMatchObject(wanted);
+  });
+
+  test('is not said to be deserted when it is the program that is not there', async () => {
+    await expect(connectAsOwner(place(), ['/nonexistent/nc', '-U'])).rejects.toMatchObject({
+      code: 'host.missing',
+      message: `connect ${join(dir, 'vnc')}: expected /nonexistent/nc, got no such program`,
+    });
+  });
+
+  test('that says nothing is given up, and so is the program', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const connecting = connectAsOwner(place(), ['/bin/sleep', '9', '--']).catch((error: unknown) => error);
+    await turn();
+    vi.advanceTimersByTime(LIMITS.screenGreetingMs);
+    vi.useRealTimers();
+    expect(await connecting).toMatchObject({ code: 'host.timeout', message: /expected its greeting within 5 s/ });
   });
 
   test.each([
