@@ -10,6 +10,17 @@ export const onClosed = (stream: ServerResponse | Duplex, work: () => void): voi
   else stream.once('close', work);
 };
 
+/** Resolves when there is room for more, or its reader is gone: who was gone before says so no more. */
+export const write = (response: ServerResponse, bytes: Uint8Array): Promise<void> =>
+  new Promise((resolve) => {
+    if (response.closed || response.write(bytes)) return resolve();
+    const go = (): void => {
+      response.off('drain', go).off('close', go);
+      resolve();
+    };
+    response.on('drain', go).on('close', go);
+  });
+
 /** Whoever does not read what he asked for is let go: an answer is not kept for ever. */
 const bound = (response: ServerResponse): void => {
   if (response.writableLength === 0) return;

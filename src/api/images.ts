@@ -3,6 +3,7 @@ import { BrigError, toErrorBody } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { Inbox } from '../base/inbox.ts';
 import type { Images, Incoming, Piece } from '../platform/images.ts';
+import { write } from './answer.ts';
 import { decodeFrames, encodeFrame, type Frame } from './frames.ts';
 import { httpStatus } from './protocol.ts';
 
@@ -89,15 +90,7 @@ export const takeImage = async (
 };
 
 const send = async (response: ServerResponse, frame: Frame): Promise<void> => {
-  for (const bytes of encodeFrame(frame))
-    if (!response.write(bytes))
-      await new Promise<void>((resolve) => {
-        const go = (): void => {
-          response.off('drain', go).off('close', go);
-          resolve();
-        };
-        response.on('drain', go).on('close', go);
-      });
+  for (const bytes of encodeFrame(frame)) await write(response, bytes);
 };
 
 /** A disk as it was signed; what is wrong comes as the last frame. */
