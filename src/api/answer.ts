@@ -28,6 +28,32 @@ const bound = (response: ServerResponse): void => {
   response.once('close', () => clearTimeout(timer));
 };
 
+/** A body piece by piece, each with time of its own: a slow reader is no stuck one. Errors: those of the pieces. */
+export const sendPieces = async (
+  response: ServerResponse,
+  pieces: AsyncIterable<Buffer, unknown> | Iterable<Buffer, unknown>,
+): Promise<void> => {
+  try {
+    for await (const piece of pieces) {
+      const timer = setTimeout(() => response.destroy(), LIMITS.answerTimeoutMs).unref();
+      await write(response, piece);
+      clearTimeout(timer);
+      if (response.closed) return;
+    }
+  } catch (error) {
+    // What is missing is not taken for the end.
+    response.destroy();
+    throw error;
+  }
+  response.end();
+  bound(response);
+};
+
+const piecesOf = function* (bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += LIMITS.answerPieceBytes)
+    yield bytes.subarray(at, at + LIMITS.answerPieceBytes);
+};
+
 export const sendText = (
   response: ServerResponse,
   status: number,
@@ -36,6 +62,7 @@ export const sendText = (
 ): void => {
   const text = typeof body === 'string' ? Buffer.from(body) : body;
   response.writeHead(status, { 'content-type': type, 'content-length': text.length });
+  if (text.length > LIMITS.answerPieceBytes) return void sendPieces(response, piecesOf(text));
   response.end(text);
   bound(response);
 };

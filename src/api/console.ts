@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { LIMITS } from '../base/limits.ts';
 import type { Ask, Attachment, Reader } from '../engine/console.ts';
 import type { Consoles } from '../engine/consoles.ts';
-import { sendText } from './answer.ts';
+import { sendPieces } from './answer.ts';
 import { UPGRADE } from './protocol.ts';
 import { switchTo } from './upgrade.ts';
 
@@ -86,6 +86,7 @@ export const sendHistory = async (
   bytes: number,
   response: ServerResponse,
 ): Promise<void> => {
-  const kept = await consoles.history(name, Math.min(bytes, LIMITS.consoleHistoryBytes));
-  sendText(response, 200, kept, 'application/octet-stream');
+  const pieces = consoles.history(name, Math.min(bytes, LIMITS.consoleHistoryBytes));
+  response.writeHead(200, { 'content-type': 'application/octet-stream' });
+  await sendPieces(response, pieces);
 };

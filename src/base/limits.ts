@@ -108,8 +108,10 @@ export const LIMITS = {
   headersCheckMs: 2_000,
   /** A connection that is kept for another request. */
   keepAliveMs: 5_000,
-  /** An answer that nobody reads. */
+  /** An answer of which nobody reads more. */
   answerTimeoutMs: 60_000,
+  /** ... of which each piece has that time: 4 KiB a second is slow enough for any link. */
+  answerPieceBytes: 2 ** 18,
   /** What one slow reader of events may lag behind before he is cut off: some 5,000 of them. */
   streamLagBytes: 2 ** 20,
   /** Of one principal other than root: a person's script is below it, a flood is not. */

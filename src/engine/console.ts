@@ -9,6 +9,8 @@ export interface History {
   append(chunk: Buffer): void;
   /** The newest bytes: all that was appended until the moment in which it resolves. */
   tail(bytes: number): Promise<Buffer>;
+  /** The newest bytes, read as slowly as they are taken: as they are when the first is asked for. */
+  pieces(bytes: number): AsyncIterable<Buffer>;
   flush(): Promise<void>;
 }
 

@@ -98,9 +98,9 @@ export class Consoles {
     });
   }
 
-  /** The newest bytes that are kept, of a VM that is stopped too. */
-  history(vm: string, bytes: number): Promise<Buffer> {
-    return (this.#open.get(vm)?.history ?? this.#o.history(vm)).tail(bytes);
+  /** The newest bytes that are kept, of a VM that is stopped too, piece by piece. */
+  history(vm: string, bytes: number): AsyncIterable<Buffer> {
+    return (this.#open.get(vm)?.history ?? this.#o.history(vm)).pieces(bytes);
   }
 
   sessions(vm?: string): SessionView[] {

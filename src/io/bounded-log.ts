@@ -1,4 +1,4 @@
-import { appendFile, open, rename, stat } from 'node:fs/promises';
+import { appendFile, open, rename, stat, type FileHandle } from 'node:fs/promises';
 import { LIMITS } from '../base/limits.ts';
 
 /** The last bytes of a file; none when it is not there. */
@@ -12,6 +12,43 @@ const endOf = async (path: string, bytes: number): Promise<Buffer> => {
     return buffer.subarray(0, bytesRead);
   } finally {
     await file.close();
+  }
+};
+
+/** Of a file that is read piece by piece: what a slow reader takes within the time that each has. */
+const PIECE_BYTES = 2 ** 16;
+
+/** Bytes from here to there; fewer when the file is shorter by then. */
+const bytesOf = async function* (file: FileHandle, from: number, to: number): AsyncGenerator<Buffer> {
+  for (let at = from; at < to;) {
+    const wanted = Math.min(PIECE_BYTES, to - at);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(wanted), 0, wanted, at);
+    if (bytesRead === 0) return;
+    at += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
+};
+
+/** What a log held at one moment, whatever its files are called by now. */
+interface Kept {
+  /** Oldest first. */
+  readonly files: readonly { readonly file: FileHandle; readonly bytes: number }[];
+  readonly pending: readonly Buffer[];
+}
+
+const sizeOf = ({ files, pending }: Kept): number =>
+  files.reduce((sum, { bytes }) => sum + bytes, 0) + pending.reduce((sum, { length }) => sum + length, 0);
+
+/** All but so many of the oldest bytes. */
+const keptFrom = async function* ({ files, pending }: Kept, skipped: number): AsyncGenerator<Buffer> {
+  let skip = skipped;
+  for (const { file, bytes } of files) {
+    yield* bytesOf(file, Math.max(0, skip), bytes);
+    skip -= bytes;
+  }
+  for (const chunk of pending) {
+    if (skip < chunk.length) yield chunk.subarray(Math.max(0, skip));
+    skip -= chunk.length;
   }
 };
 
@@ -99,6 +136,25 @@ export class BoundedLog {
       const all = Buffer.concat([older, newer, ...this.#pending]);
       return all.subarray(Math.max(0, all.length - bytes));
     });
+  }
+
+  /** The newest bytes, at most `most` of them, as they are when the first is asked for; a piece of them in memory. */
+  async *pieces(most: number): AsyncGenerator<Buffer> {
+    const kept = await this.#inTurn(() => this.#open());
+    try {
+      yield* keptFrom(kept, Math.max(0, sizeOf(kept) - most));
+    } finally {
+      for (const { file } of kept.files) await file.close();
+    }
+  }
+
+  async #open(): Promise<Kept> {
+    const files: { file: FileHandle; bytes: number }[] = [];
+    for (const path of [`${this.#path}.old`, this.#path]) {
+      const file = await open(path).catch(() => undefined);
+      if (file) files.push({ file, bytes: (await file.stat()).size });
+    }
+    return { files, pending: [...this.#pending] };
   }
 
   /** What waits is written now. */

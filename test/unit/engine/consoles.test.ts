@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import type { ConsolePort, Host } from '../../../src/base/host.ts';
 import { LIMITS } from '../../../src/base/limits.ts';
@@ -123,6 +124,7 @@ const stage = async () => {
     history: () => ({
       append: (chunk) => void (kept = Buffer.concat([kept, chunk]).subarray(-100)),
       tail: (bytes) => Promise.resolve(kept.subarray(Math.max(0, kept.length - bytes))),
+      pieces: () => Readable.from([kept]),
       flush: () => Promise.resolve().then(() => void (flushes += 1)),
     }),
     replayBytes: 50,
