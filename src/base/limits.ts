@@ -183,8 +183,10 @@ export const LIMITS = {
   consoleReadBytes: 16 * 2 ** 10,
   /** Whoever has nothing more to say to a console, such as `nc` in a script, reads on for this long. */
   consoleHalfOpenMs: 1_000,
-  /** Of one console at a time: each gets a copy of everything. */
-  consoleSessions: 32,
+  /** Of one console at a time, of those who may not write: each gets a copy of everything. */
+  consoleReaders: 32,
+  /** Of one console and one principal: a person has a terminal or two, a CI job one. */
+  consoleSessionsEach: 8,
   /** Of one console's unix socket at a time. */
   consoleSocketConnections: 8,
   /** Events kept in the store. */

@@ -114,8 +114,6 @@ const hasRoom = ({ reader }: Session): boolean => reader.lagBytes() < LIMITS.con
 export class SerialConsole {
   readonly #o: ConsoleOptions;
   readonly #sessions = new Set<Session>();
-  /** Of whom only the history is not there yet. */
-  #coming = 0;
   #writer: Session | undefined;
   readonly #fast: Pace;
   readonly #slow: Pace;
@@ -185,25 +183,14 @@ export class SerialConsole {
 
   /** Errors: acl.denied, api.busy. */
   async attach(ask: Ask, reader: Reader): Promise<Attachment> {
-    const { vm, newId, host } = this.#o;
+    const { vm } = this.#o;
     if (ask.steal && (!ask.mayWrite || ask.viewOnly))
       throw new BrigError('acl.denied', `attach ${vm}: expected who takes over to be one who may write, got a reader`);
-    if (this.#sessions.size + this.#coming >= LIMITS.consoleSessions)
-      throw new BrigError(
-        'api.busy',
-        `attach ${vm}: expected at most ${LIMITS.consoleSessions} sessions of its console, got more`,
-        { retry: 'later' },
-      );
-    // Who waits for it has his place already.
-    this.#coming++;
-    let history: Buffer;
-    try {
-      history = await this.#o.history.tail(ask.replayBytes ?? this.#o.replayBytes);
-    } finally {
-      this.#coming--;
-    }
-    const counts = { bytesIn: 0, bytesOut: 0, skipped: 0 };
-    const session: Session = { id: newId(), ask, reader, sinceMs: host.now(), recorder: undefined, ...counts };
+    this.#checkRoom(ask);
+    const history = await this.#o.history.tail(ask.replayBytes ?? this.#o.replayBytes);
+    // Others came while it was read.
+    this.#checkRoom(ask);
+    const session = this.#newSession(ask, reader);
     this.#sessions.add(session);
     const note = this.#seat(session);
     session.recorder = this.#o.record(this.#viewOf(session));
@@ -217,6 +204,28 @@ export class SerialConsole {
       drained: () => this.#drained(session),
       close: () => this.#leave(session),
     };
+  }
+
+  /** Readers leave room for whoever may write, and nobody takes the places of all others. Errors: api.busy. */
+  #checkRoom({ who, mayWrite }: Ask): void {
+    const asks = [...this.#sessions].map(({ ask }) => ask);
+    const own = asks.filter((ask) => ask.who === who).length;
+    const readers = asks.filter((ask) => !ask.mayWrite).length;
+    const { consoleSessionsEach: each, consoleReaders: most } = LIMITS;
+    if (own >= each) throw this.#full(`${each} sessions of one user`);
+    if (!mayWrite && readers >= most) throw this.#full(`${most} readers`);
+  }
+
+  #full(most: string): BrigError {
+    return new BrigError('api.busy', `attach ${this.#o.vm}: expected at most ${most} at its console, got more`, {
+      retry: 'later',
+    });
+  }
+
+  #newSession(ask: Ask, reader: Reader): Session {
+    const nowMs = this.#o.host.now();
+    const counts = { bytesIn: 0, bytesOut: 0, skipped: 0 };
+    return { id: this.#o.newId(), ask, reader, sinceMs: nowMs, recorder: undefined, ...counts };
   }
 
   /** Whether he writes, and what he is told when he does not. */

@@ -257,20 +257,24 @@ describe('a session', () => {
     await expect(sit('ann')).rejects.toMatchObject({ code: 'vm.blocked' });
   });
 
-  test('is refused when there are too many', async () => {
+  test('is refused to one who has many, however fast they come, and to nobody else', async () => {
     const { sit } = await stage();
-    for (let i = 0; i < LIMITS.consoleSessions; i++) await sit(`u${i}`);
-    await expect(sit('one more')).rejects.toMatchObject({ code: 'api.busy', retry: 'later' });
+    const many = Array.from({ length: LIMITS.consoleSessionsEach + 5 }, () => sit('eve', { mayWrite: false }));
+    const refused = (await Promise.allSettled(many)).filter(({ status }) => status === 'rejected');
+    expect(refused).toHaveLength(5);
+    await expect(sit('eve')).rejects.toMatchObject({ code: 'api.busy', retry: 'later', message: /8 sessions of one/ });
+    expect((await sit('ann')).at.mode).toBe('write');
   });
 
-  test('is refused when there are too many at once, and has his place again when one leaves', async () => {
-    const { sit, consoles } = await stage();
-    const all = await Promise.allSettled(Array.from({ length: LIMITS.consoleSessions + 5 }, (_, i) => sit(`u${i}`)));
-    expect(all.filter(({ status }) => status === 'rejected')).toHaveLength(5);
-    expect(consoles.sessions('web')).toHaveLength(LIMITS.consoleSessions);
-    const [first] = all;
-    if (first?.status === 'fulfilled') first.value.at.close();
-    await expect(sit('next')).resolves.toMatchObject({ isEnded: false });
+  test('is refused to readers when there are too many, and never to whoever may write', async () => {
+    const { sit } = await stage();
+    const read = (i: number) => sit(`u${i}`, { mayWrite: false });
+    const many = Array.from({ length: LIMITS.consoleReaders + 5 }, (_, i) => read(i));
+    const refused = (await Promise.allSettled(many)).filter(({ status }) => status === 'rejected');
+    expect(refused).toHaveLength(5);
+    await expect(read(100)).rejects.toMatchObject({ code: 'api.busy', retry: 'later', message: /32 readers/ });
+    expect((await sit('owner')).at.mode).toBe('write');
+    expect((await sit('root', { steal: true })).at.mode).toBe('write');
   });
 
   test('of a slow reader loses what he is too slow for, is told how much, and holds up nobody', async () => {
