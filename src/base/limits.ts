@@ -187,6 +187,10 @@ export const LIMITS = {
   consoleReaders: 32,
   /** Of one console and one principal: a person has a terminal or two, a CI job one. */
   consoleSessionsEach: 8,
+  /** What is typed and goes nowhere: a person, or a screen that he pastes; a read costs at least so much. */
+  consoleIgnoredPerSecond: 16 * 2 ** 10,
+  consoleIgnoredBurstBytes: 64 * 2 ** 10,
+  consoleIgnoredReadBytes: 256,
   /** Of one console's unix socket at a time. */
   consoleSocketConnections: 8,
   /** Events kept in the store. */

@@ -19,7 +19,7 @@ export interface Reader {
   take(chunk: Buffer): void;
   /** What it was given and has not taken yet. */
   lagBytes(): number;
-  /** The guest reads again, after `write` answered false. */
+  /** What he types is read again, after `write` answered false. */
   goOn(): void;
   end(): void;
 }
@@ -59,7 +59,7 @@ export interface Attachment {
   readonly writer: string | undefined;
   /** What he is told first, after the history. */
   readonly note: Buffer;
-  /** False: the guest does not read; wait for `goOn`. */
+  /** False: nobody reads what he types as fast as he does; wait for `goOn`. */
   write(chunk: Buffer): boolean;
   /** The reader has taken all that it was given. */
   drained(): void;
@@ -86,6 +86,8 @@ interface Session {
   bytesOut: number;
   /** What he was too slow for. */
   skipped: number;
+  /** Of what he types and nobody takes. */
+  readonly ignored: Pace;
 }
 
 interface ConsoleOptions {
@@ -224,8 +226,9 @@ export class SerialConsole {
 
   #newSession(ask: Ask, reader: Reader): Session {
     const nowMs = this.#o.host.now();
+    const ignored = new Pace(LIMITS.consoleIgnoredPerSecond, LIMITS.consoleIgnoredBurstBytes, nowMs);
     const counts = { bytesIn: 0, bytesOut: 0, skipped: 0 };
-    return { id: this.#o.newId(), ask, reader, sinceMs: nowMs, recorder: undefined, ...counts };
+    return { id: this.#o.newId(), ask, reader, sinceMs: nowMs, recorder: undefined, ...counts, ignored };
   }
 
   /** Whether he writes, and what he is told when he does not. */
@@ -243,15 +246,22 @@ export class SerialConsole {
 
   /** When nobody writes, whoever may and types does. What a reader types goes nowhere. */
   #type(session: Session, chunk: Buffer): boolean {
-    if (!this.#sessions.has(session)) return true;
-    if (!this.#writer && mayType(session)) {
+    if (!this.#writer && this.#sessions.has(session) && mayType(session)) {
       this.#writer = session;
       this.#o.onSession('writes', this.#viewOf(session));
     }
-    if (this.#writer !== session) return true;
+    if (this.#writer !== session) return this.#ignore(session, chunk.length);
     session.bytesIn += chunk.length;
     session.recorder?.said('client', chunk);
     return this.#o.port.write(chunk);
+  }
+
+  /** It goes nowhere, and is read no faster than anybody types: else it would cost as much as what is wanted. */
+  #ignore({ ignored, reader }: Session, bytes: number): boolean {
+    const { host } = this.#o;
+    const waitMs = ignored.spend(Math.max(bytes, LIMITS.consoleIgnoredReadBytes), host.now());
+    if (waitMs > 0) void host.sleep(waitMs).then(() => reader.goOn());
+    return waitMs === 0;
   }
 
   #tell(session: Session, text: string): void {

@@ -277,6 +277,31 @@ describe('a session', () => {
     expect((await sit('root', { steal: true })).at.mode).toBe('write');
   });
 
+  test.each([
+    ['only looks', { viewOnly: true }],
+    ['may not write', { mayWrite: false }],
+  ])('of one who %s and types all the same is read no faster than anybody types', async (_, ask) => {
+    const { line, sit } = await stage();
+    const eve = await sit('eve', ask);
+    let bytes = 0;
+    let isRead = true;
+    for (const end = 100_000; line.now < end; await line.pass(10)) {
+      if (eve.goesOn > 0) isRead = true;
+      eve.goesOn = 0;
+      for (let i = 0; i < 100 && isRead; i++) {
+        isRead = eve.type('x'.repeat(16_384));
+        bytes += 16_384;
+      }
+    }
+    const seconds = line.now / 1000;
+    expect(bytes).toBeLessThan(LIMITS.consoleIgnoredBurstBytes + (seconds + 5) * LIMITS.consoleIgnoredPerSecond);
+    expect(bytes).toBeGreaterThan((seconds - 5) * LIMITS.consoleIgnoredPerSecond);
+    expect(line.typed).toEqual([]);
+    // Neither is what he still sends when his session is over.
+    eve.at.close();
+    expect(Array.from({ length: 10 }, () => eve.type('x'.repeat(16_384))).at(-1)).toBe(false);
+  });
+
   test('of a slow reader loses what he is too slow for, is told how much, and holds up nobody', async () => {
     const { line, sit } = await stage();
     const [slow, quick] = [await sit('slow'), await sit('quick')];
