@@ -20,6 +20,8 @@ export interface ConsoleSocketsOptions {
   readonly consoles: Consoles;
   /** Asked for each socket when brigd comes back, and for each connection. Undefined: he may not even look. */
   readonly mayStill: (uid: number, vm: string) => Access | undefined;
+  /** Told of whom nobody lets in: he hears nothing but the end of his connection. */
+  readonly refused: (uid: number, vm: string, error: unknown) => void;
 }
 
 interface Open {
@@ -68,8 +70,7 @@ export class ConsoleSockets {
    */
   open(vm: string, uid: number): Promise<string> {
     return this.#inTurn(async () => {
-      const access = this.#o.mayStill(uid, vm);
-      if (!access) throw new BrigError('acl.denied', `console ${vm}: expected a user who may see it, got uid ${uid}`);
+      const access = this.#accessOf(uid, vm);
       if (!(await this.#o.consoles.isOpen(vm)))
         throw new BrigError('vm.blocked', `console ${vm}: blocked: it is not running`, { hint: `brig start ${vm}` });
       const path = `${this.#o.dir}/${uid}/${vm}.sock`;
@@ -79,22 +80,36 @@ export class ConsoleSockets {
     });
   }
 
+  /** Errors: acl.denied. */
+  #accessOf(uid: number, vm: string): Access {
+    const access = this.#o.mayStill(uid, vm);
+    if (access) return access;
+    throw new BrigError('acl.denied', `console ${vm}: expected a user who may see it, got uid ${uid}`);
+  }
+
   async #listen(entry: Omit<Open, 'listening'>): Promise<void> {
     const { dir } = this.#o;
     await makeDirectory(dir, { mode: 0o711, ...ROOT });
     await makeDirectory(`${dir}/${entry.uid}`, { mode: 0o711, ...ROOT });
-    const listening = await listenAt(entry.path, entry.uid, (socket) => void this.#connect(entry, socket));
+    const listening = await listenAt(entry.path, entry.uid, (socket) => {
+      socket.on('error', () => socket.destroy());
+      void this.#connect(entry, socket).catch((error: unknown) => {
+        socket.destroy();
+        this.#o.refused(entry.uid, entry.vm, error);
+      });
+    });
     this.#open.set(entry.path, { ...entry, listening });
   }
 
-  /** What he may do is asked again: grants come and go. */
+  /** What he may do is asked again: grants come and go. Errors: acl.denied, those of Consoles.attach. */
   async #connect({ uid, vm, connections }: Omit<Open, 'listening'>, socket: Duplex): Promise<void> {
-    const access = this.#o.mayStill(uid, vm);
-    socket.on('error', () => socket.destroy());
-    if (!access || connections.size >= LIMITS.consoleSocketConnections) return void socket.destroy();
+    const access = this.#accessOf(uid, vm);
+    const most = LIMITS.consoleSocketConnections;
+    if (connections.size >= most)
+      throw new BrigError('api.busy', `console ${vm}: expected at most ${most} connections to its socket, got more`);
     connections.set(socket, access);
     socket.on('close', () => connections.delete(socket));
-    await pipeConsole(this.#o.consoles, vm, { ...access, via: 'socket' }, socket).catch(() => socket.destroy());
+    await pipeConsole(this.#o.consoles, vm, { ...access, via: 'socket' }, socket);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

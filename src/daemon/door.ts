@@ -10,7 +10,7 @@ import { LIMITS } from '../base/limits.ts';
 import { Pace } from '../engine/pace.ts';
 import { bind } from '../io/listen.ts';
 import { serve, SERVER } from './http.ts';
-import type { Refused } from './refusals.ts';
+import { NOBODY, type Refused } from './refusals.ts';
 
 export type DoorApi = Pick<Api<unknown>, 'handle' | 'upgrade'>;
 
@@ -94,7 +94,7 @@ export class Door {
   }
 
   #refuse(error: BrigError): void {
-    this.#o.refused(this.#o.who() ?? { id: 'nobody', from: 'unix' }, error);
+    this.#o.refused(this.#o.who() ?? NOBODY, error);
   }
 
   #admit(socket: Duplex): Principal | undefined {

@@ -123,7 +123,8 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
   const sessions = new Sessions(({ id, from }) =>
     id.startsWith('key:') ? keys.principal(id, from) : access.principal(id),
   );
-  const terminals = terminalsOf({ ...options, access, accounts });
+  const refusals = new Refusals(options.ledger);
+  const terminals = terminalsOf({ ...options, access, accounts, refused: refusals.tell });
   const review = (): void => {
     sessions.review();
     terminals.sockets.review();
@@ -138,7 +139,6 @@ export const frontOf = async <Seen>(options: FrontOptions<Seen>): Promise<Front>
     ...{ counters, figures: figuresOf(store, places.store, options.config.stateDir) },
     doctor: () => doctor(answers.doctor, options, remote),
   });
-  const refusals = new Refusals(options.ledger);
   const doors = new Doors({
     ...{ api, layout: places, accounts, onChange: review },
     refused: refusals.tell,

@@ -7,6 +7,8 @@ import { blockOf } from './addresses.ts';
 
 /** As far as anybody knows by then. */
 export type Refused = Pick<Principal, 'id' | 'from'>;
+/** Whose socket it was is nobody any more. */
+export const NOBODY: Refused = { id: 'nobody', from: 'unix' };
 
 /** What comes in by a door and is refused there, before the API asks what it is; in the audit log all the same. */
 export class Refusals {
@@ -17,10 +19,10 @@ export class Refusals {
   }
 
   /** `what`: method and path, where there are any. */
-  readonly tell = ({ id, from }: Refused, error: unknown, what = 'none'): void => {
+  readonly tell = ({ id, from }: Refused, error: unknown, what = 'none', object = 'node'): void => {
     const { code, message } = toErrorBody(error);
     const verb = escapeControls((what.split('?')[0] ?? '').slice(0, 100));
-    const entry = { who: id, from, verb, object: 'node', rule: message, result: code } as const;
+    const entry = { who: id, from, verb, object, rule: message, result: code } as const;
     // One reason hides no other; what comes after these words its sender may have chosen.
     const reason = message.split(' ', 3).join(' ');
     this.#tally.add(`${id} ${blockOf(from)} ${reason}`, { ...entry, phase: 'told', decision: 'deny' });

@@ -1,5 +1,5 @@
 import type { AuditLog } from '../acl/audit-log.ts';
-import type { Principal } from '../acl/principal.ts';
+import { ROOT, type Principal } from '../acl/principal.ts';
 import { Screens } from '../api/vnc.ts';
 import { BrigError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
@@ -12,6 +12,7 @@ import type { Layout } from '../platform/layout.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Accounts } from './accounts.ts';
 import { ConsoleSockets } from './console-sockets.ts';
+import { NOBODY, type Refusals } from './refusals.ts';
 
 export interface TerminalsOptions<Seen> {
   readonly engine: Engine<Seen>;
@@ -22,6 +23,8 @@ export interface TerminalsOptions<Seen> {
   readonly access: Access;
   readonly accounts: Accounts;
   readonly ledger: Pick<AuditLog, 'append'>;
+  /** Told of what is refused at a socket. */
+  readonly refused: Refusals['tell'];
 }
 
 /** Sockets of consoles for other tools, and screens. */
@@ -59,7 +62,11 @@ export const terminalsOf = <Seen>(options: TerminalsOptions<Seen>): Terminals =>
     if (!who || !access.canSeeVm(who, vm)) return undefined;
     return { who: who.id, mayWrite: access.canDoVm(who, 'console', vm) };
   };
-  const sockets = new ConsoleSockets({ dir: places.consolesDir, consoles, mayStill });
+  const sockets = new ConsoleSockets({
+    ...{ dir: places.consolesDir, consoles, mayStill },
+    refused: (uid, vm, error) =>
+      options.refused(uid === 0 ? ROOT : (principalOf(uid) ?? NOBODY), error, 'console socket', `vm:${vm}`),
+  });
   const uidOf = ({ id, isRoot }: Principal): number => {
     const uid = isRoot ? 0 : accounts.find(id.replace(/^user:/, ''))?.uid;
     if (uid !== undefined && (isRoot || id.startsWith('user:'))) return uid;

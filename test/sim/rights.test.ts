@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -141,6 +143,21 @@ describe.skipIf(process.getuid?.() !== 0)('a tenant', () => {
     });
     expect(await late).toContain('acl.denied');
     expect((await ask('root', 'GET', '/access/keys')).text).toBe('[]\n');
+  });
+
+  test('who comes to the socket of a console once too often is let go, and that is written down', async () => {
+    await ask('root', 'POST', '/vms/shared/start');
+    const { text: answer } = await ask('daemon', 'PUT', '/vms/shared/console/socket');
+    const { path } = JSON.parse(answer) as { path: string };
+    const all = Array.from({ length: LIMITS.consoleSocketConnections + 1 }, () => connect(path));
+    await Promise.race(all.map((socket) => once(socket.resume(), 'close')));
+    const { text } = await ask('root', 'GET', '/audit-log?who=user:daemon');
+    const told = text.split('\n').filter((line) => line.includes('"verb":"console socket"'));
+    expect(told.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { from: 'unix', object: 'vm:shared', phase: 'told', decision: 'deny', result: 'api.busy' },
+    ]);
+    for (const socket of all) socket.destroy();
+    await ask('root', 'POST', '/vms/shared/stop?timeout=0');
   });
 
   test('comes in again when somebody took the directory of sockets away, and brigd lives on', async () => {

@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { attachConsole, sendHistory } from '../../../src/api/console.ts';
 import { Client } from '../../../src/api/client.ts';
 import { refuseOn } from '../../../src/api/upgrade.ts';
+import { BrigError, toErrorBody } from '../../../src/base/errors.ts';
 import { LIMITS } from '../../../src/base/limits.ts';
 import { ConsoleSockets, type Access } from '../../../src/daemon/console-sockets.ts';
 import { Consoles } from '../../../src/engine/consoles.ts';
@@ -240,8 +241,12 @@ const UID = 39_500;
 
 describe('a socket of a console', () => {
   let access: Access | undefined = { who: 'user:ann', mayWrite: true };
+  let refused: string[];
   const open = async (): Promise<ConsoleSockets> => {
-    const all = new ConsoleSockets({ dir: join(dir, 'consoles'), consoles, mayStill: () => access });
+    const all = new ConsoleSockets({
+      ...{ dir: join(dir, 'consoles'), consoles, mayStill: () => access },
+      refused: (uid, vm, error) => void refused.push(`${uid} ${vm} ${toErrorBody(error).code}`),
+    });
     await all.restore();
     return all;
   };
@@ -251,7 +256,10 @@ describe('a socket of a console', () => {
     return { socket, heard: hear(socket) };
   };
 
-  beforeEach(() => (access = { who: 'user:ann', mayWrite: true }));
+  beforeEach(() => {
+    access = { who: 'user:ann', mayWrite: true };
+    refused = [];
+  });
 
   test.skipIf(process.getuid?.() !== 0)('is its user’s alone, in directories of root’s', async () => {
     const all = await open();
@@ -297,13 +305,25 @@ describe('a socket of a console', () => {
     const path = await all.open('web', UID);
     const crowd = Array.from({ length: LIMITS.consoleSocketConnections + 3 }, () => join1(path));
     await until('who is too many', () => crowd.filter(({ socket }) => socket.closed).length === 3);
+    expect(refused.splice(0)).toEqual(Array(3).fill(`${UID} web api.busy`));
     access = undefined;
     const late = join1(path);
     await until('its end', () => late.socket.closed);
+    expect(refused.splice(0)).toEqual([`${UID} web acl.denied`]);
     all.review();
     await until('everybody’s end', () => crowd.every(({ socket }) => socket.closed));
     expect(existsSync(path)).toBe(false);
     await expect(all.open('web', UID)).rejects.toMatchObject({ code: 'acl.denied' });
+    await all.close();
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('tells of whom the console itself refuses', async () => {
+    const all = await open();
+    const path = await all.open('web', UID);
+    vi.spyOn(consoles, 'attach').mockRejectedValueOnce(new BrigError('api.busy', 'attach web: too many'));
+    const { socket } = join1(path);
+    await until('its end', () => socket.closed);
+    expect(refused).toEqual([`${UID} web api.busy`]);
     await all.close();
   });
 
