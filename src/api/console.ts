@@ -45,7 +45,7 @@ export const pipeConsole = async (
   if (socket.destroyed) return console.close();
   socket.on('close', () => console.close());
   socket.on('error', () => socket.destroy());
-  // Who ends his side gets what the guest answers, and goes: he would be the writer for ever.
+  // Who ends his side, as `nc -N` does, gets what the guest answers, and goes: he would be the writer for ever.
   socket.on('end', () => setTimeout(() => socket.end(), LIMITS.consoleHalfOpenMs).unref());
   socket.on('drain', () => console.drained());
   socket.write(hello(console));

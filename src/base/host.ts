@@ -184,7 +184,7 @@ export interface ConsolePort {
   /** False: the guest does not read; what more is to come waits for `onDrain`. */
   write(chunk: Buffer): boolean;
   onDrain(listener: () => void): void;
-  /** Nothing is read any more: once its FIFO is full the guest waits. */
+  /** Nothing is read any more: once its FIFO is full QEMU waits, and bhyve drops what its guest says. */
   pause(): void;
   resume(): void;
   /** What was said and not read yet: the last words of a guest that is gone. */

@@ -176,12 +176,12 @@ export const LIMITS = {
   /** With a reader who has room: twice what is promised; at some 20 % of a core, nobody else's requests wait. */
   consoleFastPerSecond: 100 * 2 ** 20,
   consoleFastBurstBytes: 8 * 2 ** 20,
-  /** With nobody who could take it: ninety serial lines of 115,200 baud. The guest waits for the rest. */
+  /** With nobody who could take it: ninety serial lines of 115,200 baud. More waits in the FIFO, or is lost there. */
   consoleSlowPerSecond: 2 ** 20,
   consoleSlowBurstBytes: 2 ** 18,
   /** A read costs at least as much: bhyve writes its console byte by byte. */
   consoleReadBytes: 16 * 2 ** 10,
-  /** Whoever has nothing more to say to a console, such as `nc` in a script, reads on for this long. */
+  /** Whoever has nothing more to say to a console, such as `nc -N` in a script, reads on for this long. */
   consoleHalfOpenMs: 1_000,
   /** Of one console at a time, of those who may not write: each gets a copy of everything. */
   consoleReaders: 32,

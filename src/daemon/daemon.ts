@@ -84,7 +84,7 @@ const ownPlace = (host: Host, places: Layout, config: Config, tend: () => void, 
   },
 });
 
-/** Consoles follow the VMs: read from the moment they run, so that no guest waits for a reader. */
+/** Consoles follow the VMs: read from the moment they run, so that what a guest says is kept. */
 const followConsoles = (events: EventLog, consoles: Consoles): (() => void) =>
   events.listen(({ kind, vm, data }) => {
     if (vm === undefined) return;

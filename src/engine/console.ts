@@ -111,7 +111,7 @@ const hasRoom = ({ reader }: Session): boolean => reader.lagBytes() < LIMITS.con
  * One VM's serial console: read always, kept, given to several readers, written to by one of them.
  *
  * It is read as fast as the fastest reader takes it, up to a bound; with nobody who has room, as a fast serial line.
- * For the rest the guest waits. A reader who takes that much gets every byte; from a slower one bytes are kept back.
+ * The rest stays in the FIFO: when that is full QEMU waits, and bhyve drops what its guest says. A reader who takes that much gets every byte; from a slower one bytes are kept back.
  */
 export class SerialConsole {
   readonly #o: ConsoleOptions;
@@ -146,7 +146,7 @@ export class SerialConsole {
     return { id, vm: this.#o.vm, who: ask.who, via: ask.via ?? 'api', mode, bytesIn, bytesOut, sinceMs };
   }
 
-  /** Everyone gets it, then the guest may go on, or has to wait. */
+  /** Everyone gets it, then more is read at once, or after a pause. */
   #heard(chunk: Buffer): void {
     this.#o.history.append(chunk);
     let isWanted = false;

@@ -14,7 +14,7 @@ export interface ConsolesOptions {
   readonly record?: ((session: SessionView) => Recorder) | undefined;
 }
 
-/** The serial consoles of all running VMs: read always, so that no guest waits long; kept, bounded; fanned out. */
+/** The serial consoles of all running VMs: read always, so that their FIFOs do not fill; kept, bounded; fanned out. */
 export class Consoles {
   readonly #o: ConsolesOptions;
   readonly #open = new Map<string, SerialConsole>();

@@ -320,7 +320,7 @@ describe('a flood', () => {
   const chunk = Buffer.alloc(65_536);
   const MIB = 2 ** 20;
 
-  test('with no reader is read as a fast serial line, and the guest waits', async () => {
+  test('with no reader is read as a fast serial line, and the rest waits', async () => {
     const { line } = await stage();
     const bytes = await line.flood(10_000, chunk);
     expect(bytes / MIB).toBeGreaterThan(9);
