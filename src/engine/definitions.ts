@@ -35,8 +35,11 @@ export class Definitions<Seen> {
     if (this.#o.store.findVm(name)) throw nameTaken(name);
   }
 
-  /** Errors: vm.exists; vm.blocked when this node lacks what the document asks for; the step that failed. */
-  async create(spec: VmSpec, operation: Operation, { cause }: Request): Promise<void> {
+  /**
+   * `askedMs`: what it names was looked at then, and counts only if it was there.
+   * Errors: vm.exists; vm.blocked when this node lacks what the document asks for; the step that failed.
+   */
+  async create(spec: VmSpec, askedMs: number, operation: Operation, { cause }: Request): Promise<void> {
     const { store, platform, host, config, changes, events } = this.#o;
     const places = placesOf(config, store);
     checkNetworks(spec, places);
@@ -46,7 +49,7 @@ export class Definitions<Seen> {
       const vm = place(row, places);
       changes.journal(operation, vm, platform.createSteps(vm), '');
     };
-    const vm = place(store.addVm(spec, host.now(), begin), places);
+    const vm = place(store.addVm(spec, askedMs, begin), places);
     const steps = platform.createSteps(vm);
     try {
       const seen = await changes.look(vm, steps);

@@ -152,8 +152,9 @@ export class Engine<Seen> {
   /** Errors: vm.exists; vm.blocked when this node lacks what the document asks for; the step that failed. */
   async create(spec: VmSpec, request: Request): Promise<VmView> {
     this.#definitions.refuseTaken(spec.name);
+    const askedMs = this.#o.host.now();
     const work = async (operation: Operation): Promise<VmView> => {
-      await this.#definitions.create(spec, operation, request);
+      await this.#definitions.create(spec, askedMs, operation, request);
       return this.#views.of(this.row(spec.name), await this.observe());
     };
     return await this.#operate(spec.name, 'create', request, work, spec.owner);

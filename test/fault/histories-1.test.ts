@@ -1,3 +1,3 @@
 import { testHistories } from './histories.ts';
 
-testHistories(1, 5_000);
+testHistories(1, 3_000);

@@ -147,12 +147,17 @@ describe('a secret', () => {
   test.each([
     ['a B', 'x', '', /expected a name of \[a-z0-9._-\]/],
     ['../x', 'x', '', /expected a name/],
-    ['a', 'x', 'A', /expected an owner/],
+    ['a', 'x', '-a', /expected an owner/],
     ['a', '', '', /expected a value of 1 to 65536 bytes, got 0$/],
     ['a', 'x'.repeat(65_537), '', /expected a value of 1 to 65536 bytes, got 65537$/],
   ])('%j is refused', async (name, value, owner, reason) => {
     await ready();
     await expect(set(name, value, owner)).rejects.toThrow(reason);
+  });
+
+  test('may be of whoever may own a VM', async () => {
+    await ready();
+    for (const owner of ['John_Doe', 'a.b', 'web01']) expect(await set('pw', 'x', owner)).toMatchObject({ owner });
   });
 
   test('in a row that was moved to another name is refused', async () => {
