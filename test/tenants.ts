@@ -56,6 +56,13 @@ export class Tenant {
     return { status: status ?? 127, stdout, stderr };
   }
 
+  /** Tenants run what is tested from where it is. */
+  checkReach(): void {
+    const { status, stderr } = this.#run(['-e', `require('fs').readFileSync(process.argv[1])`, REQUESTS], '');
+    if (status !== 0)
+      throw new Error(`expected a checkout and a node that every user can read, got\n${stderr}\nmove it out of /root`);
+  }
+
   get #local(): string[] {
     return [...this.#stage.command.slice(0, -2), '--socket', this.socket];
   }
@@ -141,6 +148,9 @@ export const tellTenants = (config: Record<string, unknown> = {}): void => {
     chmodSync(stage.dir, 0o711);
     await stage.up();
     [alice, bob] = [new Tenant(stage, 'daemon'), new Tenant(stage, 'games')];
+    alice.checkReach();
+    // Of a user whom this host does not know, and who is asked for before those that it knows.
+    await stage.client.create({ name: 'away-1', firmware: { builtin: 'test' }, memory: '64M', owner: 'away' });
   });
   afterAll(async () => {
     await stage.close();
@@ -180,7 +190,7 @@ export const tellTenants = (config: Record<string, unknown> = {}): void => {
       const names = (tenant: Tenant): string[] =>
         (JSON.parse(tenant.get('/v1/vms').text) as { name: string }[]).map(({ name }) => name);
       expect([names(alice), names(bob)]).toEqual([['alice-1', 'alice-2'], ['bob-1']]);
-      expect(stage.json<unknown[]>('list')).toHaveLength(4);
+      expect(stage.json<unknown[]>('list')).toHaveLength(5);
     });
 
     test.each(['unowned file', 'another owner', "a host's address", 'no network of his'])('are refused %s', (what) => {
