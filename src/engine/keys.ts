@@ -49,6 +49,8 @@ export class Keys {
   readonly #o: KeysOptions;
   /** By fingerprint. Nobody else writes to the store. */
   readonly #entries: Map<string, Entry>;
+  /** Fingerprints by name. */
+  readonly #ids: Map<string, string>;
   readonly #listeners = new Set<(principalId: string) => void>();
   /** Expired ones that were told of. */
   readonly #told = new Set<string>();
@@ -58,6 +60,7 @@ export class Keys {
   constructor(options: KeysOptions) {
     this.#o = options;
     this.#entries = new Map(options.store.keys.list().map((row) => [fingerprintOf(row.public), toEntry(row)]));
+    this.#ids = new Map([...this.#entries.values()].map(({ id, row }) => [row.name, id]));
     for (const { row } of this.#entries.values()) if (this.#stateOf(row) === 'expired') this.#told.add(row.name);
   }
 
@@ -91,7 +94,8 @@ export class Keys {
   }
 
   #named(principalId: string): Entry | undefined {
-    return [...this.#entries.values()].find(({ row }) => `key:${row.name}` === principalId);
+    const id = principalId.startsWith('key:') ? this.#ids.get(principalId.slice('key:'.length)) : undefined;
+    return id === undefined ? undefined : this.#entries.get(id);
   }
 
   /** By name; those that were revoked, too. */
@@ -105,8 +109,7 @@ export class Keys {
   }
 
   #entry(name: string): Entry {
-    const all = [...this.#entries.values()];
-    const entry = all.find(({ row }) => row.name === name) ?? this.#entries.get(name);
+    const entry = this.#named(`key:${name}`) ?? this.#entries.get(name);
     if (entry) return entry;
     throw new BrigError('key.unknown', `find key ${escapeControls(name)}: no such key`, { hint: 'brig key list' });
   }
@@ -148,7 +151,7 @@ export class Keys {
           hint: `brig key revoke ${same.row.name}`,
         },
       );
-    if (!same && [...this.#entries.values()].some(({ row }) => row.name === name))
+    if (!same && this.#ids.has(name))
       throw new BrigError('key.exists', `add key ${name}: another key has or had that name`, {
         hint: 'choose another name',
       });
@@ -161,6 +164,7 @@ export class Keys {
     const row = this.#o.store.keys.list().find((each) => each.name === name) as KeyRow;
     const entry = toEntry(row);
     this.#entries.set(id, entry);
+    this.#ids.set(name, id);
     this.version++;
     return this.#view(entry);
   }
