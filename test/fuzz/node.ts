@@ -19,23 +19,31 @@ export class Target {
   readonly dir = mkdtempSync(join(tmpdir(), 'brig-fuzz-'));
   readonly config: Config;
   readonly model: Model = createModel({ pace: 'real' });
-  readonly #daemon: Promise<Daemon<Seen>>;
+  #daemon: Promise<Daemon<Seen>>;
   readonly client: Client;
 
   constructor(config: Record<string, unknown> = {}) {
     const { dir } = this;
     this.config = parseConfig(JSON.stringify({ ...config, stateDir: `${dir}/state`, runDir: `${dir}/run` }), 'fuzz');
     this.client = new Client(this.root);
-    this.#daemon = startDaemon({
-      config: this.config,
-      host: this.model.host,
-      platform: freebsdPlatform({
-        paths: this.config,
-        dataset: undefined,
-        fragments: readFragments(),
-        allowDevices: [],
-      }),
+    this.#daemon = this.#start();
+  }
+
+  #start(): Promise<Daemon<Seen>> {
+    const { config, model } = this;
+    const platform = freebsdPlatform({
+      paths: config,
+      dataset: undefined,
+      fragments: readFragments(),
+      allowDevices: [],
     });
+    return startDaemon({ config, host: model.host, platform });
+  }
+
+  /** Another brigd on the same host and state. */
+  async restart(): Promise<void> {
+    await (await this.#daemon).close();
+    await (this.#daemon = this.#start());
   }
 
   get root(): string {

@@ -1,7 +1,9 @@
 import { createServer } from 'node:net';
+import { connect } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { signerOf } from '../../src/acl/ed25519.ts';
 import { renderPublicHalf } from '../../src/acl/keys.ts';
+import { signRequest } from '../../src/acl/signatures.ts';
 import { Client } from '../../src/api/client.ts';
 import { askFingerprint, RemoteTransport } from '../../src/api/remote.ts';
 import { Target } from '../fuzz/node.ts';
@@ -27,6 +29,48 @@ beforeAll(async () => {
   elsewhere = new Client(new RemoteTransport({ url, signer: signerOf(seed), proof }));
 });
 afterAll(() => target.close());
+
+/** What comes back for bytes, each time on a connection of its own. */
+const send = (text: string): Promise<string> =>
+  new Promise((resolve) => {
+    const { port } = new URL(url);
+    const socket = connect({ host: '127.0.0.1', port: Number(port), rejectUnauthorized: false }, () =>
+      socket.end(text),
+    );
+    let said = '';
+    socket.on('error', () => undefined).on('data', (chunk: Buffer) => (said += chunk.toString()));
+    socket.on('close', () => resolve(said));
+  });
+
+test('what was signed counts once, and never for another brigd, in its first minute or later', async () => {
+  const own = new Uint8Array(32).fill(7);
+  await target.client.access.addKey('twice', { public: renderPublicHalf(signerOf(own).publicBytes) });
+  const node = await askFingerprint(url);
+  let count = 0;
+  const signed = (start?: string): string => {
+    const headers = {
+      host: new URL(url).host,
+      'brig-node': node,
+      ...(start === undefined ? {} : { 'brig-start': start }),
+    };
+    const what = { method: 'GET', target: '/v1/whoami', headers };
+    const all = signRequest(what, signerOf(own), Date.now(), Buffer.alloc(18, ++count));
+    const lines = Object.entries({ ...all, connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`);
+    return `GET /v1/whoami HTTP/1.1\r\n${lines.join('')}\r\n`;
+  };
+  const statusOf = async (text: string): Promise<string> => (await send(text)).slice(9, 12);
+  const startOf = async (): Promise<string> => /^brig-start: (.*)$/im.exec(await send(signed()))?.[1]?.trim() ?? '';
+  const first = await startOf();
+  const taken = signed(first);
+  expect([await statusOf(taken), await statusOf(taken)]).toEqual(['200', '401']);
+  const [kept, without] = [signed(first), signed()];
+  await target.restart();
+  const second = await startOf();
+  expect(second).not.toBe(first);
+  for (const text of [taken, kept, without]) expect(await statusOf(text)).toBe('401');
+  expect(await statusOf(signed(second))).toBe('200');
+  expect((await target.client.show('web')).state).toBe('running');
+});
 
 test('a key that nobody added is nobody', async () => {
   await expect(elsewhere.whoami()).rejects.toMatchObject({ code: 'acl.denied', details: { authenticate: true } });
