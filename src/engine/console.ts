@@ -111,7 +111,8 @@ const hasRoom = ({ reader }: Session): boolean => reader.lagBytes() < LIMITS.con
  * One VM's serial console: read always, kept, given to several readers, written to by one of them.
  *
  * It is read as fast as the fastest reader takes it, up to a bound; with nobody who has room, as a fast serial line.
- * The rest stays in the FIFO: when that is full QEMU waits, and bhyve drops what its guest says. A reader who takes that much gets every byte; from a slower one bytes are kept back.
+ * The rest stays in the FIFO: when that is full QEMU waits, and bhyve drops what its guest says. A reader who takes that
+ * much gets every byte; from a slower one bytes are kept back.
  */
 export class SerialConsole {
   readonly #o: ConsoleOptions;
@@ -288,10 +289,19 @@ export class SerialConsole {
     this.#o.onSession('end', view);
   }
 
-  async close(): Promise<void> {
-    // A guest's last words may still wait for their turn.
+  /** What the guest said until now may wait for its turn: whoever asks for it has it. */
+  catchUp(): void {
+    this.#takeRest();
+    if (!this.#isPaused) this.#o.port.resume();
+  }
+
+  #takeRest(): void {
     const rest = this.#o.port.rest();
     if (rest.length > 0) this.#heard(rest);
+  }
+
+  async close(): Promise<void> {
+    this.#takeRest();
     this.#pauses++;
     this.#o.port.close();
     for (const session of [...this.#sessions]) {

@@ -98,9 +98,12 @@ export class Consoles {
     });
   }
 
-  /** The newest bytes that are kept, of a VM that is stopped too, piece by piece. */
-  history(vm: string, bytes: number): AsyncIterable<Buffer> {
-    return (this.#open.get(vm)?.history ?? this.#o.history(vm)).pieces(bytes);
+  /** The newest bytes up to this moment, of a VM that is stopped too, piece by piece. */
+  async *history(vm: string, bytes: number): AsyncGenerator<Buffer> {
+    this.#open.get(vm)?.catchUp();
+    // One that is closing writes what it has first.
+    await this.#turns.get(vm);
+    yield* (this.#open.get(vm)?.history ?? this.#o.history(vm)).pieces(bytes);
   }
 
   sessions(vm?: string): SessionView[] {

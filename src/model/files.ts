@@ -2,10 +2,8 @@ import { findDevice } from './devices.ts';
 import type { DirectoryNode, FifoNode, FileNode, Mount, Node, Owner, World } from './world.ts';
 
 /** One slash between names, none at the end. */
-export const normal = (path: string): string => {
-  const clean = `/${path.split('/').filter(Boolean).join('/')}`;
-  return clean;
-};
+export const normal = (path: string): string =>
+  /^(\/[^/]+)+$/.test(path) ? path : `/${path.split('/').filter(Boolean).join('/')}`;
 
 export const parentOf = (path: string): string => normal(path.slice(0, path.lastIndexOf('/')));
 export const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);

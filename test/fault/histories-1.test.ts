@@ -1,3 +1,3 @@
 import { testHistories } from './histories.ts';
 
-testHistories(1, 3_000);
+testHistories(1, 2_000);

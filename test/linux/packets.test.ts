@@ -381,16 +381,15 @@ describe('rules that somebody changes', () => {
   const chain = (name: string): string => run('/usr/sbin/nft', ['list', 'chain', 'bridge', 'brig', name]).stdout;
 
   test.each([
-    ['flushed', ['flush', 'chain', 'bridge', 'brig', 'from-7901']],
-    ['no translation', ['flush', 'chain', 'inet', 'brig', 'nat-lan']],
-    ['one more', ['insert', 'rule', 'bridge', 'brig', 'from-7901', 'accept']],
-    ['all of them gone', ['delete', 'table', 'bridge', 'brig']],
+    ['flushed', ['flush chain bridge brig from-7901']],
+    ['no translation, and one more', ['flush chain inet brig nat-lan', 'insert rule bridge brig from-7901 accept']],
+    ['all of them gone', ['delete table bridge brig']],
   ])('are put in force again: %s', async (_, words) => {
     const all = (): string =>
       chain('from-7901') + run('/usr/sbin/nft', ['list', 'chain', 'inet', 'brig', 'nat-lan']).stdout;
     const good = all();
     expect(good).toContain('drop');
-    sh('/usr/sbin/nft', ...words);
+    for (const each of words) sh('/usr/sbin/nft', ...each.split(' '));
     expect(all()).not.toBe(good);
     await stage.until('the rules to be as they were', () => all() === good, 80_000);
     await stage.until('the router to be found', () => guest(b).reaches('10.177.0.1', guest(b).four));

@@ -8,14 +8,13 @@ import { run, Stage } from '../demo/stage.ts';
 
 const stage = new Stage('shells', { host: 'model' });
 const work = join(stage.dir, 'work');
-const typed = join(stage.dir, 'typed');
 
 /** In PATH: answers completions, and writes down what else it was called with. */
 const WRAPPER = `#!/bin/sh
 case $1 in
 __complete | completion) exec ${[process.execPath, ...stage.command].map((word) => `'${word}'`).join(' ')} "$@" ;;
 esac
-{ printf '<%s>' "$@"; echo; } >>'${typed}'
+{ printf '<%s>' "$@"; echo; } >>"$TYPED"
 `
   // The socket comes from the environment, as it does for people.
   .replace(` '--socket' '${stage.socket}'`, '');
@@ -54,10 +53,13 @@ afterAll(() => stage.close());
 /** A shell at a terminal of its own. */
 class Terminal {
   readonly #shell: ChildProcessWithoutNullStreams;
+  readonly #typed: string;
   #said = '';
 
   constructor(command: string) {
-    this.#shell = spawn('/usr/bin/script', ['-qc', command, '/dev/null'], { cwd: work, env: environment() });
+    this.#typed = join(stage.dir, `typed-${command.replaceAll(/\W/g, '')}`);
+    const env = { ...environment(), TYPED: this.#typed };
+    this.#shell = spawn('/usr/bin/script', ['-qc', command, '/dev/null'], { cwd: work, env });
     this.#shell.stdout.setEncoding('utf8').on('data', (text: string) => (this.#said += text));
   }
 
@@ -67,14 +69,14 @@ class Terminal {
 
   /** A line that ends with Tab, then Enter; what brig was called with. */
   async enter(line: string): Promise<string> {
-    rmSync(typed, { force: true });
+    rmSync(this.#typed, { force: true });
     this.type(`${line}\t`);
     await sleep(50);
     this.type('\r');
-    for (let i = 0; i < 200 && !existsSync(typed); i++) await sleep(50);
-    if (!existsSync(typed)) throw new Error(`brig was not called: ${this.#said}`);
+    for (let i = 0; i < 200 && !existsSync(this.#typed); i++) await sleep(50);
+    if (!existsSync(this.#typed)) throw new Error(`brig was not called: ${this.#said}`);
     await sleep(20);
-    return readFileSync(typed, 'utf8').trim();
+    return readFileSync(this.#typed, 'utf8').trim();
   }
 
   /** A busy machine may need more than brigd is given: then nothing is completed, and a person types Tab again. */
@@ -101,7 +103,8 @@ const SHELLS: Readonly<Record<string, readonly [string, string]>> = {
   tcsh: ['/usr/bin/tcsh -f', 'brig completion tcsh > brig.tcsh; source brig.tcsh'],
 };
 
-describe.each(Object.entries(SHELLS))('%s completes', (_, [command, rc]) => {
+/** Side by side: each waits for its own brig most of the time. */
+describe.concurrent.each(Object.entries(SHELLS))('%s completes', (_, [command, rc]) => {
   let terminal: Terminal;
 
   beforeAll(async () => {
@@ -126,15 +129,15 @@ describe.each(Object.entries(SHELLS))('%s completes', (_, [command, rc]) => {
     ['a template', 'brig create x --template deb', '<create><x><--template><debian>'],
     ['a file after an option', 'brig create -f docu', '<create><-f><document.yaml>'],
     ['a file', 'brig image import docu', '<image><import><document.yaml>'],
-  ])('%s', async (_what, line, expected) => await terminal.completes(line, expected));
+  ])('%s', { concurrent: false }, async (_what, line, expected) => await terminal.completes(line, expected));
 
-  test('nothing that it would read as more than a word', async () => {
+  test('nothing that it would read as more than a word', { concurrent: false }, async () => {
     await terminal.completes('brig list --label note', '<list><--label><note>');
     await terminal.enter('brig list --label ""');
     expect(existsSync(join(work, 'pwned'))).toBe(false);
   });
 
-  test('nothing that the line itself would do', async () => {
+  test('nothing that the line itself would do', { concurrent: false }, async () => {
     expect(await terminal.enter("brig show '$(touch pwned)`touch pwned`'")).toContain('touch');
     expect(existsSync(join(work, 'pwned'))).toBe(false);
   });

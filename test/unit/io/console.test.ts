@@ -146,6 +146,18 @@ describe('a console over the API', () => {
     expect(await kept(7)).toBe('THE END');
   });
 
+  test('tells all that was said until it is asked, though it waits for its turn, and goes on with that', async () => {
+    guest('head -c 400000 /dev/zero >con.out; printf "THE END" >con.out; touch said');
+    await until('the guest to have said it', () => existsSync(join(dir, 'said')));
+    expect(await kept(7)).toBe('THE END');
+    guest('printf more >con.out; touch more');
+    await until('the guest to have said more', () => existsSync(join(dir, 'more')));
+    expect(await kept(11)).toBe('THE ENDmore');
+    const closing = consoles.close('web');
+    expect(await kept(4)).toBe('more');
+    await closing;
+  });
+
   test('of a VM that does not run is refused', async () => {
     await consoles.close('web');
     await expect(client().console('web')).rejects.toMatchObject({ code: 'vm.blocked' });
