@@ -1,10 +1,9 @@
 import { Client } from '../api/client.ts';
 import { BrigError, exitStatusOf, messageOf, toErrorBody } from '../base/errors.ts';
-import { parseCall, print, printJson } from './command.ts';
+import { parseCall, print, printJson, type CliCommand } from './command.ts';
+import { vmCommands } from './commands/vms.ts';
 import { connectTo, takeGlobals } from './globals.ts';
-import { findCommand, renderHelp } from './help.ts';
 import { renderError } from './render.ts';
-import { COMMANDS, GROUPS } from './table.ts';
 
 /** EX_SOFTWARE and EX_IOERR of sysexits(3). */
 const BUG = 70;
@@ -19,25 +18,37 @@ const version = async (): Promise<string> => {
 const HELP = ['--help', '-h'];
 
 /** Of a command, or of its verb where one is named. */
-const printHelp = (words: readonly string[]): void => {
+const printHelp = async (words: readonly string[]): Promise<void> => {
+  const [{ COMMANDS, GROUPS }, { renderHelp }] = await Promise.all([import('./table.ts'), import('./help.ts')]);
   const [name = '', verb] = words.filter((word) => !word.startsWith('-'));
   const hasVerb = Object.hasOwn(COMMANDS[name]?.verbs ?? {}, verb ?? '');
   print(renderHelp(GROUPS, [...(name === '' ? [] : [name]), ...(hasVerb && verb !== undefined ? [verb] : [])]));
 };
 
+/** Those of VMs are what scripts call again and again: they wait for no other to be loaded. */
+const commandOf = async (name: string): Promise<CliCommand> => {
+  const own: Readonly<Record<string, CliCommand>> = vmCommands;
+  if (Object.hasOwn(own, name)) return own[name] as CliCommand;
+  const [{ COMMANDS }, { findCommand }] = await Promise.all([import('./table.ts'), import('./help.ts')]);
+  return findCommand(COMMANDS, name);
+};
+
 const main = async (args: readonly string[]): Promise<void> => {
-  if (args[0] === '__complete') return await (await import('./complete.ts')).complete(args.slice(1), COMMANDS);
+  if (args[0] === '__complete') {
+    const [{ complete }, { COMMANDS }] = await Promise.all([import('./complete.ts'), import('./table.ts')]);
+    return await complete(args.slice(1), COMMANDS);
+  }
   const { given, rest } = takeGlobals(args);
   const [name, ...more] = rest;
   if (name === undefined)
     throw new BrigError('usage.invalid', 'read arguments: expected a command, got none', {
       hint: 'brig --help lists them',
     });
-  if (HELP.includes(name)) return printHelp([]);
+  if (HELP.includes(name)) return await printHelp([]);
   if (name === '--version')
     return given.json ? printJson({ version: await version() }) : print(`brig ${await version()}`);
-  const command = findCommand(COMMANDS, name);
-  if (more.some((word) => HELP.includes(word))) return printHelp(rest);
+  const command = await commandOf(name);
+  if (more.some((word) => HELP.includes(word))) return await printHelp(rest);
   const call = parseCall(command, [...(given.json ? ['--json'] : []), ...more]);
   const asksNobody = command.isLocal?.(call.operands) === true;
   const client = asksNobody ? new Client('/nowhere') : await connectTo(given);
