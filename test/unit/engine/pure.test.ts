@@ -70,6 +70,12 @@ test('the nearest name is offered only when it is near', () => {
   expect(nearest('xyz', ['web01'])).toBeUndefined();
 });
 
+test('nobody looks for what is near to a name without end, or among names without end', () => {
+  expect(nearest('a'.repeat(65), ['a'.repeat(64)])).toBeUndefined();
+  expect(nearest('web1', Array(201).fill('web01') as string[])).toBeUndefined();
+  expect(nearest('web1', Array(200).fill('web01') as string[])).toBe('web01');
+});
+
 describe('shared resources', () => {
   test('only the last user undoes', async () => {
     const shared = new Shared();
