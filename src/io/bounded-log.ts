@@ -80,9 +80,17 @@ export class BoundedLog {
     this.#pending.push(chunk);
     this.#pendingBytes += chunk.length;
     const most = Math.min(this.#half, LIMITS.consoleLogPendingBytes);
-    while (this.#pendingBytes > most && this.#pending.length > 1)
-      this.#pendingBytes -= this.#pending.shift()?.length ?? 0;
+    while (this.#pendingBytes > most) this.#drop(this.#pendingBytes - most);
     if (!this.#isWriting && !this.#pause) this.#write();
+  }
+
+  /** Of the oldest chunk, no more than that: what came last is in it, too. */
+  #drop(bytes: number): void {
+    const [first = Buffer.alloc(0)] = this.#pending;
+    const gone = Math.min(bytes, first.length);
+    if (gone === first.length) this.#pending.shift();
+    else this.#pending[0] = first.subarray(gone);
+    this.#pendingBytes -= gone;
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -42,3 +42,11 @@ test.each([0, 1, 999, 1000, 1001, 1999, 2000, 2001, 2999, 3000, 9999])(
     expect(heard).toBe(said.slice(Math.max(0, 3000 - most)));
   },
 );
+
+test('what is more than it holds loses its beginning, and not what was said last', async () => {
+  const log = new BoundedLog(join(dir, 'other.log'), 64);
+  log.append(Buffer.from('first'));
+  log.append(Buffer.from(`${'x'.repeat(50)}THE END`));
+  log.append(Buffer.from('more'));
+  expect((await log.tail(11)).toString()).toBe('THE ENDmore');
+});
